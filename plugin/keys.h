@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configuration keys: what they are called, what they allow, and what
+ * was given.
+ */
+
+#ifndef ZRAM_KEYS_H
+#define ZRAM_KEYS_H
+
+#include <stdint.h>
+
+#include "comp/codec.h"
+
+#define SLOT_SIZE_MIN 4096
+#define SLOT_SIZE_MAX 65536
+#define MEM_LIMIT_MIN (1 << 20)
+
+struct keys {
+  int64_t size;              /* bytes, -1 = not given */
+  const struct codec *codec; /* algorithm= */
+  const char *level;         /* as given, NULL = the codec's default */
+  int codec_level;           /* level= once the algorithm is known */
+  uint32_t slot_size;        /* bytes */
+  uint64_t mem_limit;        /* bytes, 0 = none */
+  unsigned workers;          /* 0 = one for each online CPU */
+  unsigned compact_threshold; /* percent, 0 = never */
+  unsigned compact_pause;     /* seconds */
+};
+
+extern struct keys keys;
+
+extern const char keys_help[];
+
+/* nbdkit's .config and .config_complete: 0, or -1 with one line said that
+ * names the key, the value and what is allowed.
+ */
+int keys_set (const char *key, const char *value);
+int keys_complete (void);
+
+/* nbdkit's .dump_plugin */
+void keys_dump (void);
+
+#endif /* ZRAM_KEYS_H */

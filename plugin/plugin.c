@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * nbdkit's callbacks, over one store with one device.
+ *
+ * Life:  keys → get_ready (everything that can fail, so that the person at
+ * the terminal reads it) → fork → after_fork (threads) → requests, on many
+ * threads at once → cleanup (no request after it, threads joined) → unload.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "maint/compactor.h"
+#include "plugin/keys.h"
+#include "store/audit.h"
+#include "store/extents.h"
+#include "store/range.h"
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+
+/* The largest request that nbdkit takes. */
+#define MAX_REQUEST (64u << 20)
+
+/* Milliseconds that cleanup waits for requests which are being served. */
+#define CLOSE_TIMEOUT 5000
+
+/* Extents in one answer; nbdkit ignores what is over a million. */
+#define MAX_EXTENTS (1u << 20)
+
+static struct store *store;
+static struct device *device;
+static struct compactor *compactor;
+
+/* -D zram.stats=1: a line of statistics when a client leaves.
+ * -D zram.audit=1: audit everything at exit, and abort if it is not sound.
+ */
+NBDKIT_DLL_PUBLIC int zram_debug_stats = 0;
+NBDKIT_DLL_PUBLIC int zram_debug_audit = 0;
+
+/* -- life --------------------------------------------------------------- */
+
+static int
+zram_get_ready (void)
+{
+  const struct store_config config = {
+    .slot_size = keys.slot_size,
+    .primary = { codec_id (keys.codec), keys.codec_level },
+    .mem_limit = keys.mem_limit,
+    .workers = keys.workers,
+    .device_bytes = (uint64_t) keys.size,
+  };
+
+  store = store_create (&config);
+  if (store)
+    device = device_create (store, (uint64_t) keys.size);
+  if (device)
+    compactor = compactor_create (device, keys.compact_threshold,
+                                  keys.compact_pause);
+  if (!compactor) {
+    nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
+    return -1;
+  }
+  return 0;
+}
+
+static int
+zram_after_fork (void)
+{
+  if (store_start (store) == -1 || compactor_start (compactor) == -1) {
+    nbdkit_error ("cannot start threads: %m");
+    return -1;
+  }
+  return 0;
+}
+
+static void
+log_stats (void)
+{
+  struct device_stats st = device_stats (device);
+
+  nbdkit_debug ("stats: orig_data_size=%" PRIu64 " compr_data_size=%" PRIu64
+                " mem_used_total=%" PRIu64 " mem_used_max=%" PRIu64
+                " same_pages=%" PRIu64 " huge_pages=%" PRIu64
+                " pages_compacted=%" PRIu64 " objects_moved=%" PRIu64
+                " zspages_migrated=%" PRIu64,
+                st.orig_data_size, st.compr_data_size, st.mem_used_total,
+                st.mem_used_max, st.same_slots, st.huge_slots,
+                st.pages_compacted, st.objects_moved, st.zspages_migrated);
+}
+
+static void
+zram_cleanup (void)
+{
+  char why[160];
+
+  if (!compactor)
+    return;
+  compactor_stop (compactor);
+  if (!store_close (store, CLOSE_TIMEOUT)) {
+    nbdkit_error ("%" PRIi64 " requests are still running", store_requests (store));
+    return;
+  }
+  if (zram_debug_stats)
+    log_stats ();
+  if (zram_debug_audit && device_audit (device, true, why, sizeof why) == -1) {
+    nbdkit_error ("audit: %s", why);
+    abort ();
+  }
+}
+
+static void
+zram_unload (void)
+{
+  /* A request that did not end in time still needs all of it. */
+  if (store && store_requests (store) > 0)
+    return;
+  compactor_destroy (compactor);
+  device_destroy (device);
+  store_destroy (store);
+}
+
+/* -- what a client is told ---------------------------------------------- */
+
+static void *
+zram_open (int readonly)
+{
+  (void) readonly;
+  return NBDKIT_HANDLE_NOT_NEEDED;
+}
+
+static void
+zram_close (void *handle)
+{
+  (void) handle;
+  if (zram_debug_stats)
+    log_stats ();
+}
+
+static int64_t
+zram_get_size (void *handle)
+{
+  (void) handle;
+  return keys.size;
+}
+
+static int
+zram_block_size (void *handle, uint32_t *minimum, uint32_t *preferred,
+                 uint32_t *maximum)
+{
+  (void) handle;
+  *minimum = 1;
+  *preferred = keys.slot_size; /* no read-modify-write */
+  *maximum = MAX_REQUEST;
+  return 0;
+}
+
+static int
+yes (void *handle)
+{
+  (void) handle;
+  return 1;
+}
+
+static int
+fua_native (void *handle)
+{
+  (void) handle;
+  return NBDKIT_FUA_NATIVE;
+}
+
+static int
+cache_native (void *handle)
+{
+  (void) handle;
+  return NBDKIT_CACHE_NATIVE;
+}
+
+/* -- requests ----------------------------------------------------------- */
+
+/* Say what went wrong.  A full disk fails every write for as long as it is
+ * full, so after the first only every 2nd, 4th, 8th … is logged.
+ */
+static int
+failed (const char *what, uint64_t offset, uint64_t count)
+{
+  static _Atomic uint64_t full;
+  int err = errno;
+
+  if (err == ENOSPC) {
+    uint64_t n = atomic_fetch_add (&full, 1) + 1;
+
+    if ((n & (n - 1)) == 0)
+      nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64
+                    ": mem_limit=%" PRIu64 " is used up (%" PRIu64
+                    " requests failed so far)",
+                    what, count, offset, keys.mem_limit, n);
+  }
+  else {
+    errno = err;
+    nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": %m", what, count,
+                  offset);
+  }
+  errno = err;
+  return -1;
+}
+
+static int
+zram_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
+            uint32_t flags)
+{
+  (void) handle;
+  (void) flags;
+  if (device_read (device, buf, count, offset) == -1)
+    return failed ("read", offset, count);
+  return 0;
+}
+
+/* FUA asks for nothing more: what is in memory is all there is. */
+static int
+zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
+             uint32_t flags)
+{
+  (void) handle;
+  (void) flags;
+  if (device_write (device, buf, count, offset) == -1)
+    return failed ("write", offset, count);
+  return 0;
+}
+
+static int
+discard (const char *what, uint32_t count, uint64_t offset)
+{
+  if (device_discard (device, offset, count) == -1)
+    return failed (what, offset, count);
+  return 0;
+}
+
+static int
+zram_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  (void) handle;
+  (void) flags;
+  return discard ("trim", count, offset);
+}
+
+/* Always fast, and always by freeing: without MAY_TRIM a client asks that
+ * later writes find room, which memory that nobody holds cannot promise.
+ */
+static int
+zram_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  (void) handle;
+  (void) flags;
+  return discard ("zero", count, offset);
+}
+
+static int
+zram_flush (void *handle, uint32_t flags)
+{
+  (void) handle;
+  (void) flags;
+  return 0;
+}
+
+static int
+zram_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  (void) handle;
+  (void) count;
+  (void) offset;
+  (void) flags;
+  return 0; /* it is all in memory */
+}
+
+struct extents_answer {
+  struct nbdkit_extents *extents;
+  unsigned count;
+};
+
+static int
+add_extent (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
+{
+  static const uint32_t types[] = {
+    [EXTENT_DATA] = 0,
+    [EXTENT_ZERO] = NBDKIT_EXTENT_ZERO,
+    [EXTENT_HOLE] = NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO,
+  };
+  struct extents_answer *answer = ctx;
+
+  if (nbdkit_add_extent (answer->extents, offset, length, types[type]) == -1)
+    return -1;
+  return ++answer->count == MAX_EXTENTS ? 1 : 0;
+}
+
+static int
+zram_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
+              struct nbdkit_extents *extents)
+{
+  struct extents_answer answer = { .extents = extents };
+  int r;
+
+  (void) handle;
+  if (store_request_begin (store) == -1)
+    return failed ("block status", offset, count);
+  r = device_extents (device, offset, count, flags & NBDKIT_FLAG_REQ_ONE,
+                      add_extent, &answer);
+  store_request_end (store);
+  return r == -1 ? -1 : 0;
+}
+
+static struct nbdkit_plugin plugin = {
+  .name = "zram",
+  .longname = "compressed RAM disk",
+  .version = PACKAGE_VERSION,
+  .description = "A disk in memory whose blocks are stored compressed.",
+  .magic_config_key = "size",
+  .config = keys_set,
+  .config_complete = keys_complete,
+  .config_help = keys_help,
+  .dump_plugin = keys_dump,
+  .get_ready = zram_get_ready,
+  .after_fork = zram_after_fork,
+  .cleanup = zram_cleanup,
+  .unload = zram_unload,
+  .open = zram_open,
+  .close = zram_close,
+  .get_size = zram_get_size,
+  .block_size = zram_block_size,
+  .can_multi_conn = yes,
+  .can_write = yes,
+  .can_flush = yes,
+  .can_trim = yes,
+  .can_zero = yes,
+  .can_fast_zero = yes,
+  .can_extents = yes,
+  .can_fua = fua_native,
+  .can_cache = cache_native,
+  .pread = zram_pread,
+  .pwrite = zram_pwrite,
+  .trim = zram_trim,
+  .zero = zram_zero,
+  .flush = zram_flush,
+  .cache = zram_cache,
+  .extents = zram_extents,
+  .errno_is_preserved = 1,
+};
+
+/* What nbdkit looks up by name; its header does not declare it. */
+extern struct nbdkit_plugin *plugin_init (void);
+
+NBDKIT_REGISTER_PLUGIN (plugin)

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Lock ranks, and the checker that holds every lock to them.
+ *
+ * A thread may block on a lock only when its rank is higher than that of
+ * every lock the thread holds; it may *try* a lock whose rank is at least
+ * as high.  So there is no cycle of waiting threads.
+ *
+ * Ranks CLASS and above do not sleep: with one of them held a thread does
+ * not wait for a slot or a stream, does no I/O and asks the system for no
+ * memory (rank_may_sleep).  The holder of a zspage's write lock (an atomic
+ * section) does not even take another lock that others may hold for long.
+ *
+ * With --enable-debug and in sanitizer builds a breach aborts the process
+ * with the names of both locks; in other builds all this compiles to
+ * nothing.
+ */
+
+#ifndef ZRAM_RANK_H
+#define ZRAM_RANK_H
+
+#include <stdbool.h>
+
+enum lock_rank {
+  RANK_CONTROL = 1, /* configuration, one background pass at a time */
+  RANK_SLOT,        /* one table entry and the life of its object */
+  RANK_STREAM,      /* one codec context and its buffers */
+  RANK_WORKPOOL,    /* queue of shared requests and passes */
+  RANK_CLASS,       /* fullness lists, allocation and free, handles */
+  RANK_ZSPAGE,      /* the bytes of a zspage's objects */
+  RANK_BACKING,     /* ownership of backing blocks */
+  RANK_ARENA,       /* spans */
+  RANK_TABLE,       /* leaves and nodes of the slot table */
+  RANK_COUNT
+};
+
+#ifdef ZRAM_DEBUG
+
+/* Called before a thread blocks on a lock of this rank, or (try) after it
+ * was got without blocking.  Abort on a breach, else note the lock as held.
+ */
+void rank_acquire (enum lock_rank rank);
+void rank_acquire_try (enum lock_rank rank);
+void rank_release (enum lock_rank rank);
+
+/* The calling thread is about to do 'what', which may sleep. */
+void rank_may_sleep (const char *what);
+
+/* The calling thread holds a zspage's write lock from here to there. */
+void rank_atomic_begin (void);
+void rank_atomic_end (void);
+
+/* Number of locks of this rank that the calling thread holds. */
+unsigned rank_held (enum lock_rank rank);
+
+#else
+
+static inline void
+rank_acquire (enum lock_rank rank)
+{
+  (void) rank;
+}
+
+static inline void
+rank_acquire_try (enum lock_rank rank)
+{
+  (void) rank;
+}
+
+static inline void
+rank_release (enum lock_rank rank)
+{
+  (void) rank;
+}
+
+static inline void
+rank_may_sleep (const char *what)
+{
+  (void) what;
+}
+
+static inline void
+rank_atomic_begin (void)
+{
+}
+
+static inline void
+rank_atomic_end (void)
+{
+}
+
+#endif
+
+const char *rank_name (enum lock_rank rank);
+
+#endif /* ZRAM_RANK_H */

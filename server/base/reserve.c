@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/fault.h"
+#include "base/reserve.h"
+
+#define COMMIT_STEP ((size_t) 16 << 20)
+#define ALIGNMENT ((size_t) 2 << 20) /* one page of page table entries */
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static size_t
+round_up (size_t n, size_t unit)
+{
+  return (n + unit - 1) / unit * unit;
+}
+
+int
+reserve_open (struct reserve *r, size_t want, size_t least)
+{
+  void *p = MAP_FAILED;
+
+  want = round_up (want, ALIGNMENT);
+  least = round_up (least, ALIGNMENT);
+  for (;;) {
+    if (!fault_hit ("reserve.open"))
+      p = mmap (NULL, want + ALIGNMENT, PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    else
+      errno = ENOMEM;
+    if (p != MAP_FAILED || want / 2 < least)
+      break;
+    want /= 2;
+  }
+  if (p == MAP_FAILED)
+    return -1;
+
+  /* Cut to the alignment, so that page tables can be given back whole. */
+  char *base = (char *) round_up ((uintptr_t) p, ALIGNMENT);
+  size_t head = base - (char *) p;
+  if (head)
+    munmap (p, head);
+  if (ALIGNMENT - head)
+    munmap (base + want, ALIGNMENT - head);
+  r->base = base;
+  r->reserved = want;
+  r->committed = 0;
+  return 0;
+}
+
+void
+reserve_close (struct reserve *r)
+{
+  if (r->base)
+    munmap (r->base, r->reserved);
+  memset (r, 0, sizeof *r);
+}
+
+int
+reserve_commit (struct reserve *r, size_t bytes)
+{
+  if (bytes <= r->committed)
+    return 0;
+  size_t to = round_up (bytes, COMMIT_STEP);
+  if (to > r->reserved)
+    to = r->reserved;
+  if (bytes > to || fault_hit ("reserve.commit")) {
+    errno = ENOMEM;
+    return -1;
+  }
+
+  char *from = r->base + r->committed;
+  size_t len = to - r->committed;
+  if (mprotect (from, len, PROT_READ | PROT_WRITE) == -1)
+    return -1;
+  /* One touched byte must cost one page, not 2 MiB. */
+  madvise (from, len, MADV_NOHUGEPAGE);
+  r->committed = to;
+  return 0;
+}
+
+void
+reserve_return (struct reserve *r, size_t from, size_t len)
+{
+  check_debug (from + len <= r->committed);
+  check_always (madvise (r->base + from, len, MADV_DONTNEED) == 0);
+}
+
+void
+reserve_return_all (struct reserve *r, size_t from, size_t len)
+{
+  check_debug (from + len <= r->committed);
+  /* A new mapping in the old one's place: the kernel frees the page tables
+   * with the old one and merges the new one with its neighbours.
+   */
+  if (mmap (r->base + from, len, PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+      MAP_FAILED) {
+    reserve_return (r, from, len);
+    return;
+  }
+  madvise (r->base + from, len, MADV_NOHUGEPAGE);
+}
+
+void
+reserve_populate (struct reserve *r, size_t from, size_t len)
+{
+  check_debug (from + len <= r->committed);
+  int saved = errno;
+  (void) madvise (r->base + from, len, MADV_POPULATE_WRITE);
+  errno = saved;
+}
+
+size_t
+reserve_resident (const struct reserve *r, size_t bytes)
+{
+  enum { BATCH = 4096 };
+  unsigned char vec[BATCH];
+  size_t page = (size_t) sysconf (_SC_PAGESIZE), resident = 0;
+
+  for (size_t at = 0; at < bytes; at += BATCH * page) {
+    size_t len = bytes - at < BATCH * page ? bytes - at : BATCH * page;
+
+    if (mincore (r->base + at, len, vec) == -1)
+      return 0;
+    for (size_t i = 0; i < (len + page - 1) / page; i++)
+      resident += (vec[i] & 1) * page;
+  }
+  return resident;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include "base/cpu.h"
+#include "base/park.h"
+#include "base/rwword.h"
+
+/* About 2 to 4 µs: a tenth of what sleeping and waking costs. */
+#define SPINS 64
+
+/* Wait for a change of the word, which was seen as 'seen' and taken.  Spins
+ * while there are spins left, then parks; 'mark' is what tells the holder.
+ */
+static void
+wait_for_change (struct rwword *w, uint32_t seen, uint32_t mark,
+                 unsigned *spins)
+{
+  if (*spins) {
+    --*spins;
+    cpu_relax ();
+    return;
+  }
+
+  /* The ticket first, and the exchange even where the mark is set already:
+   * its success is what proves that the lock is still held after the ticket
+   * was taken, so that an unlock, and its wake, are still to come.
+   */
+  uint32_t ticket = park_ticket (w);
+  if (atomic_compare_exchange_strong_explicit (&w->v, &seen, seen | mark,
+                                               memory_order_relaxed,
+                                               memory_order_relaxed))
+    park_wait (w, ticket);
+}
+
+void
+rwword_read_lock_slow (struct rwword *w, uint32_t owner_mask,
+                       uint32_t owner_bits)
+{
+  unsigned spins = SPINS;
+
+  for (;;) {
+    uint32_t old = atomic_load_explicit (&w->v, memory_order_relaxed);
+
+    while (!(old & (RW_WRITER | RW_PENDING)) &&
+           (old & RW_READERS) != RW_READERS)
+      if (atomic_compare_exchange_weak_explicit (
+            &w->v, &old, ((old & ~owner_mask) | owner_bits) + RW_READER,
+            memory_order_acquire, memory_order_relaxed))
+        return;
+    wait_for_change (w, old, RW_QUEUED, &spins);
+  }
+}
+
+void
+rwword_write_lock_slow (struct rwword *w)
+{
+  unsigned spins = SPINS;
+
+  for (;;) {
+    uint32_t old = atomic_load_explicit (&w->v, memory_order_relaxed);
+
+    /* Q stays: those who set it are still parked, our unlock wakes them. */
+    while (!(old & RW_HELD))
+      if (atomic_compare_exchange_weak_explicit (
+            &w->v, &old, (old & ~RW_PENDING) | RW_WRITER,
+            memory_order_acquire, memory_order_relaxed))
+        return;
+    wait_for_change (w, old, RW_QUEUED | RW_PENDING, &spins);
+  }
+}
+
+void
+rwword_write_unlock (struct rwword *w) NO_THREAD_SAFETY_ANALYSIS
+{
+  uint32_t old = atomic_fetch_and_explicit (
+    &w->v, ~(RW_WRITER | RW_QUEUED | RW_PENDING), memory_order_release);
+
+  if (unlikely (old & RW_QUEUED))
+    park_wake (w);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A codec: one compression library behind one operations table.
+ *
+ *   codec.c       registry: id -> table        codec_lz4.c      1
+ *   zcomp.c       contexts, who may use        codec_lz4hc.c    2
+ *                 which and when               codec_zstd.c     3
+ *                                              codec_deflate.c  4
+ *
+ * To add one: write codec_NAME.c with one 'const struct codec codec_NAME',
+ * and give it a line (its id for ever) in the registry of codec.c.
+ *
+ * Formats are bare: the length of the source, the codec and its settings
+ * are known to whoever stores the object, so none of them is in it, and no
+ * checksum is.  decompress() is told the exact lengths of both sides and
+ * fails when they do not agree with the object.
+ *
+ * Nothing here locks.  A context serves one thread at a time; which one is
+ * zcomp.h's concern.  Contexts with the same settings are interchangeable:
+ * what one compressed, any other decompresses.
+ */
+
+#ifndef ZRAM_CODEC_H
+#define ZRAM_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/compiler.h"
+
+/* Ids are stored in slots (4 bits) and never change their meaning. */
+#define CODEC_RAW 0  /* not compressed: no codec has this id */
+#define CODEC_IDS 16 /* ids are below this */
+
+/* What a context is made for. */
+struct codec_params {
+  int level;        /* level_min ... level_max of the codec */
+  size_t slot_size; /* bytes, the longest source there will be */
+};
+
+/* compress() may say "does not fit" already when fewer than this many bytes
+ * of the room would stay free (bit writers flush whole words).
+ */
+#define CODEC_SLACK 16 /* bytes */
+
+struct codec {
+  const char *name; /* as in algorithm=NAME */
+  int level_min, level_max, level_default;
+
+  /* False: decompress() takes NULL, and the dctx_ members are NULL. */
+  bool decompress_needs_ctx;
+
+  /* A context for compressing, with all the memory that it will ever need;
+   * NULL with errno ENOMEM.  May sleep.
+   */
+  void *(*cctx_create) (const struct codec_params *params);
+  void (*cctx_destroy) (void *cctx); /* never NULL */
+
+  /* Bytes that the context holds: what the library says, or else the best
+   * estimate.
+   */
+  size_t (*cctx_size) (const void *cctx);
+
+  /* Compress slen (1 ... slot_size) bytes, which do not change meanwhile,
+   * into dst.  Never writes past dst + dcap, whatever the source holds.
+   * Returns the size of the result, 1 ... dcap; 0 if it does not fit; -1
+   * with errno if the library failed.  Whatever it returns, the context is
+   * fit for the next call.  The same source and settings give the same
+   * bytes, whatever the context did before.
+   */
+  ssize_t (*compress) (void *cctx, const void *src, size_t slen, void *dst,
+                       size_t dcap);
+
+  /* A context for decompressing; as above. */
+  void *(*dctx_create) (const struct codec_params *params);
+  void (*dctx_destroy) (void *dctx);
+  size_t (*dctx_size) (const void *dctx);
+
+  /* The way back: from exactly slen bytes make exactly dlen (at least 1).
+   * src may be damaged in any way: returns -1 if it is not the whole of
+   * one object of that length, but damage that still looks like an object
+   * passes.  Reads nothing but src, writes nothing but dst, whose contents
+   * are undefined after -1.
+   */
+  int (*decompress) (void *dctx, const void *src, size_t slen, void *dst,
+                     size_t dlen);
+};
+
+/* The codec of that exact name, or NULL. */
+const struct codec *codec_find (const char *name);
+
+/* The codec with that id; NULL for CODEC_RAW and ids nobody has.  To list
+ * all codecs try every id from 1 to CODEC_IDS - 1.
+ */
+const struct codec *codec_by_id (unsigned id);
+
+/* The id of a codec that is in the registry. */
+unsigned codec_id (const struct codec *codec);
+
+/* codec->cctx_create and dctx_create, with the fault points "codec.cctx" and
+ * "codec.dctx".  Call these.
+ */
+void *codec_cctx_create (const struct codec *codec,
+                         const struct codec_params *params) MUST_USE;
+void *codec_dctx_create (const struct codec *codec,
+                         const struct codec_params *params) MUST_USE;
+
+#ifdef ZRAM_FAULTS
+/* Test builds: give a codec of the test's own the id CODEC_TEST, or with
+ * NULL take it away.  Call it while nothing else looks at the registry.
+ */
+#define CODEC_TEST (CODEC_IDS - 1)
+void codec_register_test (const struct codec *codec);
+#endif
+
+#endif /* ZRAM_CODEC_H */

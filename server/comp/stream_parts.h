@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a compression stream consists of: buffers and codec contexts.  Who may
+ * use them when is zcomp.c's concern; here the caller is the only user.
+ *
+ *   buffer        slot_size bytes: results of compressing
+ *   scratch       slot_size bytes: the borrower's
+ *   compressors   [0] the primary method's, made with the parts, stays
+ *                 [1...] other methods', made on demand; when all places are
+ *                 taken a new one takes the place of the one made longest ago
+ *   dctx          by codec id; the primary's made with the parts, the others
+ *                 on demand
+ *
+ * Invariant: bytes = sizeof (struct stream_parts) + 2 * slot_size
+ *                    + sum of the contexts' sizes when they were made,
+ * and *total has been changed by as much.
+ */
+
+#ifndef ZRAM_STREAM_PARTS_H
+#define ZRAM_STREAM_PARTS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+#include "comp/codec.h"
+#include "comp/zcomp.h"
+
+struct compressor {
+  const struct codec *codec; /* NULL: this place is empty */
+  int level;
+  void *cctx;
+  size_t bytes;
+};
+
+struct stream_parts {
+  void *buffer, *scratch;
+  struct compressor compressors[ZCOMP_MAX_METHODS];
+  void *dctx[CODEC_IDS];
+  unsigned oldest; /* the place of [1...] to be reused next */
+  size_t slot_size, bytes;
+  atomic_size_t *total; /* bytes of all streams' parts */
+};
+
+/* With the contexts of a valid method.  NULL with ENOMEM. */
+struct stream_parts *stream_parts_new (const struct zcomp_method *primary,
+                                       size_t slot_size,
+                                       atomic_size_t *total) MUST_USE;
+void stream_parts_free (struct stream_parts *p); /* NULL is allowed */
+
+/* The compressor for that method, good until the next call.  NULL with
+ * ENOMEM, or EINVAL for a method that there cannot be.
+ */
+const struct compressor *
+stream_parts_compressor (struct stream_parts *p,
+                         const struct zcomp_method *method) MUST_USE;
+
+/* Make sure that p->dctx[id] is there, if the codec needs one: 0, or -1 with
+ * ENOMEM.  There is a codec with that id.
+ */
+int stream_parts_need_dctx (struct stream_parts *p, unsigned id) MUST_USE;
+
+/* The codec of the method if there can be such a method, else NULL with
+ * EINVAL.
+ */
+const struct codec *method_codec (const struct zcomp_method *method) MUST_USE;
+
+#endif /* ZRAM_STREAM_PARTS_H */

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/cpu.h"
+#include "base/mutex.h"
+#include "comp/eventcount.h"
+#include "comp/stream_parts.h"
+#include "comp/zcomp.h"
+
+struct zcomp_stream {
+  _Alignas(CACHE_LINE) struct mutex lock;
+  struct stream_parts *parts GUARDED_BY (lock); /* NULL: no stream here */
+  struct zcomp *zcomp;
+};
+
+struct zcomp {
+  size_t slot_size;
+  struct zcomp_method primary;
+  atomic_uint workers;
+  atomic_size_t memory;
+  atomic_flag resizing;    /* catches callers that do not serialize */
+  struct eventcount freed; /* "a stream may be free" */
+  struct zcomp_stream streams[ZCOMP_MAX_STREAMS];
+};
+
+/* ------------------------------------------------------------------------
+ * The number of streams.
+ */
+
+static void
+install (struct zcomp_stream *stream, struct stream_parts *parts)
+{
+  mutex_lock (&stream->lock);
+  check_debug (!stream->parts);
+  stream->parts = parts;
+  mutex_unlock (&stream->lock);
+}
+
+/* Waits for the borrower. */
+static void
+take_away (struct zcomp_stream *stream)
+{
+  struct stream_parts *parts;
+
+  mutex_lock (&stream->lock);
+  parts = stream->parts;
+  stream->parts = NULL;
+  mutex_unlock (&stream->lock);
+  stream_parts_free (parts);
+}
+
+static int
+grow (struct zcomp *z, unsigned from, unsigned to)
+{
+  struct stream_parts *parts;
+
+  for (unsigned i = from; i < to; i++) {
+    parts = stream_parts_new (&z->primary, z->slot_size, &z->memory);
+    if (!parts) {
+      while (i-- > from)
+        take_away (&z->streams[i]);
+      errno = ENOMEM;
+      return -1;
+    }
+    install (&z->streams[i], parts);
+  }
+  atomic_store (&z->workers, to);
+  eventcount_signal_all (&z->freed);
+  return 0;
+}
+
+static void
+shrink (struct zcomp *z, unsigned from, unsigned to)
+{
+  atomic_store (&z->workers, to);
+  for (unsigned i = to; i < from; i++)
+    take_away (&z->streams[i]);
+}
+
+int
+zcomp_set_workers (struct zcomp *z, unsigned workers)
+{
+  unsigned old;
+  int r = 0;
+
+  if (workers < 1 || workers > ZCOMP_MAX_STREAMS) {
+    errno = EINVAL;
+    return -1;
+  }
+  check_always (!atomic_flag_test_and_set (&z->resizing));
+  old = atomic_load (&z->workers);
+  if (workers > old)
+    r = grow (z, old, workers);
+  else
+    shrink (z, old, workers);
+  atomic_flag_clear (&z->resizing);
+  return r;
+}
+
+struct zcomp *
+zcomp_new (const struct zcomp_method *primary, size_t slot_size,
+           unsigned workers)
+{
+  struct zcomp *z;
+  int saved_errno;
+
+  if (!method_codec (primary))
+    return NULL;
+  z = alloc_zeroed (CACHE_LINE, sizeof *z);
+  if (!z)
+    return NULL;
+  z->slot_size = slot_size;
+  z->primary = *primary;
+  atomic_flag_clear (&z->resizing);
+  atomic_store (&z->memory, sizeof *z);
+  for (unsigned i = 0; i < ZCOMP_MAX_STREAMS; i++) {
+    mutex_init (&z->streams[i].lock, RANK_STREAM);
+    z->streams[i].zcomp = z;
+  }
+  if (zcomp_set_workers (z, workers) == -1) {
+    saved_errno = errno;
+    zcomp_free (z);
+    errno = saved_errno;
+    return NULL;
+  }
+  return z;
+}
+
+void
+zcomp_free (struct zcomp *z)
+{
+  if (!z)
+    return;
+  shrink (z, atomic_load (&z->workers), 0);
+  check_debug (atomic_load (&z->memory) == sizeof *z);
+  for (unsigned i = 0; i < ZCOMP_MAX_STREAMS; i++)
+    mutex_destroy (&z->streams[i].lock);
+  free (z);
+}
+
+unsigned
+zcomp_workers (const struct zcomp *z)
+{
+  return atomic_load_explicit (&z->workers, memory_order_relaxed);
+}
+
+size_t
+zcomp_memory (const struct zcomp *z)
+{
+  return atomic_load_explicit (&z->memory, memory_order_relaxed);
+}
+
+const struct zcomp_method *
+zcomp_primary (const struct zcomp *z)
+{
+  return &z->primary;
+}
+
+/* ------------------------------------------------------------------------
+ * Borrowing a stream.
+ *
+ * A borrower looks at streams without any lock, so by the time it has one
+ * locked zcomp_set_workers may have taken its parts away (or not yet brought
+ * them): it looks at them under the lock, and goes on to the next if they
+ * are not there.
+ *
+ * That cannot go round in circles: it never looks twice at a stream in one
+ * pass, and between passes it sleeps.  Stream 0 always is there (workers >=
+ * 1), so a pass that finds nothing found stream 0 locked.
+ *
+ * And it cannot sleep for ever.  Say a waiter sleeps and stream i, below
+ * workers, is free.  In the waiter's last pass (which began after it was
+ * counted as a waiter and had its ticket) one of these was true:
+ *   - i was locked by a borrower: its put comes later, and signals;
+ *   - i was not below the number of workers, was without its parts, or was
+ *     locked by zcomp_set_workers or by somebody who found no parts: then
+ *     the number is raised over i later, and that signals.
+ * Either makes the ticket stale.  An event wakes one waiter; if it finds the
+ * stream gone again, whoever has it will signal in turn.
+ *
+ * The first waiter in is not the first one served: a thread that is running
+ * takes a free stream before one that has yet to wake up, which keeps the
+ * streams busy.  Blocking on the near stream's mutex instead would be fair,
+ * but would let a codec that sleeps collect the threads of all streams.
+ */
+
+static bool
+try_stream (struct zcomp_stream *stream) NO_THREAD_SAFETY_ANALYSIS
+{
+  if (!mutex_trylock (&stream->lock))
+    return false;
+  if (likely (stream->parts))
+    return true;
+  mutex_unlock (&stream->lock);
+  return false;
+}
+
+/* One pass over all streams, beginning with the one of this CPU. */
+static struct zcomp_stream *
+try_all (struct zcomp *z)
+{
+  unsigned n = atomic_load_explicit (&z->workers, memory_order_acquire);
+  unsigned i = cpu_current () % n;
+
+  fault_pause ("zcomp.pass");
+  for (unsigned left = n; left > 0; left--) {
+    if (try_stream (&z->streams[i]))
+      return &z->streams[i];
+    i = i + 1 < n ? i + 1 : 0;
+  }
+  return NULL;
+}
+
+static NOINLINE struct zcomp_stream *
+wait_for_stream (struct zcomp *z)
+{
+  struct zcomp_stream *stream;
+  uint32_t ticket;
+
+  for (;;) {
+    ticket = eventcount_prepare (&z->freed);
+    stream = try_all (z);
+    if (stream) {
+      eventcount_cancel (&z->freed);
+      return stream;
+    }
+    eventcount_wait (&z->freed, ticket);
+  }
+}
+
+struct zcomp_stream *
+zcomp_stream_get (struct zcomp *z)
+{
+  struct zcomp_stream *stream;
+
+  /* It only tries locks, but may wait for one: hold it to the stricter
+   * rule.
+   */
+  rank_acquire (RANK_STREAM);
+  rank_release (RANK_STREAM);
+
+  stream = try_all (z);
+  return likely (stream) ? stream : wait_for_stream (z);
+}
+
+void
+zcomp_stream_put (struct zcomp_stream *stream) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct zcomp *z = stream->zcomp;
+
+  mutex_unlock (&stream->lock);
+  eventcount_signal (&z->freed);
+}
+
+bool
+zcomp_is_idle (struct zcomp *z)
+{
+  unsigned n = atomic_load (&z->workers);
+
+  for (unsigned i = 0; i < n; i++) {
+    if (!try_stream (&z->streams[i]))
+      return false;
+    zcomp_stream_put (&z->streams[i]);
+  }
+  return true;
+}
+
+/* ------------------------------------------------------------------------
+ * Using it.
+ */
+
+/* The caller has borrowed the stream. */
+static struct stream_parts *
+parts_of (struct zcomp_stream *stream) NO_THREAD_SAFETY_ANALYSIS
+{
+  check_debug (stream->parts);
+  return stream->parts;
+}
+
+ssize_t
+zcomp_compress (struct zcomp_stream *stream, const struct zcomp_method *method,
+                const void *src, size_t slen, size_t dcap, const void **out)
+{
+  struct stream_parts *p = parts_of (stream);
+  const struct compressor *c = stream_parts_compressor (p, method);
+
+  if (!c)
+    return -1;
+  check_debug (slen >= 1 && slen <= p->slot_size);
+  check_always (dcap <= p->slot_size);
+  *out = p->buffer;
+  return c->codec->compress (c->cctx, src, slen, p->buffer, dcap);
+}
+
+void *
+zcomp_stream_scratch (struct zcomp_stream *stream)
+{
+  return parts_of (stream)->scratch;
+}
+
+int
+zcomp_stream_reader (struct zcomp_stream *stream, unsigned id,
+                     struct zcomp_reader *reader)
+{
+  struct stream_parts *p = parts_of (stream);
+
+  *reader = (struct zcomp_reader){ .codec = codec_by_id (id) };
+  if (!reader->codec) {
+    errno = EIO;
+    return -1;
+  }
+  if (stream_parts_need_dctx (p, id) == -1)
+    return -1;
+  reader->dctx = p->dctx[id];
+  return 0;
+}
+
+int
+zcomp_reader_get (struct zcomp *z, unsigned id, struct zcomp_reader *reader)
+{
+  const struct codec *codec = codec_by_id (id);
+  struct zcomp_stream *stream;
+
+  if (!codec) {
+    errno = EIO;
+    return -1;
+  }
+  if (!codec->decompress_needs_ctx) {
+    *reader = (struct zcomp_reader){ .codec = codec };
+    return 0;
+  }
+  stream = zcomp_stream_get (z);
+  if (zcomp_stream_reader (stream, id, reader) == -1) {
+    zcomp_stream_put (stream);
+    return -1;
+  }
+  reader->stream = stream;
+  return 0;
+}
+
+void
+zcomp_reader_put (struct zcomp_reader *reader)
+{
+  if (reader->stream)
+    zcomp_stream_put (reader->stream);
+  *reader = (struct zcomp_reader){ .codec = NULL };
+}
+
+int
+zcomp_reader_decompress (const struct zcomp_reader *reader, const void *src,
+                         size_t slen, void *dst, size_t dlen)
+{
+  if (reader->codec->decompress (reader->dctx, src, slen, dst, dlen) == 0)
+    return 0;
+  errno = EIO;
+  return -1;
+}
+
+int
+zcomp_decompress (struct zcomp *z, unsigned id, const void *src, size_t slen,
+                  void *dst, size_t dlen)
+{
+  struct zcomp_reader reader;
+  int r;
+
+  if (zcomp_reader_get (z, id, &reader) == -1)
+    return -1;
+  r = zcomp_reader_decompress (&reader, src, slen, dst, dlen);
+  zcomp_reader_put (&reader);
+  return r;
+}

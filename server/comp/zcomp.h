@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * zcomp: the compression streams.
+ *
+ *   struct zcomp   workers = 3
+ *   streams  [0]        [1]        [2]        [3]        ...  [255]
+ *           +-------+  +-------+  +-------+  +-------+
+ *           | lock  |  | lock  |  | lock  |  | lock  |
+ *           | parts |  | parts |  | parts |  | NULL  |
+ *           +---|---+  +---|---+  +---|---+  +-------+
+ *               v          v          v        no stream here now
+ *             buffer of one slot (result of compressing)
+ *             scratch of one slot (the borrower's)
+ *             compression contexts, by method; [0] the primary's
+ *             decompression contexts, by codec
+ *
+ * A request borrows the stream of the CPU that it runs on, or if that is
+ * busy any other; it waits only while all are busy, and then for whichever
+ * is put back first.  So a codec that sleeps keeps its own stream and slot
+ * waiting and nothing else.  There is no list of free streams and no lock
+ * over all of them (seeds/004): a mutex each, a count that is read, and a
+ * word that is written only while somebody waits.
+ *
+ * Locks: stream->lock (rank: stream) protects that stream's parts, all they
+ * point to, and their life.  One is held from get to put, by one thread, which
+ * holds no other stream and may not take a slot meanwhile.  "workers" is
+ * changed by zcomp_set_workers alone, which the caller serializes.
+ *
+ * Invariants, whenever no zcomp_set_workers runs:
+ *   streams[i].parts != NULL  <=>  i < workers;   1 <= workers <= 256
+ *   parts of a stream have the primary's contexts
+ *   zcomp_memory = sizeof (struct zcomp) + sum of parts->bytes
+ *
+ * Contexts of other codecs and levels than the primary's are made when they
+ * are first asked for; failing that is an error to that caller, and nothing
+ * else changes.
+ */
+
+#ifndef ZRAM_ZCOMP_H
+#define ZRAM_ZCOMP_H
+
+#include <stdbool.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/compiler.h"
+#include "comp/codec.h"
+
+#define ZCOMP_MAX_STREAMS 256
+
+/* Compression contexts a stream keeps: the primary's, and as many secondary
+ * ones as zram has priorities.
+ */
+#define ZCOMP_MAX_METHODS 4
+
+struct zcomp;
+struct zcomp_stream;
+
+/* A way to compress: what contexts are told apart by. */
+struct zcomp_method {
+  unsigned codec_id;
+  int level;
+};
+
+/* Streams 0 ... workers - 1 with the primary method's contexts, for sources
+ * of up to slot_size bytes.  Errors: NULL with ENOMEM; EINVAL for a method
+ * or a number of workers that there cannot be.  May sleep.
+ */
+struct zcomp *zcomp_new (const struct zcomp_method *primary, size_t slot_size,
+                         unsigned workers) MUST_USE;
+
+/* All streams must have been put back.  NULL is allowed. */
+void zcomp_free (struct zcomp *zcomp);
+
+/* Change the number of streams while requests run.  The caller makes sure
+ * that there is one call at a time (it holds its control lock), and holds no
+ * lock of rank stream or above.  Fewer: waits for each stream that goes until
+ * its borrower puts it back.  Errors: -1 with ENOMEM or EINVAL, and the
+ * number is what it was.
+ */
+int zcomp_set_workers (struct zcomp *zcomp, unsigned workers) MUST_USE;
+
+/* These take no lock. */
+unsigned zcomp_workers (const struct zcomp *zcomp);
+size_t zcomp_memory (const struct zcomp *zcomp); /* bytes, contexts included */
+const struct zcomp_method *zcomp_primary (const struct zcomp *zcomp);
+
+/* For the auditor: is every stream there that should be, and borrowed by
+ * nobody at the moment it is looked at?  The caller has borrowed none and holds
+ * no lock of rank stream or above; zcomp_set_workers does not run.
+ */
+bool zcomp_is_idle (struct zcomp *zcomp);
+
+/* Borrow a stream: takes its lock, sleeping if need be (the caller holds no
+ * lock of rank stream or above).  Cannot fail.
+ */
+struct zcomp_stream *zcomp_stream_get (struct zcomp *zcomp) MUST_USE;
+
+/* Give it back.  What zcomp_compress and zcomp_stream_scratch returned is
+ * the next borrower's from now on.  errno stays as it is.
+ */
+void zcomp_stream_put (struct zcomp_stream *stream);
+
+/* ------------------------------------------------------------------------
+ * Below this line the caller has borrowed the stream.
+ */
+
+/* Compress src (slen bytes, 1 ... slot_size, which do not change meanwhile)
+ * to at most dcap (1 ... slot_size) bytes.  Returns the size of the result and
+ * sets *out to it: it is in the stream's buffer, until the next call or the
+ * put.  Returns 0 if it does not fit (CODEC_SLACK may be lost).  Errors: -1
+ * with ENOMEM (no context could be made, or the codec has no memory), EINVAL
+ * (no such method) or EIO (the codec failed).
+ */
+ssize_t zcomp_compress (struct zcomp_stream *stream,
+                        const struct zcomp_method *method, const void *src,
+                        size_t slen, size_t dcap, const void **out) MUST_USE;
+
+/* slot_size bytes for the borrower's use, for example to merge a part-write
+ * before compressing it.  Contents undefined.
+ */
+void *zcomp_stream_scratch (struct zcomp_stream *stream) MUST_USE;
+
+/* ------------------------------------------------------------------------
+ * Decompressing.
+ *
+ * Some codecs need a context, hence a stream, and some need nothing.  A stream
+ * must be had before the object is pinned in its pool (a zspage ranks above
+ * a stream), so this is in three steps: get a reader, pin and decompress
+ * and unpin, put the reader.
+ */
+struct zcomp_reader {
+  const struct codec *codec;
+  void *dctx;                  /* NULL if the codec needs none */
+  struct zcomp_stream *stream; /* what _put gives back, or NULL */
+};
+
+/* All that it takes to decompress that codec's objects; borrows a stream if
+ * (and only if) the codec needs a context.  Locks as zcomp_stream_get.
+ * Errors: -1 with ENOMEM, or EIO if no codec has that id.
+ */
+int zcomp_reader_get (struct zcomp *zcomp, unsigned id,
+                      struct zcomp_reader *reader) MUST_USE;
+
+/* The same with a stream that the caller has borrowed and goes on holding
+ * at least until the reader is put.
+ */
+int zcomp_stream_reader (struct zcomp_stream *stream, unsigned id,
+                         struct zcomp_reader *reader) MUST_USE;
+
+/* errno stays as it is. */
+void zcomp_reader_put (struct zcomp_reader *reader);
+
+/* Exactly slen bytes to exactly dlen bytes.  Takes no lock and allocates
+ * nothing, but a codec may sleep.  Errors: -1 with EIO if src is damaged; dst
+ * is then undefined.
+ */
+int zcomp_reader_decompress (const struct zcomp_reader *reader, const void *src,
+                             size_t slen, void *dst, size_t dlen) MUST_USE;
+
+/* The three steps in one, for objects that need not be pinned. */
+int zcomp_decompress (struct zcomp *zcomp, unsigned id, const void *src,
+                      size_t slen, void *dst, size_t dlen) MUST_USE;
+
+#endif /* ZRAM_ZCOMP_H */

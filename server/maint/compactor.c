@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "maint/compactor.h"
+
+/* Leaves (a page each) worth a look through the table. */
+#define EMPTY_LEAVES 16
+
+/* While requests are waiting a step is taken only this often. */
+#define BUSY_PAUSE_NS 500000
+
+struct compactor {
+  struct device *dev;
+  unsigned threshold, pause;
+  struct mutex control; /* held for a pass */
+  _Atomic uint64_t passes;
+
+  pthread_mutex_t stop_lock; /* a leaf: nothing is taken inside */
+  pthread_cond_t stop_cond;
+  atomic_bool stop; /* written under stop_lock */
+  bool started;
+  pthread_t thread;
+};
+
+struct compactor *
+compactor_create (struct device *dev, unsigned threshold, unsigned pause)
+{
+  struct compactor *c = alloc_zeroed (CACHE_LINE, sizeof *c);
+  pthread_condattr_t attr;
+
+  if (!c)
+    return NULL;
+  c->dev = dev;
+  c->threshold = threshold;
+  c->pause = pause;
+  mutex_init (&c->control, RANK_CONTROL);
+  pthread_mutex_init (&c->stop_lock, NULL);
+  pthread_condattr_init (&attr);
+  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
+  pthread_cond_init (&c->stop_cond, &attr);
+  pthread_condattr_destroy (&attr);
+  return c;
+}
+
+void
+compactor_destroy (struct compactor *c)
+{
+  if (!c)
+    return;
+  compactor_stop (c);
+  pthread_cond_destroy (&c->stop_cond);
+  pthread_mutex_destroy (&c->stop_lock);
+  mutex_destroy (&c->control);
+  free (c);
+}
+
+/* -- one pass ----------------------------------------------------------- */
+
+/* Between two steps.  False if the pass shall end. */
+static bool
+let_requests_go_first (struct compactor *c)
+{
+  struct store *store = c->dev->store;
+
+  if (store_requests (store) >= (int64_t) zcomp_workers (store->zcomp)) {
+    struct timespec ts = { .tv_nsec = BUSY_PAUSE_NS };
+
+    nanosleep (&ts, NULL);
+  }
+  return !atomic_load (&c->stop);
+}
+
+static uint64_t
+reclaim_leaves (struct compactor *c)
+{
+  struct slot_table *t = &c->dev->table;
+  uint64_t freed = 0;
+
+  for (uint64_t i = slot_table_next_present (t, 0, t->slots);
+       i < t->slots && slot_table_empty_leaves (t) > 0;
+       i = slot_table_next_present (t, (i | (LEAF_SLOTS - 1)) + 1, t->slots)) {
+    if (slot_table_leaf_is_empty (t, i))
+      freed += slot_table_reclaim (t, i);
+    if (i / LEAF_SLOTS % 64 == 0 && !let_requests_go_first (c))
+      break;
+  }
+  return freed;
+}
+
+static struct compactor_result
+pass_locked (struct compactor *c) REQUIRES (c->control)
+{
+  struct zs_pool *pool = c->dev->store->pool;
+  struct device_stats before = device_stats (c->dev), after;
+  struct zs_cursor at = { 0 };
+  struct compactor_result result = { 0 };
+  bool go_on = true;
+
+  while (go_on && zs_compact_step (pool, &at))
+    go_on = let_requests_go_first (c);
+  while (go_on && zs_migration_pays (pool)) {
+    uint32_t used = arena_stats (&pool->arena).used_spans;
+
+    at = (struct zs_cursor) { 0 };
+    while (go_on && zs_migrate_step (pool, &at))
+      go_on = let_requests_go_first (c);
+    if (arena_stats (&pool->arena).top > 2 * used)
+      break; /* what is left is in use right now */
+  }
+  if (go_on)
+    result.leaves_freed = reclaim_leaves (c);
+
+  after = device_stats (c->dev);
+  result.pages_freed = after.pages_compacted - before.pages_compacted;
+  result.objects_moved = after.objects_moved - before.objects_moved;
+  result.zspages_migrated = after.zspages_migrated - before.zspages_migrated;
+  return result;
+}
+
+struct compactor_result
+compactor_run (struct compactor *c)
+{
+  mutex_lock (&c->control);
+  struct compactor_result result = pass_locked (c);
+  mutex_unlock (&c->control);
+  return result;
+}
+
+/* -- by itself ---------------------------------------------------------- */
+
+static bool
+pays (struct compactor *c)
+{
+  struct store *store = c->dev->store;
+  uint64_t used = atomic_load_explicit (&store->budget.used,
+                                        memory_order_relaxed);
+  uint64_t freeable = zs_freeable_pages (store->pool) * MEM_PAGE;
+
+  return (freeable > 0 && freeable * 100 >= used * c->threshold) ||
+         zs_migration_pays (store->pool) ||
+         slot_table_empty_leaves (&c->dev->table) >= EMPTY_LEAVES;
+}
+
+/* Sleeps for the pause.  False if the thread shall end. */
+static bool
+sleep_until_due (struct compactor *c)
+{
+  struct timespec due;
+
+  clock_gettime (CLOCK_MONOTONIC, &due);
+  due.tv_sec += c->pause;
+  pthread_mutex_lock (&c->stop_lock);
+  while (!atomic_load (&c->stop) &&
+         pthread_cond_timedwait (&c->stop_cond, &c->stop_lock, &due) !=
+           ETIMEDOUT)
+    ;
+  pthread_mutex_unlock (&c->stop_lock);
+  return !atomic_load (&c->stop);
+}
+
+static void *
+compactor_thread (void *arg)
+{
+  struct compactor *c = arg;
+
+  while (sleep_until_due (c))
+    if (pays (c)) {
+      (void) compactor_run (c);
+      atomic_fetch_add (&c->passes, 1);
+    }
+  return NULL;
+}
+
+int
+compactor_start (struct compactor *c)
+{
+  int err;
+
+  if (c->threshold == 0)
+    return 0;
+  err = pthread_create (&c->thread, NULL, compactor_thread, c);
+  if (err) {
+    errno = err;
+    return -1;
+  }
+  c->started = true;
+  return 0;
+}
+
+void
+compactor_stop (struct compactor *c)
+{
+  if (!c->started)
+    return;
+  pthread_mutex_lock (&c->stop_lock);
+  atomic_store (&c->stop, true);
+  pthread_cond_signal (&c->stop_cond);
+  pthread_mutex_unlock (&c->stop_lock);
+  pthread_join (c->thread, NULL);
+  atomic_store (&c->stop, false);
+  c->started = false;
+}
+
+uint64_t
+compactor_passes (struct compactor *c)
+{
+  return atomic_load (&c->passes);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Compactor: the policy that gives memory back which frees and overwrites
+ * have left in pieces.  The mechanisms are the pool's and the table's, a step
+ * at a time:
+ *
+ *   compaction   zs_compact_step, class by class
+ *   migration    zs_migrate_step, when the arena is mostly holes
+ *   leaves       slot_table_reclaim of leaves that are all EMPTY
+ *
+ * A pass does them in that order.  It looks every 'pause' seconds whether
+ * what compaction could free is over 'threshold' percent of the memory in
+ * use, or whether one of the other two pays, and then runs.  Between two
+ * steps it lets requests go first: while there are as many as workers it
+ * sleeps a little, though never so long that it gets nowhere.
+ *
+ * Locks: 'control' (rank CONTROL) is held for a pass: one at a time, whether
+ * by itself or by hand.  Everything below it is taken for a step only.
+ */
+
+#ifndef ZRAM_COMPACTOR_H
+#define ZRAM_COMPACTOR_H
+
+#include "store/device.h"
+
+#define COMPACTOR_THRESHOLD 2 /* percent, the default */
+#define COMPACTOR_PAUSE 1     /* seconds, the default */
+
+struct compactor;
+
+/* threshold: percent, 0 = never by itself; pause: seconds, at least 1.
+ * The device is not owned and must outlive the compactor.  NULL with errno.
+ */
+struct compactor *compactor_create (struct device *dev, unsigned threshold,
+                                    unsigned pause) MUST_USE;
+
+/* Start the thread (after the last fork).  0, or -1 with errno set. */
+int compactor_start (struct compactor *c) MUST_USE;
+
+/* End the thread, after the step at hand.  Harmless if it never started. */
+void compactor_stop (struct compactor *c);
+void compactor_destroy (struct compactor *c);
+
+struct compactor_result {
+  uint64_t pages_freed, objects_moved, zspages_migrated, leaves_freed;
+};
+
+/* One whole pass in the calling thread, without regard to the threshold.
+ * Waits for a pass that runs.  Takes the control lock.
+ */
+struct compactor_result compactor_run (struct compactor *c);
+
+/* Passes that ran by themselves. */
+uint64_t compactor_passes (struct compactor *c);
+
+#endif /* ZRAM_COMPACTOR_H */

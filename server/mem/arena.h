@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Arena: hands out spans, equal stretches of addresses, and gives their
+ * memory back to the system.
+ *
+ *   span 0      1      2      3            top
+ *   +------+------+------+------+- - - - - -+ - - - never used
+ *   | used | hot  | used | cold |
+ *   +------+------+------+------+- - - - - -+ - - -
+ *
+ *   used  a zspage in a class, or a span on its way there
+ *   hot   free, its first 'resident' pages still in RAM: reused first, since
+ *         the first touch of a page costs as much as decompressing it
+ *   cold  free, no memory: the lowest address is reused first, so that the
+ *         arena's end can sink
+ *
+ * Invariants:
+ *   used + hot + cold == top
+ *   budget's share of the arena == 4096 * sum of resident over all spans
+ *   hot_pages == sum of resident over the hot spans
+ *
+ * Locks: the arena's own (rank ARENA) protects the lists, the bitmap, top and
+ * the descriptors of free spans.  It is not held during system calls, but
+ * for committing more of the reserve.
+ */
+
+#ifndef ZRAM_ARENA_H
+#define ZRAM_ARENA_H
+
+#include "base/budget.h"
+#include "base/mutex.h"
+#include "base/reserve.h"
+#include "mem/size_class.h"
+#include "mem/zspage.h"
+
+#define ARENA_MAX_SPAN_PAGES 128
+#define ARENA_NO_SPAN UINT32_MAX
+
+struct arena {
+  size_t span_size;        /* bytes */
+  uint32_t max_spans;
+  struct reserve memory;   /* the spans */
+  struct reserve zspages;  /* struct zspage[]: the descriptors */
+  struct reserve cold_map; /* uint64_t[]: a bit a span */
+  struct budget *budget;   /* charged for resident pages; not owned */
+
+  struct mutex lock;
+  uint32_t top GUARDED_BY (lock);
+  uint32_t used_spans GUARDED_BY (lock);
+  uint32_t cold_spans GUARDED_BY (lock);
+  uint32_t cold_hint GUARDED_BY (lock); /* no cold span in lower words */
+  uint64_t hot_pages GUARDED_BY (lock);
+  span_link hot[ARENA_MAX_SPAN_PAGES + 1] GUARDED_BY (lock); /* by resident */
+};
+
+/* 'max_bytes': addresses to reserve at the most.  0, or -1 with errno. */
+int arena_init (struct arena *a, uint32_t span_pages, uint64_t max_bytes,
+                struct budget *budget) MUST_USE;
+void arena_destroy (struct arena *a);
+
+static inline struct zspage *
+arena_zspage (const struct arena *a, uint32_t span)
+{
+  return (struct zspage *) a->zspages.base + span;
+}
+
+static inline uint32_t
+arena_span_of (const struct arena *a, const struct zspage *z)
+{
+  return z - (struct zspage *) a->zspages.base;
+}
+
+static inline char *
+arena_address (const struct arena *a, uint32_t span)
+{
+  return a->memory.base + (size_t) span * a->span_size;
+}
+
+/* A span for a zspage of 'pages' pages.  Its descriptor is the caller's, its
+ * 'resident' at most 'pages'.  ARENA_NO_SPAN with errno ENOMEM.  Takes the
+ * arena lock; may do system calls.
+ */
+uint32_t arena_alloc (struct arena *a, uint32_t pages) MUST_USE;
+
+/* The lowest cold span (resident 0), if it is below 'limit'; else
+ * ARENA_NO_SPAN, errno not set.
+ */
+uint32_t arena_alloc_below (struct arena *a, uint32_t limit) MUST_USE;
+
+/* Takes the span back.  Takes the arena lock; may do system calls. */
+void arena_free (struct arena *a, uint32_t span);
+
+/* Raise the span's resident pages to 'pages', charging the budget.  False
+ * with nothing changed if that is over the limit.  Takes no lock; the caller
+ * owns the descriptor or holds its class lock.  The pages become resident
+ * when they are touched.
+ */
+bool arena_charge (struct arena *a, struct zspage *z, uint32_t pages) MUST_USE;
+
+/* Make the pages [from, to) of a span resident in one go. */
+void arena_populate (struct arena *a, uint32_t span, uint32_t from,
+                     uint32_t to);
+
+/* Give the memory of all hot spans back.  Returns the bytes given back. */
+uint64_t arena_return_hot (struct arena *a);
+
+/* Let the arena's end sink over the cold spans there: their page tables and
+ * descriptors go back to the system too.  Takes zspage locks (trying) and
+ * the arena lock, one after the other.
+ */
+void arena_trim (struct arena *a);
+
+struct arena_stats {
+  uint32_t top, used_spans, cold_spans;
+  uint64_t hot_pages;
+};
+
+struct arena_stats arena_stats (struct arena *a);
+
+/* For the auditor, with nothing running: recount the invariants above from
+ * the lists.  A message (static) about one that does not hold, or NULL.
+ */
+const char *arena_audit (struct arena *a);
+
+#endif /* ZRAM_ARENA_H */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What zsmalloc.c, zs_compact.c and zs_migrate.c share.  Everything in the
+ * second half wants the class lock held.
+ */
+
+#ifndef ZRAM_ZS_INTERNAL_H
+#define ZRAM_ZS_INTERNAL_H
+
+#include "mem/zsmalloc.h"
+
+#define ZS_BACK_FREE 1u
+
+/* Pages populated at once where a zspage grows: a fault costs more than the
+ * page, but a page too many in each of some 150 classes costs memory.
+ */
+#define ZS_GROW_PAGES 4u
+
+static inline const struct size_class_geometry *
+zs_geometry (const struct zs_pool *pool, unsigned class_id)
+{
+  return &pool->classes.g[class_id];
+}
+
+static inline zs_back *
+zs_backs (struct zs_pool *pool, struct zspage *z)
+{
+  return z->huge_back
+           ? z->huge_back
+           : (zs_back *) arena_address (&pool->arena,
+                                        arena_span_of (&pool->arena, z));
+}
+
+static inline char *
+zs_object (const struct zs_pool *pool, unsigned class_id, uint32_t span,
+           unsigned obj)
+{
+  const struct size_class_geometry *g = zs_geometry (pool, class_id);
+
+  return arena_address (&pool->arena, span) + g->first +
+         (size_t) obj * g->size;
+}
+
+/* Pages that objects 0 … objs-1 lie in. */
+static inline uint32_t
+zs_pages_for (const struct size_class_geometry *g, uint32_t objs)
+{
+  return (g->first + objs * g->size + MEM_PAGE - 1) / MEM_PAGE;
+}
+
+static inline void
+zs_class_lock (struct zs_pool *pool, unsigned class_id)
+  ACQUIRE (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&pool->class[class_id].lock);
+}
+
+static inline void
+zs_class_unlock (struct zs_pool *pool, unsigned class_id)
+  RELEASE (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_unlock (&pool->class[class_id].lock);
+}
+
+/* Free a zspage that has left its class.  Takes no class lock. */
+void zs_release_zspage (struct zs_pool *pool, struct zspage *z);
+
+/* Make a free span a zspage of the class, on no list yet; NULL with errno.
+ * Takes the arena lock.
+ */
+struct zspage *zs_new_zspage (struct zs_pool *pool, unsigned class_id)
+  MUST_USE;
+
+/* -- below this line the caller holds the class lock -------------------- */
+
+/* Put the zspage on the list that its inuse asks for, from whichever it is
+ * on (or none).
+ */
+void zs_regroup_locked (struct zs_pool *pool, unsigned class_id,
+                        struct zspage *z)
+  REQUIRES (pool->class[class_id].lock);
+
+/* Take it off its list. */
+void zs_unlist_locked (struct zs_pool *pool, unsigned class_id,
+                       struct zspage *z)
+  REQUIRES (pool->class[class_id].lock);
+
+/* A free object of the zspage, whose back[] entry becomes 'back'; the zspage
+ * stays on its list.  It must have one.
+ */
+unsigned zs_take_object_locked (struct zs_pool *pool, unsigned class_id,
+                                struct zspage *z, uint64_t back)
+  REQUIRES (pool->class[class_id].lock);
+
+/* The zspage if it has no object left, then out of its class and for the
+ * caller to release after unlocking; else NULL, and it is regrouped.
+ */
+struct zspage *zs_remove_if_empty_locked (struct zs_pool *pool,
+                                          unsigned class_id,
+                                          struct zspage *z)
+  REQUIRES (pool->class[class_id].lock) MUST_USE;
+
+/* Give an object back; the zspage stays on its list. */
+void zs_put_object_locked (struct zs_pool *pool, unsigned class_id,
+                           struct zspage *z, unsigned obj)
+  REQUIRES (pool->class[class_id].lock);
+
+#endif /* ZRAM_ZS_INTERNAL_H */

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Migration: a whole zspage moves to another span, as it is.  Taken from the
+ * arena's end to the lowest free spans, so that the end can be given back
+ * with its page tables and descriptors.
+ */
+
+#include <config.h>
+
+#include <string.h>
+
+#include "base/fault.h"
+#include "mem/zs_internal.h"
+
+/* Do not stir for less than 4 MiB of addresses. */
+#define WORTHWHILE_SPANS 64
+
+bool
+zs_migration_pays (struct zs_pool *pool)
+{
+  struct arena_stats st = arena_stats (&pool->arena);
+
+  return st.top >= WORTHWHILE_SPANS && st.cold_spans > st.top / 2;
+}
+
+/* Every object attached: none that a thread is about to name elsewhere. */
+static bool
+all_attached (struct zs_pool *pool, struct zspage *z)
+{
+  for (unsigned obj = 0; obj < z->fresh; obj++)
+    if (atomic_load_explicit (&zs_backs (pool, z)[obj],
+                              memory_order_acquire) == 0)
+      return false;
+  return true;
+}
+
+/* The new zspage takes over everything but the lock and the links. */
+static void
+move_zspage_locked (struct zs_pool *pool, unsigned class_id,
+                    struct zspage *from, struct zspage *to)
+  REQUIRES (pool->class[class_id].lock)
+{
+  const struct size_class_geometry *g = zs_geometry (pool, class_id);
+  uint32_t from_span = arena_span_of (&pool->arena, from);
+  uint32_t to_span = arena_span_of (&pool->arena, to);
+
+  memcpy (arena_address (&pool->arena, to_span),
+          arena_address (&pool->arena, from_span),
+          g->first + (size_t) from->fresh * g->size);
+  to->inuse = from->inuse;
+  to->fresh = from->fresh;
+  to->free_head = from->free_head;
+  to->huge_back = from->huge_back;
+  from->huge_back = NULL;
+  from->inuse = 0;
+
+  for (unsigned obj = 0; obj < to->fresh; obj++) {
+    uint64_t back = atomic_load_explicit (&zs_backs (pool, to)[obj],
+                                          memory_order_acquire);
+    uint64_t old = zs_handle (class_id, obj, from_span);
+
+    if (!(back & ZS_BACK_FREE))
+      check_always (atomic_compare_exchange_strong_explicit (
+        (zs_cell *) (uintptr_t) back, &old,
+        zs_handle (class_id, obj, to_span), memory_order_release,
+        memory_order_relaxed));
+  }
+}
+
+static bool
+try_move_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
+                 struct zspage *to)
+  REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+{
+  /* Looked at again: it may have been freed, and grown, since it was chosen */
+  if (atomic_load_explicit (&from->group, memory_order_relaxed) ==
+        ZS_NO_GROUP ||
+      atomic_load_explicit (&from->class_id, memory_order_relaxed) !=
+        class_id ||
+      from->resident > to->resident ||
+      !all_attached (pool, from))
+    return false;
+  if (!zspage_try_write_lock (from)) {
+    counter_add (&pool->counters, ZS_MOVER_SKIPS, 1);
+    return false;
+  }
+  move_zspage_locked (pool, class_id, from, to);
+  zspage_write_unlock (from);
+  zs_unlist_locked (pool, class_id, from);
+  zs_regroup_locked (pool, class_id, to);
+  return true;
+}
+
+/* Migrate the zspage to the free span.  Either of both is free afterwards. */
+static bool
+migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
+{
+  unsigned class_id =
+    atomic_load_explicit (&from->class_id, memory_order_relaxed);
+  struct zspage *to = arena_zspage (&pool->arena, span);
+  bool moved;
+
+  to->next = to->prev = 0;
+  to->huge_back = NULL;
+  atomic_store_explicit (&to->group, ZS_NO_GROUP, memory_order_relaxed);
+  atomic_store_explicit (&to->class_id, class_id, memory_order_relaxed);
+  if (!arena_charge (&pool->arena, to, zs_geometry (pool, class_id)->pages)) {
+    arena_free (&pool->arena, span);
+    return false;
+  }
+  /* Now, because the writer below must not fault pages in. */
+  arena_populate (&pool->arena, span, 0, to->resident);
+  fault_pause ("zs.migrate.populated");
+
+  zs_class_lock (pool, class_id);
+  moved = try_move_locked (pool, class_id, from, to);
+  zs_class_unlock (pool, class_id);
+  zs_release_zspage (pool, moved ? from : to);
+  return moved;
+}
+
+bool
+zs_migrate_step (struct zs_pool *pool, struct zs_cursor *at)
+{
+  uint32_t top = arena_stats (&pool->arena).top;
+
+  if (at->span == 0 || at->span > top)
+    at->span = top;
+  while (at->span > 0) {
+    struct zspage *z = arena_zspage (&pool->arena, --at->span);
+    uint32_t span;
+
+    if (atomic_load_explicit (&z->group, memory_order_relaxed) == ZS_NO_GROUP)
+      continue;
+    span = arena_alloc_below (&pool->arena, at->span);
+    if (span == ARENA_NO_SPAN)
+      break;
+    if (migrate (pool, z, span))
+      counter_add (&pool->counters, ZS_ZSPAGES_MIGRATED, 1);
+    return true;
+  }
+  at->span = 0;
+  arena_return_hot (&pool->arena);
+  arena_trim (&pool->arena);
+  return false;
+}

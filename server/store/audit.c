@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "store/audit.h"
+#include "store/slot_io.h"
+
+struct tally {
+  int64_t stored, same, huge, objects, bytes;
+};
+
+static void
+tally_slot (const struct slot *s, struct tally *t)
+{
+  uint32_t meta = slot_load_meta (s);
+
+  if (slot_meta_state (meta) == SLOT_EMPTY)
+    return;
+  t->stored++;
+  if (slot_meta_state (meta) == SLOT_SAME)
+    t->same++;
+  if (slot_meta_state (meta) == SLOT_OBJECT) {
+    t->objects++;
+    t->bytes += slot_meta_size (meta);
+    if (slot_meta_codec (meta) == CODEC_RAW)
+      t->huge++;
+  }
+}
+
+/* The object's back pointer must be the slot's cell. */
+static bool
+is_attached (struct zs_pool *pool, struct slot *s)
+{
+  uint64_t handle;
+
+  if (slot_meta_state (slot_load_meta (s)) != SLOT_OBJECT)
+    return true;
+  bool ok = zs_pin (pool, &s->cell, &handle) &&
+            zs_is_attached (pool, handle, &s->cell);
+  zs_unpin (pool, handle);
+  return ok;
+}
+
+static int
+audit_slots (struct device *dev, bool deep, struct tally *t, char *why,
+             size_t why_size)
+{
+  uint64_t n = dev->table.slots;
+  uint32_t slot_size = dev->store->config.slot_size;
+  char *buf = deep ? alloc_zeroed (CACHE_LINE, slot_size) : NULL;
+  int r = 0;
+
+  for (uint64_t i = slot_table_next_present (&dev->table, 0, n);
+       i < n && r == 0; i = slot_table_next_present (&dev->table, i + 1, n)) {
+    struct slot *s = (struct slot *) slot_table_peek (&dev->table, i);
+
+    tally_slot (s, t);
+    if (!is_attached (dev->store->pool, s)) {
+      snprintf (why, why_size, "slot %" PRIu64 ": its object is not its own",
+                i);
+      r = -1;
+    }
+    else if (buf && slot_read (dev, i, buf, 0, slot_size,
+                               clock_coarse_s ())) {
+      snprintf (why, why_size, "slot %" PRIu64 ": cannot be read", i);
+      r = -1;
+    }
+  }
+  free (buf);
+  return r;
+}
+
+static int
+differs (const char *what, int64_t counted, int64_t recomputed, char *why,
+         size_t why_size)
+{
+  if (counted == recomputed)
+    return 0;
+  snprintf (why, why_size, "%s: counted %" PRId64 ", recomputed %" PRId64,
+            what, counted, recomputed);
+  return -1;
+}
+
+static int
+audit_counters (struct device *dev, const struct tally *t, char *why,
+                size_t n)
+{
+  struct counter_set *c = &dev->counters;
+
+  return differs ("slots stored", counter_sum (c, DEV_SLOTS_STORED),
+                  t->stored, why, n) ||
+             differs ("same-filled", counter_sum (c, DEV_SLOTS_SAME), t->same,
+                      why, n) ||
+             differs ("huge", counter_sum (c, DEV_SLOTS_HUGE), t->huge, why,
+                      n) ||
+             differs ("objects", counter_sum (c, DEV_OBJECTS), t->objects, why,
+                      n) ||
+             differs ("compressed bytes", counter_sum (c, DEV_COMPR_BYTES),
+                      t->bytes, why, n) ||
+             differs ("requests in flight", store_requests (dev->store), 0,
+                      why, n)
+           ? -1
+           : 0;
+}
+
+static int
+audit_memory (struct device *dev, const struct tally *t, char *why, size_t n)
+{
+  struct zs_audit zs = { 0 };
+  const char *wrong = zs_audit (dev->store->pool, &zs);
+
+  if (wrong) {
+    snprintf (why, n, "pool: %s", wrong);
+    return -1;
+  }
+  if (differs ("attached objects", (int64_t) zs.objects, t->objects, why, n))
+    return -1;
+  uint64_t charged = zs.resident_pages * MEM_PAGE +
+                     slot_table_memory (&dev->table);
+  return differs ("bytes charged", atomic_load (&dev->store->budget.used),
+                  (int64_t) charged, why, n);
+}
+
+int
+device_audit (struct device *dev, bool deep, char *why, size_t why_size)
+{
+  const char *wrong = slot_table_audit (&dev->table);
+  struct tally t = { 0 };
+
+  if (wrong) {
+    snprintf (why, why_size, "slot table: %s", wrong);
+    return -1;
+  }
+  if (!zcomp_is_idle (dev->store->zcomp)) {
+    snprintf (why, why_size, "a stream is held");
+    return -1;
+  }
+  if (audit_slots (dev, deep, &t, why, why_size) ||
+      audit_counters (dev, &t, why, why_size) ||
+      audit_memory (dev, &t, why, why_size))
+    return -1;
+  return 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The auditor: recompute from the slot table and the pool everything that is
+ * counted or linked elsewhere, and compare.
+ *
+ *   slots in state OBJECT = attached objects of the pool
+ *   every such slot's cell names an object whose back pointer is that slot
+ *   slots, same-filled, huge, objects, bytes = the device's counters
+ *   pages of zspages and hot spans, leaves and nodes = what is charged
+ *   every zspage on the list of its fullness, every span in one state
+ *   no slot locked, no zspage pinned, no stream held, no request in flight
+ *   every object decompresses (with 'deep')
+ */
+
+#ifndef ZRAM_AUDIT_H
+#define ZRAM_AUDIT_H
+
+#include "store/device.h"
+
+/* The device must be its store's only one, with no request running and no
+ * pass.  0, or -1 and a description of what is wrong in 'why'.
+ */
+int device_audit (struct device *dev, bool deep, char *why,
+                  size_t why_size) MUST_USE;
+
+#endif /* ZRAM_AUDIT_H */

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Device: one disk: its slot table and statistics, over a store.
+ */
+
+#ifndef ZRAM_DEVICE_H
+#define ZRAM_DEVICE_H
+
+#include "base/counter.h"
+#include "store/slot_table.h"
+#include "store/store.h"
+
+/* The first group are levels, changed with the slot lock held; exact when
+ * nothing runs (store/audit.h).  The others only grow.
+ */
+enum device_counter {
+  DEV_SLOTS_STORED, /* not EMPTY */
+  DEV_SLOTS_SAME,
+  DEV_SLOTS_HUGE,
+  DEV_OBJECTS,
+  DEV_COMPR_BYTES, /* sum of the objects' sizes */
+
+  DEV_READ_REQUESTS,
+  DEV_READ_BYTES,
+  DEV_WRITE_REQUESTS,
+  DEV_WRITE_BYTES,
+  DEV_DISCARD_REQUESTS,
+  DEV_DISCARD_BYTES,
+  DEV_FAILED_READS,
+  DEV_FAILED_WRITES,
+  DEV_SLOTS_FREED,      /* by discard (the kernel's notify_free) */
+  DEV_RECLAIM_MISSES,   /* empty leaves not given back: a slot was locked */
+  DEV_REQUESTS_SHARED,  /* with workers */
+  DEV_COUNTERS
+};
+
+struct device {
+  struct store *store; /* not owned */
+  uint64_t size;       /* bytes */
+  struct slot_table table;
+  struct counter_set counters;
+};
+
+/* size: 1 to 2^63 - 1 bytes.  NULL with errno set. */
+struct device *device_create (struct store *store, uint64_t size) MUST_USE;
+
+/* Frees every object.  No request may be running. */
+void device_destroy (struct device *dev);
+
+struct device_stats {
+  uint64_t orig_data_size;  /* bytes: slots stored times slot size */
+  uint64_t compr_data_size; /* bytes */
+  uint64_t mem_used_total;  /* bytes: pool and table, of the whole store */
+  uint64_t mem_used_max;    /* bytes: its peak */
+  uint64_t same_slots, huge_slots, objects;
+  uint64_t pages_compacted, objects_moved, zspages_migrated;
+};
+
+/* Takes no lock. */
+struct device_stats device_stats (struct device *dev);
+
+static inline void
+device_count (struct device *dev, enum device_counter id, int64_t delta)
+{
+  counter_add (&dev->counters, id, delta);
+}
+
+#endif /* ZRAM_DEVICE_H */

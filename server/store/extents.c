@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include "store/extents.h"
+
+static enum extent_type
+type_of (const struct slot *s)
+{
+  switch (slot_meta_state (slot_load_meta (s))) {
+  case SLOT_EMPTY:
+    return EXTENT_HOLE;
+  case SLOT_SAME:
+    return slot_load_cell (s) == 0 ? EXTENT_ZERO : EXTENT_DATA;
+  default:
+    return EXTENT_DATA;
+  }
+}
+
+/* The type of slot 'index', and in *end where its run ends: at the next slot
+ * of another type, the end of its leaf or of the gap without leaves, or at
+ * 'limit'.
+ */
+static enum extent_type
+run_at (struct slot_table *t, uint64_t index, uint64_t limit, uint64_t *end)
+{
+  const struct slot *s = slot_table_peek (t, index);
+  enum extent_type type;
+
+  if (!s) {
+    *end = slot_table_next_present (t, index + 1, limit);
+    return EXTENT_HOLE;
+  }
+  uint64_t leaf_end = (index | (LEAF_SLOTS - 1)) + 1;
+  if (leaf_end > limit)
+    leaf_end = limit;
+  type = type_of (s);
+  while (++index < leaf_end && type_of (++s) == type)
+    ;
+  *end = index;
+  return type;
+}
+
+int
+device_extents (struct device *dev, uint64_t offset, uint64_t count, bool one,
+                extent_fn fn, void *ctx)
+{
+  uint64_t shift = dev->store->slot_shift, end = offset + count;
+  uint64_t slot = offset >> shift, slots = ((end - 1) >> shift) + 1;
+
+  while (offset < end) {
+    uint64_t run_end, next;
+    enum extent_type type = run_at (&dev->table, slot, slots, &run_end);
+
+    /* The same type goes on in the next leaf. */
+    while (run_end < slots &&
+           run_at (&dev->table, run_end, slots, &next) == type)
+      run_end = next;
+    uint64_t stop = run_end == slots ? end : run_end << shift;
+    int r = fn (ctx, offset, stop - offset, type);
+    if (r || one)
+      return r;
+    offset = stop;
+    slot = run_end;
+  }
+  return 0;
+}

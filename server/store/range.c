@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "store/range.h"
+#include "store/slot_io.h"
+
+/* Bytes that are worth a worker's waking: of work several times the 25 to
+ * 30 µs that this costs.
+ */
+#define READ_CHUNK (128u * 1024)
+#define WRITE_CHUNK (64u * 1024)
+
+struct transfer {
+  struct device *dev;
+  char *read_to;          /* one of these is NULL */
+  const char *write_from;
+  uint32_t count;
+  uint64_t offset;
+  uint32_t chunk; /* bytes, whole slots but for the edges */
+  uint32_t now;
+  atomic_int err;
+};
+
+static int
+transfer_slot (struct transfer *t, uint64_t index, uint32_t at, uint32_t len,
+               uint32_t done)
+{
+  if (t->read_to)
+    return slot_read (t->dev, index, t->read_to + done, at, len, t->now);
+  if (len == t->dev->store->config.slot_size)
+    return slot_write (t->dev, index, t->write_from + done, t->now);
+  return slot_write_part (t->dev, index, t->write_from + done, at, len,
+                          t->now);
+}
+
+/* Bytes [from, to) of the transfer.  0, or an errno value. */
+static int
+transfer_bytes (struct transfer *t, uint32_t from, uint32_t to)
+{
+  uint32_t slot_size = t->dev->store->config.slot_size;
+
+  while (from < to) {
+    uint64_t byte = t->offset + from;
+    uint32_t at = byte & (slot_size - 1);
+    uint32_t len = slot_size - at < to - from ? slot_size - at : to - from;
+
+    if (transfer_slot (t, byte >> t->dev->store->slot_shift, at, len, from))
+      return errno;
+    from += len;
+  }
+  return 0;
+}
+
+/* Chunk boundaries are multiples of the chunk size on the disk, so that no
+ * slot is cut in two by them.
+ */
+static void
+transfer_chunk (void *ctx, unsigned chunk)
+{
+  struct transfer *t = ctx;
+  uint64_t first = t->offset / t->chunk;
+  uint64_t start = (first + chunk) * t->chunk, end = start + t->chunk;
+
+  if (start < t->offset)
+    start = t->offset;
+  if (end > t->offset + t->count)
+    end = t->offset + t->count;
+  int err = transfer_bytes (t, start - t->offset, end - t->offset);
+  if (err)
+    atomic_store_explicit (&t->err, err, memory_order_relaxed);
+}
+
+/* Sharing pays while there are fewer requests than workers. */
+static bool
+worth_sharing (struct transfer *t)
+{
+  struct device *dev = t->dev;
+
+  return t->count >= 2 * t->chunk &&
+         store_requests (dev->store) <
+           (int64_t) zcomp_workers (dev->store->zcomp);
+}
+
+static int
+run_transfer (struct transfer *t)
+{
+  int err;
+
+  if (store_request_begin (t->dev->store) == -1)
+    return -1;
+  if (worth_sharing (t)) {
+    uint64_t last = t->offset + t->count - 1;
+    unsigned chunks = last / t->chunk - t->offset / t->chunk + 1;
+
+    device_count (t->dev, DEV_REQUESTS_SHARED, 1);
+    workpool_share (t->dev->store->workpool, chunks, transfer_chunk, t);
+    err = atomic_load_explicit (&t->err, memory_order_relaxed);
+  }
+  else
+    err = transfer_bytes (t, 0, t->count);
+  store_request_end (t->dev->store);
+  errno = err;
+  return err ? -1 : 0;
+}
+
+int
+device_read (struct device *dev, void *buf, uint32_t count, uint64_t offset)
+{
+  struct transfer t = {
+    .dev = dev, .read_to = buf, .count = count, .offset = offset,
+    .chunk = READ_CHUNK, .now = clock_coarse_s ()
+  };
+
+  device_count (dev, DEV_READ_REQUESTS, 1);
+  device_count (dev, DEV_READ_BYTES, count);
+  int r = run_transfer (&t);
+  if (r == -1)
+    device_count (dev, DEV_FAILED_READS, 1);
+  return r;
+}
+
+int
+device_write (struct device *dev, const void *buf, uint32_t count,
+              uint64_t offset)
+{
+  struct transfer t = {
+    .dev = dev, .write_from = buf, .count = count, .offset = offset,
+    .chunk = WRITE_CHUNK, .now = clock_coarse_s ()
+  };
+
+  device_count (dev, DEV_WRITE_REQUESTS, 1);
+  device_count (dev, DEV_WRITE_BYTES, count);
+  int r = run_transfer (&t);
+  if (r == -1)
+    device_count (dev, DEV_FAILED_WRITES, 1);
+  return r;
+}
+
+/* Whole slots [first, end), leaf by leaf, what does not exist in one step. */
+static void
+discard_slots (struct device *dev, uint64_t first, uint64_t end)
+{
+  uint64_t i = slot_table_next_present (&dev->table, first, end);
+
+  while (i < end) {
+    uint64_t leaf_end = (i | (LEAF_SLOTS - 1)) + 1;
+    uint64_t stop = leaf_end < end ? leaf_end : end, at;
+
+    for (at = i; at < stop; at++)
+      slot_discard (dev, at);
+    if (slot_table_leaf_is_empty (&dev->table, i) &&
+        !slot_table_reclaim (&dev->table, i))
+      device_count (dev, DEV_RECLAIM_MISSES, 1);
+    i = slot_table_next_present (&dev->table, stop, end);
+  }
+}
+
+void
+device_discard_all (struct device *dev)
+{
+  discard_slots (dev, 0, dev->table.slots);
+}
+
+/* The edges of the range that do not fill a slot. */
+static int
+zero_edges (struct device *dev, uint64_t offset, uint64_t end)
+{
+  uint32_t slot_size = dev->store->config.slot_size, now = clock_coarse_s ();
+  uint64_t shift = dev->store->slot_shift;
+  uint32_t head = offset & (slot_size - 1), tail = end & (slot_size - 1);
+
+  if (offset >> shift == end >> shift)
+    return slot_write_part (dev, offset >> shift, NULL, head, tail - head, now);
+  if (head && slot_write_part (dev, offset >> shift, NULL, head,
+                               slot_size - head, now))
+    return -1;
+  if (tail && slot_write_part (dev, end >> shift, NULL, 0, tail, now))
+    return -1;
+  return 0;
+}
+
+int
+device_discard (struct device *dev, uint64_t offset, uint64_t count)
+{
+  uint32_t slot_size = dev->store->config.slot_size;
+  uint64_t end = offset + count, shift = dev->store->slot_shift;
+  int r = 0;
+
+  /* Beyond the disk's end its last slot is zero anyway. */
+  if (end == dev->size)
+    end = dev->table.slots << shift;
+  uint64_t first = (offset + slot_size - 1) >> shift, stop = end >> shift;
+
+  if (store_request_begin (dev->store) == -1)
+    return -1;
+  device_count (dev, DEV_DISCARD_REQUESTS, 1);
+  device_count (dev, DEV_DISCARD_BYTES, count);
+  if (first < stop)
+    discard_slots (dev, first, stop); /* first: it makes room for the edges */
+  if (count)
+    r = zero_edges (dev, offset, end);
+  store_request_end (dev->store);
+  if (r == -1)
+    device_count (dev, DEV_FAILED_WRITES, 1);
+  return r;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Byte ranges of a device: cut at slot boundaries, whole slots and edges
+ * each served by slot_io.h, large requests shared with idle workers.
+ *
+ * The caller has checked that [offset, offset + count) lies in the device,
+ * and holds no lock.  All of these may sleep.  0, or -1 with errno as in
+ * slot_io.h; a request that fails may have been carried out for some of its
+ * slots, each of them wholly or not at all.
+ */
+
+#ifndef ZRAM_RANGE_H
+#define ZRAM_RANGE_H
+
+#include "store/device.h"
+
+int device_read (struct device *dev, void *buf, uint32_t count,
+                 uint64_t offset) MUST_USE;
+
+int device_write (struct device *dev, const void *buf, uint32_t count,
+                  uint64_t offset) MUST_USE;
+
+/* Reads as zeroes from now on, and whole slots cost nothing any more.
+ * Serves trim and write zeroes.  Of whole slots alone it cannot fail.
+ */
+int device_discard (struct device *dev, uint64_t offset,
+                    uint64_t count) MUST_USE;
+
+/* Discard everything; also when the store is closed. */
+void device_discard_all (struct device *dev);
+
+#endif /* ZRAM_RANGE_H */

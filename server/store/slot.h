@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One entry of the slot table: 16 bytes, everything included.
+ *
+ *            63                                                    0
+ *   cell     | EMPTY: 0; SAME: the repeated word; OBJECT: its handle |
+ *            +-----------------------------------------------------+
+ *             31 30 29 28....17 16.........0
+ *   lock     | W  Q  P  readers |   age     |   rwword.h
+ *            +------------------------------+
+ *             31......16 15..12 11.........2 1..0
+ *   meta     | size - 1 | codec | (room)    | state |
+ *
+ *   age    second of the last access, modulo 2^17 (a day and a half); readers
+ *          set it with the same compare-and-swap that takes the lock
+ *   codec  id of the codec (comp/codec.h) that OBJECT was compressed with;
+ *          CODEC_RAW: stored as it is, then size == slot size (huge)
+ *   room   for generation, marks of passes and dictionaries
+ *
+ * The lock protects cell and meta, and the life of the object: with it held,
+ * shared or not, the object stays, though it may move (the pool rewrites the
+ * cell then, zspage.h).  Both are written only with the lock held
+ * exclusively (but for that); they are atomic so that queries which need one
+ * slot's state at some moment (extents, statistics) may look without it.
+ *
+ * All zero = unlocked and EMPTY, so a page of zeroes is a leaf of the table.
+ */
+
+#ifndef ZRAM_SLOT_H
+#define ZRAM_SLOT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rank.h"
+#include "base/rwword.h"
+
+struct CAPABILITY ("slot") slot {
+  _Atomic uint64_t cell;
+  struct rwword lock;
+  _Atomic uint32_t meta;
+};
+
+_Static_assert (sizeof (struct slot) == 16, "a byte a slot is a GiB a TiB");
+
+enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
+
+#define SLOT_AGE_MASK RW_OWNER
+
+static inline uint32_t
+slot_meta (enum slot_state state, unsigned codec, uint32_t size)
+{
+  return (size - 1) << 16 | codec << 12 | state;
+}
+
+static inline enum slot_state
+slot_meta_state (uint32_t meta)
+{
+  return meta & 3;
+}
+
+static inline unsigned
+slot_meta_codec (uint32_t meta)
+{
+  return meta >> 12 & 15;
+}
+
+/* Bytes of the object; of no meaning in other states. */
+static inline uint32_t
+slot_meta_size (uint32_t meta)
+{
+  return (meta >> 16) + 1;
+}
+
+static inline uint32_t
+slot_load_meta (const struct slot *s)
+{
+  return atomic_load_explicit (&s->meta, memory_order_relaxed);
+}
+
+static inline uint64_t
+slot_load_cell (const struct slot *s)
+{
+  return atomic_load_explicit (&s->cell, memory_order_relaxed);
+}
+
+/* Seconds since the last access, when the clock shows 'now'. */
+static inline uint32_t
+slot_age (const struct slot *s, uint32_t now)
+{
+  uint32_t v = atomic_load_explicit (&s->lock.v, memory_order_relaxed);
+
+  return (now - v) & SLOT_AGE_MASK;
+}
+
+/* -- the lock; 'now' (clock_coarse_s) becomes the time of access --------- */
+
+static inline void
+slot_read_lock (struct slot *s, uint32_t now)
+  ACQUIRE_SHARED (s) NO_THREAD_SAFETY_ANALYSIS
+{
+  rank_acquire (RANK_SLOT);
+  rwword_read_lock (&s->lock, SLOT_AGE_MASK, now & SLOT_AGE_MASK);
+}
+
+static inline void
+slot_read_unlock (struct slot *s)
+  RELEASE_SHARED (s) NO_THREAD_SAFETY_ANALYSIS
+{
+  rank_release (RANK_SLOT);
+  rwword_read_unlock (&s->lock);
+}
+
+static inline void
+slot_write_lock (struct slot *s) ACQUIRE (s) NO_THREAD_SAFETY_ANALYSIS
+{
+  rank_acquire (RANK_SLOT);
+  rwword_write_lock (&s->lock);
+}
+
+static inline bool MUST_USE
+slot_try_write_lock (struct slot *s)
+  TRY_ACQUIRE (true, s) NO_THREAD_SAFETY_ANALYSIS
+{
+  if (!rwword_try_write_lock (&s->lock))
+    return false;
+  rank_acquire_try (RANK_SLOT);
+  return true;
+}
+
+static inline void
+slot_write_unlock (struct slot *s) RELEASE (s) NO_THREAD_SAFETY_ANALYSIS
+{
+  rank_release (RANK_SLOT);
+  rwword_write_unlock (&s->lock);
+}
+
+#endif /* ZRAM_SLOT_H */

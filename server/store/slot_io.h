@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One slot: read, write, write a part of it, discard.
+ *
+ * Until a write succeeds nothing of it is seen; when it fails (limit, memory,
+ * codec) the slot still holds what it held.  Each of these is atomic for the
+ * slot: others see all of it or nothing.
+ *
+ * All of them take the slot lock, and may sleep; the caller holds no lock.
+ * 'now' is clock_coarse_s () at the time of the request.  0, or -1 with errno
+ * ENOSPC (over the limit), ENOMEM, or EIO (the object is damaged, or the codec
+ * failed).
+ */
+
+#ifndef ZRAM_SLOT_IO_H
+#define ZRAM_SLOT_IO_H
+
+#include "store/device.h"
+
+/* Bytes [offset, offset + len) of the slot. */
+int slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
+               uint32_t len, uint32_t now) MUST_USE;
+
+/* The whole slot: slot_size bytes. */
+int slot_write (struct device *dev, uint64_t index, const void *buf,
+                uint32_t now) MUST_USE;
+
+/* Bytes [offset, offset + len) of the slot; buf NULL: zeroes. */
+int slot_write_part (struct device *dev, uint64_t index, const void *buf,
+                     uint32_t offset, uint32_t len, uint32_t now) MUST_USE;
+
+/* The whole slot becomes EMPTY.  Cannot fail. */
+void slot_discard (struct device *dev, uint64_t index);
+
+/* Is this all one repeated 64-bit word?  len: a multiple of 8, at least 8. */
+bool slot_same_filled (const void *buf, uint32_t len, uint64_t *word);
+
+#endif /* ZRAM_SLOT_IO_H */

@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Every key with good and bad values.  A bad one is answered by one line
+# that has the key, the value and what is allowed, and nothing starts.
+
+. "$(dirname "$0")/lib.sh"
+requires nbdinfo --version
+
+ran="$tmp/ran"
+
+# attempt ARGUMENT...: starts and at once stops a server; $status, $err
+attempt ()
+{
+  status=0
+  rm -f "$ran"
+  timeout 60 "$NBDKIT" -U - "$PLUGIN" "$@" --run "touch $ran" \
+          </dev/null >"$tmp/out" 2>"$tmp/err" || status=$?
+  err="$(cat "$tmp/err")"
+}
+
+accept ()
+{
+  attempt "$@"
+  [ $status -eq 0 ] && [ -e "$ran" ] ||
+    fail "refused: $* (status $status): $err"
+  [ -z "$err" ] || fail "accepted, but not in silence: $*: $err"
+}
+
+# refuse KEY VALUE ALLOWED ARGUMENT...: ALLOWED is a pattern that the message
+# must match; KEY and VALUE must be in it as they stand.
+refuse ()
+{
+  local key="$1" value="$2" allowed="$3"
+  shift 3
+  attempt "$@"
+  [ ! -e "$ran" ] || fail "started: $*"
+  [ $status -ne 0 ] && [ $status -lt 124 ] ||
+    fail "$*: status $status: $err"
+  [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "$*: not one line: $err"
+  [[ $err == *"error: "* ]] || fail "$*: not an error: $err"
+  [[ $err == *"$key"* ]] || fail "$*: key '$key' not named: $err"
+  # The message without the key, so that the key cannot stand in for it.
+  [[ ${err/"$key"/} == *"$value"* ]] || fail "$*: '$value' not named: $err"
+  grep -qiE -- "$allowed" "$tmp/err" ||
+    fail "$*: '$allowed' (what is allowed) not named: $err"
+}
+
+# bad KEY ALLOWED VALUE...: with a good size before it
+bad ()
+{
+  local key="$1" allowed="$2" value
+  shift 2
+  for value; do
+    refuse "$key" "$value" "$allowed" 1M "$key=$value"
+  done
+}
+
+# either ARGUMENT...: works, or ends with one line of error
+either ()
+{
+  attempt "$@"
+  [ $status -eq 0 ] && return
+  [ $status -lt 124 ] || fail "$*: status $status: $err"
+  [ ! -e "$ran" ] || fail "ran in spite of the error: $*"
+  [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "$*: not one line: $err"
+}
+
+range='[0-9].*( to |\.\.|-|–| and ).*[0-9]|at least|at most|must|expect'
+
+# ---- size
+accept 1M
+accept size=1M
+accept 1
+accept 512
+accept 9223372036854775807
+accept 1P
+refuse size '' size
+[[ $err == *=* || $err == *size* ]] || fail "size missing: $err"
+size_allowed='[0-9]|must|expect'
+for v in 0 -1 9223372036854775808 8E 99999999999999999999 1x 1.5G ten; do
+  refuse size "$v" "$size_allowed" "size=$v"
+done
+refuse size '' "$size_allowed" size=
+# Twice: the last one wins, or it is refused.
+either 1M size=2M
+if [ $status -eq 0 ]; then
+  n="$("$NBDKIT" -U - "$PLUGIN" 1M size=2M --run 'nbdinfo --size "$uri"')"
+  [ "$n" -eq 2097152 ] || fail "size given twice: neither refused nor last"
+else
+  [[ $err == *size* ]] || fail "size given twice: $err"
+fi
+
+# ---- slot_size
+for v in 4k 8k 16k 32k 64k 4096 65536 4K 64K; do
+  accept 1M slot_size=$v
+done
+bad slot_size '(4k|4096).*(64k|65536)' 2k 128k 5000 0 1 -4k 12k 4097 1G x ''
+
+# ---- algorithm
+for v in lz4 lz4hc zstd deflate; do
+  accept 1M algorithm=$v
+done
+bad algorithm 'lz4.*lz4hc.*zstd.*deflate' \
+    z lz lz4h lz4hcx zst ZSTD d none 1 '' 'lz4 ' 'lz4,zstd'
+
+# ---- level: the range depends on the algorithm, whichever comes first
+accept 1M algorithm=lz4hc level=9
+accept 1M level=9 algorithm=lz4hc
+accept 1M algorithm=zstd level=1
+accept 1M level=19 algorithm=zstd
+accept 1M algorithm=deflate level=1
+accept 1M algorithm=deflate level=12
+accept 1M algorithm=lz4 level=1
+for a in lz4 lz4hc zstd deflate; do
+  for v in 1000000 99999999999999999999 x 1x ''; do
+    refuse level "$v" "$range" 1M "algorithm=$a" "level=$v"
+  done
+done
+refuse level 13 "$range" 1M algorithm=lz4hc level=13
+refuse level 23 "$range" 1M algorithm=zstd level=23
+refuse level 13 "$range" 1M algorithm=deflate level=13
+refuse level 19 "$range" 1M level=19 algorithm=lz4hc
+refuse level -1 "$range" 1M level=-1 algorithm=deflate
+
+# ---- mem_limit
+accept 1G mem_limit=64M
+accept 1G mem_limit=1G
+accept 9223372036854775807 mem_limit=64M
+bad mem_limit "$range" 1 4095 -1 x 1x 9223372036854775808 ''
+
+# ---- workers
+accept 1M workers=1
+accept 1M workers=2
+accept 1M workers=256
+bad workers "$range" 257 -1 x 1x 4294967297 ''
+either 1M workers=0
+
+# ---- compact_threshold, compact_pause
+accept 1M compact_threshold=0
+accept 1M compact_threshold=50
+bad compact_threshold "$range" 101 -1 x 1x ''
+accept 1M compact_pause=1
+bad compact_pause "$range" -1 x ''
+
+# ---- a key that is none, or nearly one
+for k in foo siz slot mem SIZE allocatorr; do
+  refuse "$k" bar 'algorithm|size' 1M "$k=bar"
+done
+
+# ---- --dump-plugin has facts for scripts
+"$NBDKIT" "$PLUGIN" --dump-plugin >"$tmp/dump" </dev/null
+fact ()
+{
+  sed -n "s/^$1=//p" "$tmp/dump"
+}
+[ "$(fact name)" = "$PLUGIN" ] || fail "dump-plugin: name"
+[ "$(fact magic_config_key)" = size ] || fail "dump-plugin: magic key"
+[ "$(fact thread_model)" = parallel ] || fail "dump-plugin: thread model"
+[ "$(fact errno_is_preserved)" = 1 ] || fail "dump-plugin: errno"
+for a in lz4 lz4hc zstd deflate; do
+  fact zram_algorithms | tr ', ' '\n\n' | grep -qx "$a" ||
+    fail "dump-plugin: $a not in zram_algorithms"
+done
+case "$(fact zram_slot_size_max)" in
+  65536|64k|64K) ;;
+  *) fail "dump-plugin: zram_slot_size_max" ;;
+esac
+# Ours come after nbdkit's has_ lines and all begin with the name.
+tac "$tmp/dump" | sed '/^has_/,$d' >"$tmp/own"
+[ -s "$tmp/own" ] || fail "dump-plugin: no facts"
+if grep -vE '^zram_[a-z0-9_]+=.+' "$tmp/own"; then
+  fail "dump-plugin: lines above are not zram_KEY=VALUE"
+fi
+
+# ---- help: one line a key, the same keys as the manual page
+"$NBDKIT" "$PLUGIN" --help </dev/null |
+  sed '1,/^plugin: /d' | sed -nE '/^\[?[a-z_]+=/,$p' >"$tmp/help"
+if grep -vE '^([a-z][a-z0-9_]*=|\[[a-z][a-z0-9_]*=\])' "$tmp/help"; then
+  fail "help: lines above do not begin with key= or [key=]"
+fi
+sed -E 's/^\[?([a-z0-9_]+)=.*/\1/' "$tmp/help" | sort >"$tmp/help.keys"
+uniq -d "$tmp/help.keys" | grep . && fail "help: keys twice"
+for k in size algorithm level slot_size mem_limit workers; do
+  grep -qx $k "$tmp/help.keys" || fail "help: no $k"
+done
+
+pod="$SRCDIR/plugin/nbdkit-zram-plugin.pod"
+[ -e "$pod" ] || fail "no manual page $pod"
+sed -n '/^=head1 PARAMETERS/,/^=head1 [^P]/p' "$pod" |
+  sed -nE 's/^=item +\[?B<([a-z0-9_]+)=.*/\1/p' | sort -u >"$tmp/pod.keys"
+diff "$tmp/help.keys" "$tmp/pod.keys" ||
+  fail "the keys of the help (<) and of the manual page (>) differ"

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# fio writes, reads and verifies checksums: four jobs, each its own
+# connection and part of the disk, mixed random reads and writes.
+
+. "$(dirname "$0")/lib.sh"
+requires fio --version
+fio --enghelp 2>/dev/null | grep -qw nbd || skip "needs fio with engine nbd"
+
+part=$((16 * 1024 * 1024))
+if sanitized; then part=$((part / 2)); fi
+
+# verify NAME OPTION...
+verify ()
+{
+  local name="$1"
+  shift
+  # --size bounds it, not time.
+  fio --name="$name" --ioengine=nbd --uri="$uri" --numjobs=4 \
+      --size=$part --offset_increment=$part --rw=randrw --rwmixread=40 \
+      --iodepth=16 --verify=crc32c --do_verify=1 --verify_fatal=1 \
+      --verify_dump=0 --verify_state_save=0 --thread --group_reporting \
+      --randseed=4711 "$@" >"$tmp/fio" 2>&1 ||
+    fail "fio $name: $(cat "$tmp/fio")"
+  if grep -qE 'verify: bad|verify failed' "$tmp/fio"; then
+    fail "fio $name: $(cat "$tmp/fio")"
+  fi
+  # It did write and did read.
+  grep -q 'READ: bw=' "$tmp/fio" && grep -q 'WRITE: bw=' "$tmp/fio" ||
+    fail "fio $name did nothing: $(cat "$tmp/fio")"
+}
+
+cd "$tmp"
+for keys in "slot_size=4k" "slot_size=16k algorithm=zstd"; do
+  # shellcheck disable=SC2086
+  start_nbdkit "$PLUGIN" $((4 * part)) $keys
+  verify slots --bs=4k --buffer_compress_percentage=50 \
+         --refill_buffers --buffer_compress_chunk=512
+  # Over what is there, smaller and larger than a slot and across slots.
+  verify parts --bs=1536 --buffer_compress_percentage=70 --refill_buffers
+  verify backlog --bs=20k --verify_backlog=64 --verify_backlog_batch=16
+  verify mixed --bssplit=512/20:4k/40:12k/20:64k/20 --verify_backlog=128 \
+         --buffer_compress_percentage=50 --refill_buffers
+  stop_nbdkit
+done

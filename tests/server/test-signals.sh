@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The server ends when it is told to, whatever its clients do, and does not
+# end when they do.
+
+. "$(dirname "$0")/lib.sh"
+requires_nbd_python
+
+clients=()
+
+# client KIND: in the background, and there once this returns
+client ()
+{
+  local ready="$tmp/ready.$((++nready))" i
+  "$PYTHON" "$here/zramtest.py" "$1" "$sock" "$ready" \
+            >"$tmp/client.log" 2>&1 &
+  clients+=($!)
+  for ((i = 0; i < 1200; i++)); do
+    [ -e "$ready" ] && return 0
+    running $! || break
+    sleep 0.05
+  done
+  fail "client: $(cat "$tmp/client.log")"
+}
+nready=0
+
+# ends SIGNAL CLIENT...: the server is gone within 10 seconds, status 0
+ends ()
+{
+  local signal="$1" c
+  shift
+  start_nbdkit "$PLUGIN" 64M
+  clients=()
+  for c; do client "$c"; done
+  stop_nbdkit "$signal" 10
+  for c in "${clients[@]}"; do
+    kill -9 "$c" 2>/dev/null || :
+    wait "$c" || :
+  done
+}
+
+for signal in TERM INT; do
+  ends $signal
+  ends $signal idle idle idle
+  ends $signal busy busy idle
+done
+
+# ---- clients die in the middle of their requests
+start_nbdkit "$PLUGIN" 64M
+"$PYTHON" - "$sock" "$pid" <<'END'
+import os, random, signal, sys, time
+from zramtest import K, M, SANITIZER, Data, busy, check, connect, same, seed
+
+sock, pid = sys.argv[1], int(sys.argv[2])
+number = seed()
+rng = random.Random(number)
+h = connect(sock)
+mine = Data(rng).text(300 * K)
+h.pwrite(mine, 32 * M)
+
+
+def rss():
+    for line in open("/proc/%d/status" % pid):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * K
+
+
+def entries(what):
+    return len(os.listdir("/proc/%d/%s" % (pid, what)))
+
+
+def settled(what, count):
+    """Connections of the dead are noticed a little later."""
+    for _ in range(600):
+        if entries(what) <= count:
+            return
+        time.sleep(0.05)
+    check(False, entries(what), "entries in", what, "and not", count)
+
+
+fds, tasks = entries("fd"), entries("task")
+sizes = []
+for i in range(50):
+    r, w = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            busy(sock, number + i, lambda: os.write(w, b"r"), 0, 4 * M)
+        finally:
+            os._exit(1)
+    os.close(w)
+    check(os.read(r, 1) == b"r", "client", i, "did not get going")
+    os.close(r)
+    time.sleep(rng.random() * 0.02)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    check(os.WIFSIGNALED(status), "client", i, "ended by itself")
+    same(h.pread(len(mine), 32 * M), mine, 32 * M, "after client %d" % i)
+    settled("task", tasks)
+    sizes.append(rss())
+settled("fd", fds)
+same(h.pread(4 * M, 0), connect(sock).pread(4 * M, 0), 0, "two clients")
+if SANITIZER:
+    print("memory not checked: " + SANITIZER)
+else:
+    check(sizes[-1] - max(sizes[:10]) < 6 * M, "memory grows:", sizes)
+h.shutdown()
+END
+stop_nbdkit

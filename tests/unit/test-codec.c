@@ -1,0 +1,739 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every codec in the registry against its contract (comp/codec.h).
+ *
+ * Buffers that a codec sees end at, or begin after, a page that may not be
+ * touched, so that one byte read or written too far stops the test.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <libdeflate.h>
+#include <zstd.h>
+
+#include "base/fault.h"
+#include "comp/codec.h"
+
+#define SEED UINT64_C (0x243f6a8885a308d3)
+#define MAX_LEN 65536
+#define ROOM (2 * MAX_LEN + 4096)
+
+static const size_t slot_sizes[] = { 4096, 8192, 16384, 32768, 65536 };
+static const size_t short_lengths[] = { 1, 2, 12, 13, 511, 4095, 4097 };
+
+enum kind { ZEROISH, TEXT, RANDOM, MIXED, POINTERS, KINDS };
+
+/* ------------------------------------------------------------------------
+ * Data.
+ */
+
+static uint64_t
+next_random (uint64_t *state)
+{
+  uint64_t z = *state += UINT64_C (0x9e3779b97f4a7c15); /* splitmix64 */
+
+  z = (z ^ (z >> 30)) * UINT64_C (0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C (0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
+
+static void
+fill_text (unsigned char *p, size_t len, uint64_t *rng)
+{
+  static const char *const words[] = { "slot ",   "stream", " the ",
+                                       "of\n",    "codec ", "0x00000000",
+                                       "return ", "if (",   ");\n  " };
+
+  for (size_t i = 0; i < len;) {
+    const char *w = words[next_random (rng) % (sizeof words / sizeof *words)];
+
+    while (*w && i < len)
+      p[i++] = (unsigned char) *w++;
+  }
+}
+
+static void
+fill (unsigned char *p, size_t len, enum kind kind, uint64_t *rng)
+{
+  uint64_t word;
+
+  memset (p, 0, len);
+  switch (kind) {
+  case ZEROISH:
+    for (size_t i = 0; i < len; i += 500)
+      p[i] = (unsigned char) next_random (rng);
+    break;
+  case TEXT:
+    fill_text (p, len, rng);
+    break;
+  case RANDOM:
+    for (size_t i = 0; i < len; i++)
+      p[i] = (unsigned char) next_random (rng);
+    break;
+  case MIXED:
+    fill (p, len / 2, RANDOM, rng);
+    fill_text (p + len / 2, len - len / 2, rng);
+    break;
+  case POINTERS:
+    for (size_t i = 0; i + 8 <= len; i += 8) {
+      word = UINT64_C (0x7f0000000000) + next_random (rng) % 100000 * 16;
+      memcpy (p + i, &word, 8);
+    }
+    break;
+  case KINDS:
+    abort ();
+  }
+}
+
+/* ------------------------------------------------------------------------
+ * Buffers with a page on either side that nobody may touch.
+ */
+
+static unsigned char *in_room, *packed_room, *out_room;
+
+static unsigned char *
+make_room (void)
+{
+  size_t page = (size_t) sysconf (_SC_PAGESIZE);
+  unsigned char *p = mmap (NULL, ROOM + 2 * page, PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+  assert_ptr_not_equal (p, MAP_FAILED);
+  assert_int_equal (mprotect (p + page, ROOM, PROT_READ | PROT_WRITE), 0);
+  return p + page;
+}
+
+static void
+free_room (unsigned char *room)
+{
+  size_t page = (size_t) sysconf (_SC_PAGESIZE);
+
+  munmap (room - page, ROOM + 2 * page);
+}
+
+/* len bytes that end where the room ends, or begin where it begins; the
+ * other side is canary.
+ */
+#define CANARY 0xa5
+#define CANARY_LEN 128
+
+static unsigned char *
+place (unsigned char *room, size_t len, bool at_end)
+{
+  unsigned char *p = at_end ? room + ROOM - len : room;
+
+  memset (at_end ? p - CANARY_LEN : p + len, CANARY, CANARY_LEN);
+  return p;
+}
+
+static void
+check_canary (const unsigned char *p, size_t len, bool at_end)
+{
+  const unsigned char *c = at_end ? p - CANARY_LEN : p + len;
+
+  for (size_t i = 0; i < CANARY_LEN; i++)
+    if (c[i] != CANARY)
+      fail_msg ("byte %zu of the canary %s a buffer of %zu was overwritten", i,
+                at_end ? "before" : "after", len);
+}
+
+/* ------------------------------------------------------------------------
+ * A codec with its contexts, and the two operations with all checks.
+ */
+
+struct pair {
+  const struct codec *codec;
+  struct codec_params params;
+  void *cctx, *dctx;
+};
+
+static void
+open_pair (struct pair *p, const struct codec *codec, int level,
+           size_t slot_size)
+{
+  p->codec = codec;
+  p->params.level = level;
+  p->params.slot_size = slot_size;
+  p->cctx = codec_cctx_create (codec, &p->params);
+  assert_non_null (p->cctx);
+  p->dctx = NULL;
+  if (codec->decompress_needs_ctx) {
+    p->dctx = codec_dctx_create (codec, &p->params);
+    assert_non_null (p->dctx);
+  }
+}
+
+static void
+close_pair (struct pair *p)
+{
+  p->codec->cctx_destroy (p->cctx);
+  if (p->dctx)
+    p->codec->dctx_destroy (p->dctx);
+}
+
+/* Compress to the placed room; *out is where the result is. */
+static ssize_t
+compress (struct pair *p, const void *src, size_t len, size_t dcap, bool at_end,
+          unsigned char **out)
+{
+  ssize_t n;
+
+  *out = place (packed_room, dcap, at_end);
+  n = p->codec->compress (p->cctx, src, len, *out, dcap);
+  check_canary (*out, dcap, at_end);
+  assert_in_range (n, 0, dcap);
+  return n;
+}
+
+static int
+decompress (struct pair *p, const void *src, size_t slen, size_t dlen,
+            bool at_end, unsigned char **out)
+{
+  int r;
+
+  *out = place (out_room, dlen, at_end);
+  r = p->codec->decompress (p->dctx, src, slen, *out, dlen);
+  check_canary (*out, dlen, at_end);
+  assert_true (r == 0 || r == -1);
+  return r;
+}
+
+static void
+check_decompresses_to (struct pair *p, const void *src, size_t slen,
+                       const void *plain, size_t dlen)
+{
+  unsigned char *copy, *out;
+
+  for (int at_end = 0; at_end < 2; at_end++) {
+    copy = malloc (slen);
+    assert_non_null (copy);
+    memcpy (copy, src, slen);
+    assert_int_equal (decompress (p, copy, slen, dlen, at_end, &out), 0);
+    assert_memory_equal (out, plain, dlen);
+    free (copy);
+  }
+}
+
+static void
+for_each_codec (void (*f) (const struct codec *codec))
+{
+  const struct codec *codec;
+
+  for (unsigned id = CODEC_RAW + 1; id < CODEC_IDS; id++)
+    if ((codec = codec_by_id (id)) != NULL)
+      f (codec);
+}
+
+static void
+for_each_pair (const struct codec *codec, size_t slot_size,
+               void (*f) (struct pair *p))
+{
+  const int levels[] = { codec->level_min, codec->level_default,
+                         codec->level_max };
+  struct pair p;
+
+  for (size_t i = 0; i < 3; i++) {
+    open_pair (&p, codec, levels[i], slot_size);
+    f (&p);
+    close_pair (&p);
+  }
+}
+
+/* ------------------------------------------------------------------------
+ * Tests.
+ */
+
+static void
+test_registry (void **state)
+{
+  static const char *const names[CODEC_IDS] = {
+    [1] = "lz4", [2] = "lz4hc", [3] = "zstd", [4] = "deflate"
+  };
+  const struct codec *codec;
+
+  (void) state;
+  for (unsigned id = 0; id < CODEC_IDS; id++) {
+    codec = codec_by_id (id);
+    if (!names[id]) {
+      assert_null (codec);
+      continue;
+    }
+    assert_non_null (codec);
+    assert_string_equal (codec->name, names[id]);
+    assert_ptr_equal (codec_find (names[id]), codec);
+    assert_int_equal (codec_id (codec), id);
+    assert_true (codec->level_min <= codec->level_default);
+    assert_true (codec->level_default <= codec->level_max);
+    assert_int_equal (codec->decompress_needs_ctx, codec->dctx_create != NULL);
+  }
+  assert_null (codec_by_id (CODEC_IDS));
+  assert_null (codec_by_id (UINT32_MAX));
+  assert_null (codec_find (""));
+  assert_null (codec_find ("z"));
+  assert_null (codec_find ("LZ4"));
+  assert_null (codec_find ("zstd "));
+
+  assert_int_equal (codec_find ("zstd")->level_min, ZSTD_minCLevel ());
+  assert_int_equal (codec_find ("zstd")->level_max, ZSTD_maxCLevel ());
+}
+
+static void
+round_trip (struct pair *p, size_t len)
+{
+  uint64_t rng = SEED + len;
+  unsigned char *packed, *plain, *plain2;
+  ssize_t n, n2;
+
+  for (int kind = 0; kind < KINDS; kind++)
+    for (int at_end = 0; at_end < 2; at_end++) {
+      plain = place (in_room, len, at_end);
+      fill (plain, len, kind, &rng);
+      n = compress (p, plain, len, len + 1024, at_end, &packed);
+      assert_in_range (n, 1, len + 1024);
+      check_decompresses_to (p, packed, (size_t) n, plain, len);
+      if (len >= 4095 && kind != RANDOM &&
+          p->params.level == p->codec->level_default)
+        assert_true (n < (ssize_t) len);
+
+      /* As zcomp calls it; what does not fit is stored raw. */
+      plain2 = malloc (len);
+      assert_non_null (plain2);
+      memcpy (plain2, plain, len);
+      n2 = compress (p, plain2, len, len - 1, at_end, &packed);
+      if (n2 > 0)
+        check_decompresses_to (p, packed, (size_t) n2, plain, len);
+      else
+        assert_true (n + CODEC_SLACK > (ssize_t) len - 1);
+      if (kind == RANDOM)
+        assert_int_equal (n2, 0);
+      free (plain2);
+    }
+}
+
+static void
+round_trip_slot (struct pair *p)
+{
+  round_trip (p, p->params.slot_size);
+}
+
+static void
+round_trip_short (struct pair *p)
+{
+  for (size_t i = 0; i < sizeof short_lengths / sizeof *short_lengths; i++)
+    round_trip (p, short_lengths[i]);
+}
+
+static void
+round_trips_of_codec (const struct codec *codec)
+{
+  for (size_t i = 0; i < sizeof slot_sizes / sizeof *slot_sizes; i++)
+    for_each_pair (codec, slot_sizes[i], round_trip_slot);
+  for_each_pair (codec, 8192, round_trip_short);
+}
+
+static void
+test_round_trip (void **state)
+{
+  (void) state;
+  for_each_codec (round_trips_of_codec);
+}
+
+/* With less and less room: the same bytes while there is slack, then perhaps
+ * another encoding that fits, then none.
+ */
+static void
+shrink_room (struct pair *p)
+{
+  const size_t len = p->params.slot_size;
+  uint64_t rng = SEED;
+  unsigned char *plain = malloc (len), *whole = malloc (2 * len), *packed;
+  ssize_t n, m;
+
+  assert_non_null (plain);
+  assert_non_null (whole);
+  for (int kind = 0; kind < KINDS; kind++) {
+    fill (plain, len, kind, &rng);
+    n = compress (p, plain, len, 2 * len, true, &packed);
+    memcpy (whole, packed, (size_t) n);
+    for (ssize_t cap = n + CODEC_SLACK; cap > 0 && cap > n - 40; cap--) {
+      m = compress (p, plain, len, (size_t) cap, cap % 2, &packed);
+      if (m > 0)
+        check_decompresses_to (p, packed, (size_t) m, plain, len);
+      if (cap == n + CODEC_SLACK) {
+        assert_int_equal (m, n);
+        assert_memory_equal (packed, whole, (size_t) n);
+      }
+    }
+    for (size_t cap = 1; cap < (size_t) n / 2; cap += cap / 2 + 1)
+      assert_int_equal (compress (p, plain, len, cap, cap % 2, &packed), 0);
+  }
+  free (whole);
+  free (plain);
+}
+
+static void
+shrink_room_of_codec (const struct codec *codec)
+{
+  for_each_pair (codec, 4096, shrink_room);
+}
+
+static void
+test_room (void **state)
+{
+  (void) state;
+  for_each_codec (shrink_room_of_codec);
+}
+
+/* What a context did before, failing included, does not show in what it does
+ * next: the bytes are those of a fresh context.
+ */
+static void
+reuse (struct pair *used)
+{
+  const size_t len = used->params.slot_size;
+  uint64_t rng = SEED;
+  unsigned char *plain = malloc (len), *other = malloc (len);
+  unsigned char *first = malloc (2 * len), *packed;
+  struct pair fresh;
+  ssize_t n, m;
+  size_t held = used->codec->cctx_size (used->cctx);
+
+  assert_non_null (plain);
+  assert_non_null (other);
+  assert_non_null (first);
+  for (int i = 0; i < 40; i++) {
+    fill (plain, len, i % KINDS, &rng);
+    fill (other, len, RANDOM, &rng);
+    assert_int_equal (compress (used, other, len, len - 1, true, &packed), 0);
+    if (i % 3 == 0) {
+      n = compress (used, plain, len, 5, true, &packed);
+      assert_int_equal (n, 0);
+    }
+    if (i % 4 == 0)
+      compress (used, plain, 100, 200, true, &packed);
+    n = compress (used, plain, len, 2 * len, true, &packed);
+    memcpy (first, packed, (size_t) n);
+
+    open_pair (&fresh, used->codec, used->params.level, len);
+    m = compress (&fresh, plain, len, 2 * len, true, &packed);
+    assert_int_equal (n, m);
+    assert_memory_equal (first, packed, (size_t) n);
+    /* What one made the other reads, also after failing to read. */
+    other[0] = 0xff;
+    (void) decompress (&fresh, other, len, len, true, &packed);
+    check_decompresses_to (&fresh, first, (size_t) n, plain, len);
+    close_pair (&fresh);
+  }
+
+  /* Whole slots never make it larger: it had all its memory from the start. */
+  for (int i = 0; i < 200; i++)
+    compress (used, plain, len, len - 1, true, &packed);
+  assert_true (used->codec->cctx_size (used->cctx) <= held);
+  free (first);
+  free (other);
+  free (plain);
+}
+
+static void
+reuse_of_codec (const struct codec *codec)
+{
+  for_each_pair (codec, 4096, reuse);
+  for_each_pair (codec, 16384, reuse);
+}
+
+static void
+test_reuse (void **state)
+{
+  (void) state;
+  for_each_codec (reuse_of_codec);
+}
+
+/* Damage one object in some way; returns its new length, 0 ... len. */
+static size_t
+damage (unsigned char *p, size_t len, uint64_t *rng)
+{
+  size_t at = next_random (rng) % len;
+
+  switch (next_random (rng) % 6) {
+  case 0:
+  case 1: /* one bit */
+    p[at] ^= (unsigned char) (1 << next_random (rng) % 8);
+    return len;
+  case 2: /* several bits */
+    for (int i = 0; i < 8; i++)
+      p[next_random (rng) % len] ^= (unsigned char) (1
+                                                     << next_random (rng) % 8);
+    return len;
+  case 3: /* a run of one byte, as lengths are coded in some formats */
+    memset (p + at, (int) next_random (rng) & 1 ? 0xff : 0, len - at);
+    return len;
+  case 4: /* the tail is missing */
+    return at;
+  default: /* noise from somewhere on */
+    for (size_t i = at; i < len; i++)
+      p[i] = (unsigned char) next_random (rng);
+    return len;
+  }
+}
+
+static void
+damage_pair (struct pair *p)
+{
+  const size_t len = p->params.slot_size;
+  uint64_t rng = SEED ^ len;
+  unsigned char *plain = malloc (len), *object = malloc (2 * len), *src, *out;
+  unsigned noticed = 0, passed = 0;
+  size_t n = 0, m;
+  bool at_end;
+
+  assert_non_null (plain);
+  assert_non_null (object);
+  for (int round = 0; round < 3000; round++) {
+    if (round % 300 == 0) {
+      fill (plain, len, round / 300 % KINDS, &rng);
+      n = (size_t) compress (p, plain, len, 2 * len, true, &out);
+      memcpy (object, out, n);
+    }
+    at_end = next_random (&rng) % 2;
+    src = place (in_room, n, at_end);
+    memcpy (src, object, n);
+    m = damage (src, n, &rng);
+    if (at_end)
+      memmove (src + n - m, src, m);
+    if (decompress (p, at_end ? src + n - m : src, m, len, at_end, &out) == 0)
+      passed++;
+    else
+      noticed++;
+    if (round % 100 == 99)
+      check_decompresses_to (p, object, n, plain, len);
+  }
+  print_message ("    %s %d: %u damaged objects noticed, %u passed\n",
+                 p->codec->name, p->params.level, noticed, passed);
+  assert_true (noticed > 100);
+  free (object);
+  free (plain);
+}
+
+static void
+damage_codec (const struct codec *codec)
+{
+  struct pair p;
+
+  for_each_pair (codec, 4096, damage_pair);
+  open_pair (&p, codec, codec->level_default, MAX_LEN);
+  damage_pair (&p);
+  close_pair (&p);
+}
+
+static void
+test_damage (void **state)
+{
+  (void) state;
+  for_each_codec (damage_codec);
+}
+
+/* An object of another length than it should be is not taken for it. */
+static void
+wrong_lengths (struct pair *p)
+{
+  const size_t len = p->params.slot_size;
+  uint64_t rng = SEED;
+  unsigned char *plain = malloc (len), *object = malloc (2 * len + 1), *out;
+  size_t n;
+
+  assert_non_null (plain);
+  assert_non_null (object);
+  for (int kind = 0; kind < KINDS; kind++) {
+    fill (plain, len, kind, &rng);
+    n = (size_t) compress (p, plain, len, 2 * len, true, &out);
+    memcpy (object, out, n);
+    object[n] = 0;
+    assert_int_equal (decompress (p, object, n, len - 1, true, &out), -1);
+    assert_int_equal (decompress (p, object, n, len + 1, true, &out), -1);
+    assert_int_equal (decompress (p, object, n, 1, true, &out), -1);
+    assert_int_equal (decompress (p, object, n - 1, len, true, &out), -1);
+    assert_int_equal (decompress (p, object, n + 1, len, true, &out), -1);
+    assert_int_equal (decompress (p, object, 0, len, true, &out), -1);
+    check_decompresses_to (p, object, n, plain, len);
+  }
+  free (object);
+  free (plain);
+}
+
+static void
+wrong_lengths_of_codec (const struct codec *codec)
+{
+  for_each_pair (codec, 4096, wrong_lengths);
+}
+
+static void
+test_lengths (void **state)
+{
+  (void) state;
+  for_each_codec (wrong_lengths_of_codec);
+}
+
+/* ------------------------------------------------------------------------
+ * Memory of contexts.
+ */
+
+static size_t hook_bytes;
+
+static void *
+counting_malloc (size_t size)
+{
+  hook_bytes += size;
+  return malloc (size);
+}
+
+/* The sizes that codec_deflate.c knows against what the library asks for. */
+static void
+test_deflate_memory (void **state)
+{
+  const struct codec *codec = codec_find ("deflate");
+  struct codec_params params = { .slot_size = 4096 };
+  size_t said;
+  void *ctx;
+
+  (void) state;
+  libdeflate_set_memory_allocator (counting_malloc, free);
+  for (params.level = codec->level_min; params.level <= codec->level_max;
+       params.level++) {
+    hook_bytes = 0;
+    ctx = codec_cctx_create (codec, &params);
+    assert_non_null (ctx);
+    said = codec->cctx_size (ctx);
+    assert_in_range (said, hook_bytes / 2, hook_bytes * 2);
+    codec->cctx_destroy (ctx);
+  }
+  hook_bytes = 0;
+  ctx = codec_dctx_create (codec, &params);
+  assert_non_null (ctx);
+  said = codec->dctx_size (ctx);
+  assert_in_range (said, hook_bytes / 2, hook_bytes * 2);
+  codec->dctx_destroy (ctx);
+  libdeflate_set_memory_allocator (malloc, free);
+}
+
+/* zstd's contexts are made for the slot: the library's own for level 3 is
+ * 1.3 MB.
+ */
+static void
+test_zstd_memory (void **state)
+{
+  const struct codec *codec = codec_find ("zstd");
+  struct codec_params params = { .level = 3, .slot_size = 4096 };
+  void *ctx = codec_cctx_create (codec, &params);
+
+  (void) state;
+  assert_non_null (ctx);
+  assert_in_range (codec->cctx_size (ctx), 1, 128 * 1024);
+  codec->cctx_destroy (ctx);
+}
+
+/* A zstd object has no frame magic, content size or checksum: what does not
+ * compress grows by 2 bytes of frame header and 3 of block header.
+ */
+static void
+test_zstd_header (void **state)
+{
+  struct pair p;
+  unsigned char *plain = malloc (4096), *out;
+  uint64_t rng = SEED;
+
+  (void) state;
+  assert_non_null (plain);
+  fill (plain, 4096, RANDOM, &rng);
+  open_pair (&p, codec_find ("zstd"), 3, 4096);
+  assert_int_equal (compress (&p, plain, 4096, 8192, true, &out), 4096 + 5);
+  close_pair (&p);
+  free (plain);
+}
+
+#ifdef ZRAM_FAULTS
+static void
+context_faults (const struct codec *codec)
+{
+  const struct codec_params params = { .level = codec->level_default,
+                                       .slot_size = 4096 };
+  void *ctx = NULL;
+
+  /* Each request for memory in turn. */
+  for (uint64_t nth = 1; !ctx; nth++) {
+    fault_fail_nth (NULL, nth, false);
+    errno = 0;
+    ctx = codec_cctx_create (codec, &params);
+    assert_true (nth < 100);
+    if (!ctx)
+      assert_int_equal (errno, ENOMEM);
+    else
+      assert_true (nth > 1);
+  }
+  codec->cctx_destroy (ctx);
+  if (codec->decompress_needs_ctx) {
+    fault_fail_nth ("codec.dctx", 1, false);
+    errno = 0;
+    assert_null (codec_dctx_create (codec, &params));
+    assert_int_equal (errno, ENOMEM);
+  }
+  fault_clear ();
+}
+
+static void
+test_context_faults (void **state)
+{
+  (void) state;
+  for_each_codec (context_faults);
+}
+#endif
+
+static int
+set_up (void **state)
+{
+  (void) state;
+  in_room = make_room ();
+  packed_room = make_room ();
+  out_room = make_room ();
+  return 0;
+}
+
+static int
+tear_down (void **state)
+{
+  (void) state;
+  free_room (in_room);
+  free_room (packed_room);
+  free_room (out_room);
+  return 0;
+}
+
+int
+main (void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test (test_registry),       cmocka_unit_test (test_round_trip),
+    cmocka_unit_test (test_room),           cmocka_unit_test (test_reuse),
+    cmocka_unit_test (test_damage),         cmocka_unit_test (test_lengths),
+    cmocka_unit_test (test_deflate_memory), cmocka_unit_test (test_zstd_memory),
+    cmocka_unit_test (test_zstd_header),
+#ifdef ZRAM_FAULTS
+    cmocka_unit_test (test_context_faults),
+#endif
+  };
+
+  return cmocka_run_group_tests (tests, set_up, tear_down);
+}
