@@ -25,16 +25,13 @@ struct keys keys = {
 };
 
 const char keys_help[] =
-  "[size=]<SIZE>           (required) Size of the disk, up to 2^63-1.\n"
+  "[size=]<SIZE>           (required) Size of the disk, up to 2^63-1 bytes.\n"
   "algorithm=<NAME>        lz4 (default), lz4hc, zstd or deflate.\n"
   "level=<N>               Compression level of the algorithm.\n"
-  "slot_size=<SIZE>        4k (default) to 64k: what is compressed at a time.\n"
-  "mem_limit=<SIZE>        Memory that data may take, at least 1M "
-  "(default 0: any).\n"
-  "workers=<N>             Compression streams and helper threads, 1 to 256\n"
-  "                        (default: one for each CPU).\n"
-  "compact_threshold=<N>   Compact when that many percent of the memory could\n"
-  "                        be freed (default 2; 0: never).\n"
+  "slot_size=<SIZE>        What is compressed at a time, 4k (default) to 64k.\n"
+  "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no limit).\n"
+  "workers=<N>             Streams and helper threads (default: one a CPU).\n"
+  "compact_threshold=<N>   Compact when N % could be freed (default 2).\n"
   "compact_pause=<SECONDS> Time between two looks at that (default 1).";
 
 /* A whole decimal number in [min, max].  False if the value is anything

@@ -47,6 +47,21 @@ NBDKIT_DLL_PUBLIC int zram_debug_audit = 0;
 
 /* -- life --------------------------------------------------------------- */
 
+/* nbdkit's threads, 16 a connection, have request buffers of up to 64 MiB
+ * each, on the heap.  glibc would keep them there after the connection has
+ * gone: it raises the size from which it maps and unmaps memory whenever a
+ * larger piece is freed.  Memory is what this disk is about, so that is held
+ * where it starts.
+ */
+static void
+zram_load (void)
+{
+#ifdef M_MMAP_THRESHOLD
+  mallopt (M_MMAP_THRESHOLD, 128 * 1024);
+  mallopt (M_TRIM_THRESHOLD, 128 * 1024);
+#endif
+}
+
 static int
 zram_get_ready (void)
 {
@@ -321,6 +336,7 @@ static struct nbdkit_plugin plugin = {
   .longname = "compressed RAM disk",
   .version = PACKAGE_VERSION,
   .description = "A disk in memory whose blocks are stored compressed.",
+  .load = zram_load,
   .magic_config_key = "size",
   .config = keys_set,
   .config_complete = keys_complete,

@@ -120,15 +120,17 @@ def warn_of_slow_build(build):
 
 
 def build_loader(work):
-    """Compile nbdload, unless it is newer than its source."""
-    source = os.path.join(HERE, "nbdload.c")
+    """Compile nbdload, unless it is newer than all of its sources."""
+    sources = sorted(os.path.join(HERE, name) for name in os.listdir(HERE)
+                     if name.startswith("nbdload"))
     program = os.path.join(work, "nbdload")
-    if os.path.exists(program) \
-       and os.path.getmtime(program) > os.path.getmtime(source):
+    if os.path.exists(program) and os.path.getmtime(program) \
+       > max(map(os.path.getmtime, sources)):
         return program
     flags = output_of(["pkg-config", "--cflags", "--libs", "libnbd"]).split()
     must_run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread",
-              "-o", program, source] + flags)
+              "-o", program] + [s for s in sources if s.endswith(".c")]
+             + flags)
     return program
 
 
@@ -142,6 +144,14 @@ class Image:
                         size_text]), end="", flush=True)
         with open(self.name + ".json") as f:
             self.facts = json.load(f)
+
+    def page_sizes(self):
+        """lz4's size of each page, or None if it was not measured."""
+        try:
+            with open(self.name + ".lz4", "rb") as f:
+                return memoryview(f.read()).cast("H")
+        except OSError:
+            return None
 
     def warm(self):
         """Bring the whole image into the page cache."""

@@ -17,80 +17,25 @@
  * One thread and one event loop serve one connection.  A write or trim owns
  * its unit (`busy`) from issue to reply, so that two of them never overlap
  * and the model stays exact; model entries of a unit belong to its owner.
- * Everything else in struct run is constant while threads run, or atomic.
  *
  * One line of JSON on standard output says what was measured.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <libnbd.h>
 
-#define PAGE 4096u
-#define HOLE UINT32_MAX         /* In the model: reads as zeros. */
-#define MAX_CONNECTIONS 256
-#define BUCKETS (64 * 32)       /* Latency: 32 steps in each power of two. */
-
-enum kind { READ, WRITE, TRIM };
-enum order { RANDOM, SEQUENTIAL, SHUFFLED };
-
-struct op {
-  const char *name;
-  enum kind kind;
-  enum order order;
-  bool timed;                   /* Ends after --seconds, not after --cover. */
-  bool verify;
-};
-
-static const struct op ops[] = {
-  { "randread", READ, RANDOM, true, false },
-  { "randwrite", WRITE, RANDOM, true, false },
-  { "seqread", READ, SEQUENTIAL, true, false },
-  { "fill", WRITE, SEQUENTIAL, false, false },
-  { "verify", READ, SEQUENTIAL, false, true },
-  { "overwrite", WRITE, SHUFFLED, false, false },
-  { "discard", TRIM, SHUFFLED, false, false },
-  { "discardall", TRIM, SEQUENTIAL, false, false },
-  { NULL }
-};
-
-struct run {
-  struct op op;
-  const char *socket, *image_name, *model_name;
-  unsigned connections, depth;
-  size_t size;                  /* Bytes a request: one unit. */
-  double seconds, cover;
-  uint64_t seed;
-  int cpu;                      /* Run on this CPU only, or -1. */
-  bool hold;                    /* Keep connections until stdin ends. */
-  bool simple;                  /* Simple replies, not structured ones. */
-
-  const unsigned char *image;
-  uint32_t image_pages, pages_per_unit;
-  uint32_t *model;
-  uint32_t units;               /* Whole units in min (image, disk). */
-  uint32_t limit;               /* Units to visit when not timed. */
-  uint32_t *shuffled;
-  atomic_uchar *busy;
-  _Atomic uint32_t cursor;
-  uint64_t deadline;            /* Nanoseconds, monotonic. */
-};
+#include "nbdload.h"
+#include "nbdload-latency.h"
 
 struct request {
   struct conn *conn;
@@ -103,13 +48,13 @@ struct conn {
   struct run *run;
   struct nbd_handle *nbd;
   pthread_t thread;
-  uint64_t random;              /* State of the generator. */
+  uint64_t random; /* State of the generator. */
   struct request *requests;
-  struct request **idle;        /* Stack of requests not in flight. */
+  struct request **idle; /* Stack of requests not in flight. */
   unsigned nr_idle;
   bool stopped;
   uint64_t ops, errors, mismatches, max_latency;
-  uint64_t first_bad;           /* Disk offset of the first mismatch. */
+  uint64_t first_bad; /* Disk offset of the first mismatch. */
   int first_errno;
   uint64_t latency[BUCKETS];
 };
@@ -117,27 +62,10 @@ struct conn {
 static const unsigned char zero_page[PAGE];
 
 static _Noreturn void
-fail (const char *what)
-{
-  fprintf (stderr, "nbdload: %s: %s\n", what, strerror (errno));
-  exit (EXIT_FAILURE);
-}
-
-static _Noreturn void
 fail_nbd (void)
 {
   fprintf (stderr, "nbdload: %s\n", nbd_get_error ());
   exit (EXIT_FAILURE);
-}
-
-static void *
-must_alloc (size_t count, size_t size)
-{
-  void *p = calloc (count, size);
-
-  if (p == NULL)
-    fail ("calloc");
-  return p;
 }
 
 static uint64_t
@@ -147,54 +75,6 @@ now (void)
 
   clock_gettime (CLOCK_MONOTONIC, &ts);
   return (uint64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-/* A 64-bit linear congruential step, its high half folded down. */
-static uint64_t
-next_random (uint64_t *state)
-{
-  uint64_t x = *state = *state * 6364136223846793005u + 1442695040888963407u;
-
-  x ^= x >> 33;
-  return x * 0xff51afd7ed558ccdu >> 11;
-}
-
-/* ---- Latency histogram ---- */
-
-static unsigned
-bucket_of (uint64_t ns)
-{
-  unsigned shift;
-
-  if (ns < 32)
-    return ns;
-  shift = 63 - __builtin_clzll (ns) - 5;
-  return (shift + 1) * 32 + ((ns >> shift) & 31);
-}
-
-/* The middle of a bucket, in nanoseconds. */
-static double
-bucket_value (unsigned b)
-{
-  unsigned shift;
-
-  if (b < 32)
-    return b;
-  shift = b / 32 - 1;
-  return ((uint64_t) (32 + b % 32) << shift) + (1ull << shift) / 2.0;
-}
-
-static double
-percentile_us (const uint64_t *latency, uint64_t total, double fraction)
-{
-  uint64_t seen = 0;
-
-  for (unsigned b = 0; b < BUCKETS; ++b) {
-    seen += latency[b];
-    if (seen > 0 && seen >= fraction * total)
-      return bucket_value (b) / 1000;
-  }
-  return 0;
 }
 
 /* ---- What the disk must hold ---- */
@@ -227,8 +107,7 @@ update_model (const struct conn *c, const struct request *r)
   uint64_t first = (uint64_t) r->unit * c->run->pages_per_unit;
 
   for (uint32_t i = 0; i < c->run->pages_per_unit; ++i)
-    c->run->model[first + i] =
-      c->run->op.kind == TRIM ? HOLE : r->source + i;
+    c->run->model[first + i] = c->run->op.kind == TRIM ? HOLE : r->source + i;
 }
 
 /* ---- Requests ---- */
@@ -257,7 +136,7 @@ request_done (void *opaque, int *error)
   if (c->run->op.kind != READ)
     atomic_store_explicit (&c->run->busy[r->unit], 0, memory_order_release);
   c->idle[c->nr_idle++] = r;
-  return 1;                     /* Retire the command. */
+  return 1; /* Retire the command. */
 }
 
 /* Choose the next unit; false when there is none left. */
@@ -299,9 +178,9 @@ prepare (struct conn *c, struct request *r)
   do {
     if (!next_unit (c, &r->unit))
       return false;
-  } while (c->run->op.kind != READ
-           && atomic_exchange_explicit (&c->run->busy[r->unit], 1,
-                                        memory_order_acquire));
+  } while (
+    c->run->op.kind != READ &&
+    atomic_exchange_explicit (&c->run->busy[r->unit], 1, memory_order_acquire));
   if (c->run->op.kind == WRITE)
     r->source = choose_source (c, r->unit);
   return true;
@@ -366,8 +245,8 @@ pump (struct conn *c)
         fail_nbd ();
       issue_all (c);
       direction = nbd_aio_get_direction (c->nbd);
-    } while (c->ops != before && c->nr_idle < c->run->depth
-             && direction == LIBNBD_AIO_DIRECTION_READ);
+    } while (c->ops != before && c->nr_idle < c->run->depth &&
+             direction == LIBNBD_AIO_DIRECTION_READ);
   }
   else if (pfd.revents & POLLOUT) {
     if (nbd_aio_notify_write (c->nbd) == -1)
@@ -390,7 +269,7 @@ conn_thread (void *opaque)
   return NULL;
 }
 
-/* ---- Setting up ---- */
+/* ---- Connections ---- */
 
 static void
 pin (int cpu)
@@ -433,87 +312,6 @@ conn_open (struct run *run, struct conn *c, unsigned number)
   }
 }
 
-static void
-map_image (struct run *run)
-{
-  int fd = open (run->image_name, O_RDONLY | O_CLOEXEC);
-  struct stat st;
-
-  if (fd == -1 || fstat (fd, &st) == -1)
-    fail (run->image_name);
-  run->image_pages = st.st_size / PAGE;
-  run->image = mmap (NULL, st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE,
-                     fd, 0);
-  if (run->image == MAP_FAILED)
-    fail (run->image_name);
-  close (fd);
-}
-
-/* Map the model, or make one that says that the disk holds the image. */
-static void
-map_model (struct run *run)
-{
-  int fd = -1, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-  size_t bytes = (size_t) run->image_pages * sizeof *run->model;
-  struct stat st = { .st_size = 0 };
-
-  if (run->model_name != NULL) {
-    flags = MAP_SHARED;
-    fd = open (run->model_name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd == -1 || fstat (fd, &st) == -1
-        || ftruncate (fd, bytes) == -1)
-      fail (run->model_name);
-  }
-  run->model = mmap (NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
-  if (run->model == MAP_FAILED)
-    fail ("model");
-  if (fd != -1)
-    close (fd);
-  if ((size_t) st.st_size != bytes)
-    for (uint32_t i = 0; i < run->image_pages; ++i)
-      run->model[i] = i;
-}
-
-/* Fisher and Yates, of which the first `limit` units will be used. */
-static void
-shuffle (struct run *run)
-{
-  uint64_t state = run->seed ^ 0x5bd1e995;
-
-  run->shuffled = must_alloc (run->units, sizeof *run->shuffled);
-  for (uint32_t i = 0; i < run->units; ++i)
-    run->shuffled[i] = i;
-  for (uint32_t i = 0; i + 1 < run->units; ++i) {
-    uint32_t j = i + next_random (&state) % (run->units - i);
-    uint32_t t = run->shuffled[i];
-
-    run->shuffled[i] = run->shuffled[j];
-    run->shuffled[j] = t;
-  }
-}
-
-static void
-set_up (struct run *run, int64_t disk_size)
-{
-  uint64_t bytes;
-
-  map_model (run);
-  run->pages_per_unit = run->size / PAGE;
-  bytes = (uint64_t) run->image_pages * PAGE;
-  if ((uint64_t) disk_size < bytes)
-    bytes = disk_size;
-  run->units = bytes / run->size;
-  if (run->units < 2 * (uint64_t) run->depth * run->connections
-      && run->op.order == RANDOM) {
-    fprintf (stderr, "nbdload: the disk is too small for that depth\n");
-    exit (EXIT_FAILURE);
-  }
-  run->limit = run->cover * run->units;
-  run->busy = must_alloc (run->units, sizeof *run->busy);
-  if (run->op.order == SHUFFLED)
-    shuffle (run);
-}
-
 /* ---- The report ---- */
 
 static void
@@ -543,8 +341,8 @@ own_cpu (void)
   struct rusage u;
 
   getrusage (RUSAGE_SELF, &u);
-  return u.ru_utime.tv_sec + u.ru_stime.tv_sec
-    + (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+  return u.ru_utime.tv_sec + u.ru_stime.tv_sec +
+         (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
 }
 
 static void
@@ -560,9 +358,8 @@ report (const struct run *run, struct conn *conns, double seconds,
           "\"flush_seconds\": %.6f, \"ops_s\": %.1f, \"mb_s\": %.2f, "
           "\"ops_s_before_flush\": %.1f, ",
           run->op.name, run->connections, run->depth, run->size,
-          (unsigned long long) sum->ops, seconds, flush_seconds,
-          sum->ops / all, sum->ops * (double) run->size / all / 1e6,
-          sum->ops / seconds);
+          (unsigned long long) sum->ops, seconds, flush_seconds, sum->ops / all,
+          sum->ops * (double) run->size / all / 1e6, sum->ops / seconds);
   printf ("\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
           "\"max_us\": %.1f, ",
           percentile_us (sum->latency, sum->ops, 0.5),
@@ -571,98 +368,13 @@ report (const struct run *run, struct conn *conns, double seconds,
           sum->max_latency / 1000.0);
   printf ("\"client_cpu_us_op\": %.2f, \"errors\": %llu, \"errno\": %d, "
           "\"mismatches\": %llu, \"first_bad\": %llu}\n",
-          sum->ops ? cpu * 1e6 / sum->ops : 0,
-          (unsigned long long) sum->errors, sum->first_errno,
-          (unsigned long long) sum->mismatches,
+          sum->ops ? cpu * 1e6 / sum->ops : 0, (unsigned long long) sum->errors,
+          sum->first_errno, (unsigned long long) sum->mismatches,
           (unsigned long long) sum->first_bad);
   fflush (stdout);
   if (sum->errors > 0 || sum->mismatches > 0)
     exit (2);
   free (sum);
-}
-
-/* ---- Command line ---- */
-
-static unsigned long long
-number (const char *option, const char *text, unsigned long long max)
-{
-  char *end;
-  unsigned long long n = strtoull (text, &end, 10);
-
-  if (end == text || *end != '\0' || n > max) {
-    fprintf (stderr, "nbdload: --%s: %s is not a number up to %llu\n",
-             option, text, max);
-    exit (EXIT_FAILURE);
-  }
-  return n;
-}
-
-static void
-choose_op (struct run *run, const char *name)
-{
-  for (const struct op *op = ops; op->name != NULL; ++op) {
-    if (strcmp (op->name, name) == 0) {
-      run->op = *op;
-      return;
-    }
-  }
-  fprintf (stderr, "nbdload: --op: %s is none of", name);
-  for (const struct op *op = ops; op->name != NULL; ++op)
-    fprintf (stderr, " %s", op->name);
-  fprintf (stderr, "\n");
-  exit (EXIT_FAILURE);
-}
-
-static const struct option options[] = {
-  { "op", 1, NULL, 'o' }, { "socket", 1, NULL, 's' },
-  { "image", 1, NULL, 'i' }, { "model", 1, NULL, 'm' },
-  { "connections", 1, NULL, 'c' }, { "depth", 1, NULL, 'd' },
-  { "size", 1, NULL, 'b' }, { "seconds", 1, NULL, 't' },
-  { "cover", 1, NULL, 'f' }, { "seed", 1, NULL, 'r' },
-  { "cpu", 1, NULL, 'p' }, { "hold", 0, NULL, 'h' },
-  { "verify", 0, NULL, 'v' }, { "simple", 0, NULL, 'S' },
-  { NULL }
-};
-
-static void
-set_option (struct run *run, int c, const char *name)
-{
-  switch (c) {
-  case 'o': choose_op (run, optarg); break;
-  case 's': run->socket = optarg; break;
-  case 'i': run->image_name = optarg; break;
-  case 'm': run->model_name = optarg; break;
-  case 'c': run->connections = number (name, optarg, MAX_CONNECTIONS); break;
-  case 'd': run->depth = number (name, optarg, 4096); break;
-  case 'b': run->size = number (name, optarg, 32 << 20); break;
-  case 't': run->seconds = atof (optarg); break;
-  case 'f': run->cover = atof (optarg); break;
-  case 'r': run->seed = number (name, optarg, UINT64_MAX); break;
-  case 'p': run->cpu = number (name, optarg, CPU_SETSIZE - 1); break;
-  case 'h': run->hold = true; break;
-  case 'v': run->op.verify = true; break;
-  case 'S': run->simple = true; break;
-  default: exit (EXIT_FAILURE);
-  }
-}
-
-static void
-parse (struct run *run, int argc, char *argv[])
-{
-  int c, index;
-
-  while ((c = getopt_long (argc, argv, "", options, &index)) != -1)
-    set_option (run, c, c == '?' ? "" : options[index].name);
-  if (optind != argc || run->op.name == NULL || run->socket == NULL
-      || run->image_name == NULL || run->connections == 0 || run->depth == 0
-      || run->size == 0 || run->size % PAGE != 0
-      || run->seconds <= 0 || run->cover < 0 || run->cover > 1) {
-    fprintf (stderr, "usage: nbdload --op OP --socket PATH --image FILE "
-             "[--model FILE] [--connections N]\n  [--depth N] [--size BYTES] "
-             "[--seconds S | --cover FRACTION] [--seed N] [--cpu N]\n"
-             "  [--verify] [--hold] [--simple]\n");
-    exit (EXIT_FAILURE);
-  }
 }
 
 static void
@@ -677,10 +389,13 @@ wait_for_end_of_input (void)
 int
 main (int argc, char *argv[])
 {
-  static struct run run = {
-    .connections = 1, .depth = 32, .size = PAGE, .seconds = 2, .cover = 1,
-    .seed = 1, .cpu = -1
-  };
+  static struct run run = { .connections = 1,
+                            .depth = 32,
+                            .size = PAGE,
+                            .seconds = 2,
+                            .cover = 1,
+                            .seed = 1,
+                            .cpu = -1 };
   struct conn *conns;
   uint64_t start, end;
   double cpu;
@@ -705,8 +420,8 @@ main (int argc, char *argv[])
     pthread_join (conns[i].thread, NULL);
   end = now ();
   /* A server with a cache must also have written what it accepted. */
-  if (run.op.kind != READ && nbd_can_flush (conns[0].nbd) == 1
-      && nbd_flush (conns[0].nbd, 0) == -1)
+  if (run.op.kind != READ && nbd_can_flush (conns[0].nbd) == 1 &&
+      nbd_flush (conns[0].nbd, 0) == -1)
     fail_nbd ();
   report (&run, conns, (end - start) * 1e-9, (now () - end) * 1e-9,
           own_cpu () - cpu);

@@ -72,6 +72,9 @@ class Server:
         self.model = os.path.join(folder, f"{number}.model")
         self.log = os.path.join(folder, f"{number}.log")
         pidfile = os.path.join(folder, f"{number}.pid")
+        for left_over in (self.socket, self.model, pidfile):
+            if os.path.exists(left_over):
+                os.unlink(left_over)
         words = [self.command[0], "-f", "-U", self.socket, "-P", pidfile]
         words += ["-v", "-D", "zram.stats=1"] if stats else []
         words += self.options + [self.command[1]] + self.arguments
@@ -156,8 +159,12 @@ class ZramDevice:
         self.number, self.added = number, added
         self.path = f"/dev/zram{number}"
         self.sys = f"/sys/block/zram{number}"
-        self.write("comp_algorithm", "lz4")
-        self.write("disksize", str(size))
+        try:
+            self.write("comp_algorithm", "lz4")
+            self.write("disksize", str(size))
+        except OSError as error:
+            self.put_back()
+            raise BenchError(f"{self.path}: cannot set it up: {error}")
 
     def write(self, name, value):
         with open(f"{self.sys}/{name}", "w") as f:

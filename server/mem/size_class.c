@@ -9,6 +9,14 @@
 
 #define BACK_SIZE sizeof (uint64_t)
 
+/* 128 KiB.  The more pages a zspage may have, the closer a whole number of
+ * objects fills it: of system files in 4 KiB slots 16 pages waste 1.6 % on
+ * the average class, back pointers included, and 32 pages 1.0 %.  They cost
+ * nothing before they are touched.  Against more speaks what a mover copies
+ * under one lock.
+ */
+#define SPAN_PAGES_MIN 32
+
 /* What a zspage costs beside its pages: the descriptor, and the page table
  * entries of the whole span.
  */
@@ -68,7 +76,9 @@ size_classes_init (struct size_classes *sc, uint32_t slot_size)
   memset (sc, 0, sizeof *sc);
   sc->slot_size = slot_size;
   sc->step = slot_size / CLASS_STEPS;
-  sc->span_pages = slot_size <= 8192 ? 16 : 8 * slot_size / MEM_PAGE;
+  sc->span_pages = 8 * slot_size / MEM_PAGE;
+  if (sc->span_pages < SPAN_PAGES_MIN)
+    sc->span_pages = SPAN_PAGES_MIN;
 
   /* An object within 1/32 of the slot's size saves too little to be worth
    * decompressing.

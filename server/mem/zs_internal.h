@@ -12,9 +12,10 @@
 #define ZS_BACK_FREE 1u
 
 /* Pages populated at once where a zspage grows: a fault costs more than the
- * page, but a page too many in each of some 150 classes costs memory.
+ * page (4.0 µs against 1.2 in twos and 1.1 in fours), but what one zspage of
+ * each of 250 classes has ahead costs memory.
  */
-#define ZS_GROW_PAGES 4u
+#define ZS_GROW_PAGES 2u
 
 static inline const struct size_class_geometry *
 zs_geometry (const struct zs_pool *pool, unsigned class_id)

@@ -12,7 +12,7 @@
 #include "base/fault.h"
 #include "mem/zs_internal.h"
 
-/* Do not stir for less than 4 MiB of addresses. */
+/* Do not stir for less than 8 MiB of addresses. */
 #define WORTHWHILE_SPANS 64
 
 bool

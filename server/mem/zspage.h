@@ -94,7 +94,7 @@ struct zspage {
   zs_back *huge_back; /* back[] of the huge class, owned; else NULL */
 };
 
-_Static_assert (sizeof (struct zspage) == 32, "32 bytes per 64 KiB");
+_Static_assert (sizeof (struct zspage) == 32, "32 bytes a span of 128 KiB or more");
 
 #define ZS_HANDLE_TAG (UINT64_C (1) << 63)
 #define ZS_SPAN_BITS 41

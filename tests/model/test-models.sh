@@ -45,7 +45,7 @@ check ()
   # What is to be searched through is worth optimizing, a quick find is not.
   case $want in
     holds) flags="$flags -O2" ;;
-    fails) flags="$flags -O1" ;;
+    fails) flags="$flags -O0" ;;
   esac
   cp "$here/$model.pml" .
   got=no-verdict
@@ -94,7 +94,7 @@ slot_lock ()
   check holds $m safety -DNREAD=1
   check fails $m safety -DBROKEN_SEQ_LATE
   check fails $m safety -DBROKEN_SKIP_CAS
-  check fails $m safety -DBROKEN_TRY_DROPS
+  check fails $m safety -DBROKEN_TRY_DROPS -DNWRITE=1
   check fails $m safety -DBROKEN_NO_RECHECK
   check fails $m live -DBROKEN_NO_SLEEP
 }
@@ -107,15 +107,15 @@ zspage_pin ()
   check holds $m safety -DWRITES=1 -DMOVES=2
   check holds $m safety -DWRITES=1 -DTWO_READERS
   check holds $m live -DWRITES=1
-  check fails $m safety -DBROKEN_NO_REVALIDATE
+  check fails $m safety -DBROKEN_NO_REVALIDATE -DWRITES=1
   check fails $m live -DBROKEN_READ_ONCE -DWRITES=1
-  check fails $m safety -DBROKEN_MOVE_LOCKED
-  check fails $m safety -DBROKEN_STALE_FREE
-  check fails $m safety -DBROKEN_STORE_EARLY
-  check fails $m safety -DBROKEN_KEEP_BACK
-  check fails $m safety -DBROKEN_BACK_FIRST
+  check fails $m safety -DBROKEN_MOVE_LOCKED -DWRITES=1
+  check fails $m safety -DBROKEN_STALE_FREE -DWRITES=1
+  check fails $m safety -DBROKEN_STORE_EARLY -DWRITES=1
+  check fails $m safety -DBROKEN_KEEP_BACK -DSAME_SLOT
+  check fails $m safety -DBROKEN_BACK_FIRST -DSAME_SLOT
   check fails $m safety -DBROKEN_LATE_BACK -DSAME_SLOT
-  check fails $m safety -DBROKEN_LOCK_RESET
+  check fails $m safety -DBROKEN_LOCK_RESET -DWRITES=1
 }
 
 leaf_reclaim ()
@@ -128,7 +128,7 @@ leaf_reclaim ()
   check holds $m live -DNBASE=1 -DREADERS=0
   check fails $m safety -DBROKEN_BASE_CHECK -DNBASE=1 -DREADERS=0
   check fails $m live -DBROKEN_BASE_LATE -DWRITERS=1
-  check fails $m safety -DBROKEN_NO_CHECK
+  check fails $m safety -DBROKEN_NO_CHECK -DNBASE=1 -DREADERS=0
   check fails $m safety -DBROKEN_BLIND \
         -DWRITERS=1 -DOPS=2 -DRECLAIMERS=2 -DREADERS=0
   check fails $m safety -DBROKEN_BASE_BLIND \

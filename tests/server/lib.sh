@@ -35,6 +35,7 @@ nserver=0
 
 # What a sanitizer, an assertion or the C library prints when it dies.
 bad_log='Sanitizer|runtime error:|Assertion|double free|corrupted'
+bad_log+='|audit:|still running'
 
 end_test ()
 {
@@ -102,8 +103,11 @@ start_nbdkit ()
   sock="$tmp/sock$nserver"
   log="$tmp/log$nserver"
   uri="nbd+unix:///?socket=$sock"
+  local audit=()
+  # The plugin's auditor, at the end, aborts when anything is not sound.
+  [ "$PLUGIN" != zram ] || audit=(-D zram.audit=1)
   # The server must not keep a pipe of the test's own open.
-  "$NBDKIT" -f -P "$tmp/pid$nserver" -U "$sock" "$@" \
+  "$NBDKIT" -f -P "$tmp/pid$nserver" -U "$sock" "${audit[@]}" "$@" \
             </dev/null >"$log" 2>&1 &
   job=$!
   pid=$job
@@ -128,26 +132,34 @@ check_log ()
   fi
 }
 
-# stop_nbdkit [SIGNAL [SECONDS]]: the server must exit with status 0 and
-# leave a clean log.
-stop_nbdkit ()
+# wait_nbdkit SIGNAL SECONDS: it was sent the signal; it must exit with
+# status 0 and leave a clean log.
+wait_nbdkit ()
 {
-  local signal="${1:-TERM}" limit="${2:-60}" i status=0
+  local i status=0
 
-  running "$job" || { wait "$job" || status=$?;
-                      fail "the server had died, status $status"; }
-  kill "-$signal" "$pid"
-  for ((i = 0; i < limit * 20; i++)); do
+  for ((i = 0; i < $2 * 20; i++)); do
     running "$job" || break
     sleep 0.05
   done
   if running "$job"; then
-    fail "the server did not exit within $limit s of SIG$signal"
+    fail "the server did not exit within $2 s of SIG$1"
   fi
   wait "$job" || status=$?
   [ $status -eq 0 ] || fail "the server exited with status $status"
   check_log
   job= pid=
+}
+
+# stop_nbdkit [SIGNAL [SECONDS]]
+stop_nbdkit ()
+{
+  local status=0
+
+  running "$job" || { wait "$job" || status=$?;
+                      fail "the server had died, status $status"; }
+  kill "-${1:-TERM}" "$pid"
+  wait_nbdkit "${1:-TERM}" "${2:-60}"
 }
 
 # Of the running server, in KiB.

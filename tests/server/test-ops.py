@@ -105,6 +105,12 @@ def zero_across(h, model, slot, data):
             h.pwrite(buf, at)
             model.write(at, buf)
 
+    # Nothing was written after the boundary yet.
+    for name, at in ("zero", 128 * M), ("trim", 640 * M):
+        mark(at - 2 * slot)
+        getattr(h, name)(66 * M, at - slot // 2)
+        model.zero(at - slot // 2, 66 * M)
+        model.compare(h, at - 3 * slot, 4 * slot, name + " past the boundary")
     for name in ("zero", "trim"):
         for begin, n in ((400 * M + 100, 200 * M), (100 * M + 3, 60 * M),
                          (128 * M - 1, 3), (128 * M - slot + 1, 2 * slot),

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""bench memory: what a server keeps of the memory it once needed.
+
+   start -> fill -> overwrite half at random, four times -> discard half at
+   random -> discard all
+
+After each step the memory of the process is read three times: while the
+connection is open and idle, after it was closed, and once more after a pause
+in which a background pass may have tidied up.  It is compared with what is
+stored: the compressed bytes that the plugin itself reports (the line `zram:
+stats:` that -D zram.stats=1 makes it print when a connection closes), or the
+mm_stat of the kernel's zram; where neither is to be had, with what lz4 makes
+of the same pages (marked ~).  After each step all of the disk is read back
+and compared.
+
+The servers are measured one after another: nothing is timed here.
+"""
+import tempfile
+import time
+
+from . import common, report, servers
+from .common import BenchError, say
+
+# A step: its name, nbdload's operation and its keys.  `unit` stands for the
+# slot size; a large size only saves time where all of the disk is visited.
+STEPS = [("fill", "fill", {"size": 256 << 10, "depth": 4})]
+STEPS += [(f"overwrite {n}", "overwrite",
+           {"cover": 0.5, "seed": n, "depth": 16}) for n in (1, 2, 3, 4)]
+STEPS += [("compact", None, {}),
+          ("discard half", "discard", {"cover": 0.5, "seed": 9, "depth": 16}),
+          ("compact", None, {}),
+          ("discard all", "discardall", {"size": 1 << 20, "depth": 4})]
+
+STATS_WAIT = 2                  # Seconds in which a stats line must come.
+
+
+class Subject:
+    """A server and the unit in which it is overwritten and discarded."""
+
+    def __init__(self, server, unit):
+        self.server, self.unit = server, unit
+
+
+class MemoryBench:
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+        self.image = common.Image(options.work, options.size)
+        self.loader = servers.Loader(common.build_loader(options.work),
+                                     self.image)
+
+    def subjects(self):
+        """One server after another, each made when its turn comes."""
+        o, size = self.options, self.image.size
+        unit = common.parse_size(o.unit) if o.unit else None
+        if not o.no_zram:
+            command = common.plugin_command(o)
+            for config in configurations(o):
+                yield Subject(servers.zram_server(command, config, size),
+                              unit or slot_size(config))
+        if not o.peers:
+            return
+        for allocator in ("zstd", "sparse"):
+            yield Subject(servers.memory_server(allocator, size),
+                          unit or 32 << 10)
+        reason = servers.kernel_zram_missing()
+        if reason:
+            say("kernel zram: skipped:", reason)
+        else:
+            device = servers.open_zram_device(size)
+            yield Subject(servers.KernelZram("kernel zram", device, []),
+                          unit or common.PAGE)
+
+    def stored(self, server, seen):
+        """Statistics of what is stored, and a mark if they are a guess."""
+        if server.kernel:
+            server.device.flush()
+            return server.device.mm_stat(), ""
+        deadline = time.monotonic() + (STATS_WAIT if seen is not None else 0)
+        while server.stats and time.monotonic() < deadline:
+            if len(server.stats.found) > seen:
+                return server.stats.found[-1], ""
+            time.sleep(0.02)
+        packed = self.loader.live_bytes(server)[1]
+        return ({"compr_data_size": packed} if packed is not None else {},
+                "~")
+
+    def do(self, subject, name, op, keys):
+        """Run one step; returns its row, or None if it does not apply."""
+        server, row = subject.server, {"step": name}
+        seen = len(server.stats.found) if server.stats else None
+
+        def look(when):
+            row[when] = server.memory()
+
+        if op is None:
+            if not server.compact():
+                return None
+            look("open")
+        else:
+            keys = {"size": subject.unit, **keys}
+            self.loader.run_held(server, op, lambda: look("open"), **keys)
+        # The threads of a connection end after the client has gone.
+        time.sleep(0.3)
+        look("closed")
+        row["stats"], row["mark"] = self.stored(server, seen)
+        time.sleep(self.options.settle)
+        look("settled")
+        row["live"] = self.loader.live_bytes(server)[0]
+        if self.options.verify:
+            server.before_sample()
+            self.loader.run(server, "verify", size=256 << 10, depth=4)
+        return row
+
+    def measure(self, subject):
+        server = subject.server
+        try:
+            server.start(self.folder, 0, stats=True)
+            server.holds_image()
+            rows = [{"step": "start", "settled": server.memory()}]
+            for name, op, keys in STEPS:
+                row = self.do(subject, name, op, keys)
+                if row:
+                    rows.append(row)
+                    say(f"{server.name}: {name}: "
+                        f"{row['settled']['private'] / 1e6:.1f} MB")
+        finally:
+            server.stop()
+        return {**server.facts, "unit": subject.unit, "steps": rows}
+
+
+def slot_size(config):
+    for word in servers.split_config(config)[1]:
+        if word.startswith("slot_size="):
+            return max(common.parse_size(word.split("=")[1]), common.PAGE)
+    return common.PAGE
+
+
+def configurations(options):
+    """--zram as given; else all of --algorithm with all of --slot-size;
+    else lz4 as it comes, and what compares with memory allocator=zstd."""
+    if options.zram:
+        return options.zram
+    if options.algorithm or options.slot_size:
+        return [f"algorithm={a} slot_size={s}"
+                for a in (options.algorithm or "lz4").split(",")
+                for s in (options.slot_size or "4k").split(",")]
+    return ["algorithm=lz4 slot_size=4k", "algorithm=zstd slot_size=32k"]
+
+
+HEAD = ["step", "open MB", "closed MB", "settled MB", "Rss MB",
+        "per live byte", "stored MB", "per stored byte", "same", "huge"]
+
+
+def cells(row):
+    """One step as a row of the table."""
+    def mb(when, what="private"):
+        return report.number(row[when][what] / 1e6, 4) if when in row else ""
+
+    stats = row.get("stats", {})
+    packed, settled = stats.get("compr_data_size"), row["settled"]["private"]
+    live = row.get("live")
+    return [row["step"], mb("open"), mb("closed"), mb("settled"),
+            mb("settled", "rss"),
+            f"{settled / live:.4f}" if live else "",
+            row["mark"] + report.number(packed / 1e6, 4)
+            if packed is not None else "",
+            f"{settled / packed:.4f}" if packed else "",
+            stats.get("same_pages", ""), stats.get("huge_pages", "")]
+
+
+def print_report(document, options):
+    print("\n" + common.machine_line(document["machine"]))
+    print(report.describe_image(document["image"]))
+    parts = []
+    for server in document["servers"]:
+        title = (f"{server['name']}, overwritten and discarded in units of "
+                 f"{server['unit'] >> 10} KiB")
+        rows = [cells(r) for r in server["steps"]]
+        print(f"\n{title}\n\n{report.text_table(HEAD, rows)}")
+        parts += [title + ":", report.markdown_table(HEAD, rows)]
+    print("\nMemory is Private of the process (of the kernel's zram "
+          "mem_used_total).\n~: not reported by the server: what lz4 makes of "
+          "the same 4 KiB pages.")
+    if options.json:
+        common.write_json(options.json, document)
+    if options.markdown:
+        with open(options.markdown, "w") as f:
+            f.write("\n\n".join(parts) + "\n")
+        say("wrote", options.markdown)
+
+
+def main(options):
+    common.install(False)
+    errors, results = [], []
+    with tempfile.TemporaryDirectory(prefix="zram-bench.") as folder:
+        bench = MemoryBench(options, folder)
+        common.check_memory(3 * bench.image.size)
+        for subject in bench.subjects():
+            try:
+                results.append(bench.measure(subject))
+            except BenchError as error:
+                say("ERROR:", error)
+                errors.append(str(error))
+    document = {"bench": "memory", "machine": common.machine(),
+                "image": bench.image.facts, "errors": errors,
+                "settle": options.settle, "servers": results}
+    print_report(document, options)
+    return 1 if errors else 0
