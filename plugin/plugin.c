@@ -40,9 +40,11 @@ static struct device *device;
 static struct compactor *compactor;
 
 /* -D zram.stats=1: a line of statistics when a client leaves.
+ * -D zram.compact=1: the compactor never rests.
  * -D zram.audit=1: audit everything at exit, and abort if it is not sound.
  */
 NBDKIT_DLL_PUBLIC int zram_debug_stats = 0;
+NBDKIT_DLL_PUBLIC int zram_debug_compact = 0;
 NBDKIT_DLL_PUBLIC int zram_debug_audit = 0;
 
 /* -- life --------------------------------------------------------------- */
@@ -77,8 +79,10 @@ zram_get_ready (void)
   if (store)
     device = device_create (store, (uint64_t) keys.size);
   if (device)
-    compactor = compactor_create (device, keys.compact_threshold,
-                                  keys.compact_pause);
+    compactor = zram_debug_compact
+                  ? compactor_create (device, 1, 0)
+                  : compactor_create (device, keys.compact_threshold,
+                                      keys.compact_pause);
   if (!compactor) {
     nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
     return -1;
@@ -101,7 +105,7 @@ log_stats (void)
 {
   struct device_stats st = device_stats (device);
 
-  nbdkit_debug ("stats: orig_data_size=%" PRIu64 " compr_data_size=%" PRIu64
+  nbdkit_debug ("zram: stats: orig_data_size=%" PRIu64 " compr_data_size=%" PRIu64
                 " mem_used_total=%" PRIu64 " mem_used_max=%" PRIu64
                 " same_pages=%" PRIu64 " huge_pages=%" PRIu64
                 " pages_compacted=%" PRIu64 " objects_moved=%" PRIu64

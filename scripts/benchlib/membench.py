@@ -122,7 +122,7 @@ class MemoryBench:
                 if row:
                     rows.append(row)
                     say(f"{server.name}: {name}: "
-                        f"{row['settled']['private'] / 1e6:.1f} MB")
+                        f"{row['settled']['own'] / 1e6:.1f} MB")
         finally:
             server.stop()
         return {**server.facts, "unit": subject.unit, "steps": rows}
@@ -148,16 +148,17 @@ def configurations(options):
 
 
 HEAD = ["step", "open MB", "closed MB", "settled MB", "Rss MB",
-        "per live byte", "stored MB", "per stored byte", "same", "huge"]
+        "per live byte", "stored MB", "per stored byte", "Rss per stored byte",
+        "same", "huge"]
 
 
 def cells(row):
     """One step as a row of the table."""
-    def mb(when, what="private"):
+    def mb(when, what="own"):
         return report.number(row[when][what] / 1e6, 4) if when in row else ""
 
     stats = row.get("stats", {})
-    packed, settled = stats.get("compr_data_size"), row["settled"]["private"]
+    packed, settled = stats.get("compr_data_size"), row["settled"]["own"]
     live = row.get("live")
     return [row["step"], mb("open"), mb("closed"), mb("settled"),
             mb("settled", "rss"),
@@ -165,6 +166,7 @@ def cells(row):
             row["mark"] + report.number(packed / 1e6, 4)
             if packed is not None else "",
             f"{settled / packed:.4f}" if packed else "",
+            f"{row['settled']['rss'] / packed:.4f}" if packed else "",
             stats.get("same_pages", ""), stats.get("huge_pages", "")]
 
 
@@ -178,9 +180,10 @@ def print_report(document, options):
         rows = [cells(r) for r in server["steps"]]
         print(f"\n{title}\n\n{report.text_table(HEAD, rows)}")
         parts += [title + ":", report.markdown_table(HEAD, rows)]
-    print("\nMemory is Private of the process (of the kernel's zram "
-          "mem_used_total).\n~: not reported by the server: what lz4 makes of "
-          "the same 4 KiB pages.")
+    print("\nMemory is what the process alone has written, but for Rss, "
+          "which has program files\ntoo (kernel zram: mem_used_total).\n"
+          "~: not reported by the server: what lz4 makes of the same 4 KiB "
+          "pages.")
     if options.json:
         common.write_json(options.json, document)
     if options.markdown:

@@ -212,7 +212,8 @@ class Bench:
             server.facts["mm_stat"] = server.device.mm_stat()
         server.facts["memory"] = {
             "start": before, "filled": after,
-            "private_per_byte": after["private"] / self.image.size}
+            "own_per_byte": after["own"] / self.image.size,
+            "rss_per_byte": after["rss"] / self.image.size}
         self.verify(server)
 
     def verify(self, server):

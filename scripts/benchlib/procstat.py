@@ -80,12 +80,15 @@ class Meter:
 
 
 def memory(pid):
-    """Rss, Pss and Private of a process, in bytes."""
+    """Memory of a process, in bytes.  `own` is what it alone has written
+    (Private_Dirty and swap): Private and Pss also count its share of program
+    files in the page cache, and change when another nbdkit starts or ends."""
     sizes = {}
     with open(f"/proc/{pid}/smaps_rollup") as f:
         for line in f.readlines()[1:]:
             name, kib = line.split()[:2]
             sizes[name.rstrip(":")] = int(kib) << 10
+    swap = sizes.get("Swap", 0)
     return {"rss": sizes["Rss"], "pss": sizes["Pss"],
-            "private": sizes["Private_Clean"] + sizes["Private_Dirty"]
-            + sizes.get("Swap", 0)}
+            "private": sizes["Private_Clean"] + sizes["Private_Dirty"] + swap,
+            "own": sizes["Private_Dirty"] + swap}

@@ -103,21 +103,23 @@ def memory_rows(document):
             continue
         filled = memory["filled"]
         rows.append([server["name"]]
-                    + [number(memory["start"]["private"] / 1e6)]
+                    + [number(memory["start"]["own"] / 1e6)]
                     + [number(filled[k] / 1e6)
-                       for k in ("rss", "pss", "private")]
-                    + [f"{memory['private_per_byte']:.3f}"])
+                       for k in ("rss", "pss", "private", "own")]
+                    + [f"{memory[k]:.3f}"
+                       for k in ("own_per_byte", "rss_per_byte")])
     return rows
 
 
-MEMORY_HEAD = ["memory, MB", "start", "Rss", "Pss", "Private",
-               "per byte of disk"]
+MEMORY_HEAD = ["memory, MB", "own at start", "Rss", "Pss", "Private", "own",
+               "own per byte of disk", "Rss per byte of disk"]
 NOTES = [
     "MB is 10^6 bytes.  Each nbdcopy ends with a flush, each write test too, "
     "and the flush is in its time (it is nothing but for the kernel's zram, "
     "whose page cache is also emptied before each sample).",
     "Memory of the kernel's zram is mem_used_total of mm_stat: its slot "
-    "table is not in it.  Of the others it is all of the process.",
+    "table is not in it.  Of the others it is all of the process; own is "
+    "what the process alone has written, Rss has program files too.",
     "Depth 1: the client is bound to CPU 0, the server's connection threads "
     "to CPU 1.",
 ]

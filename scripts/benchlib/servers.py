@@ -251,7 +251,7 @@ class KernelZram(Server):
     def memory(self):
         """The pool's pages in place of the process, which holds no data."""
         used = self.device.mm_stat()["mem_used_total"]
-        return {"rss": used, "pss": used, "private": used}
+        return dict.fromkeys(("rss", "pss", "private", "own"), used)
 
     def compact(self):
         self.device.flush()

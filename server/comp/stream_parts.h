@@ -44,8 +44,8 @@ struct stream_parts {
 
 /* With the contexts of a valid method.  NULL with ENOMEM. */
 struct stream_parts *stream_parts_new (const struct zcomp_method *primary,
-                                       size_t slot_size,
-                                       atomic_size_t *total) MUST_USE;
+                                       size_t slot_size, atomic_size_t *total)
+  MUST_USE;
 void stream_parts_free (struct stream_parts *p); /* NULL is allowed */
 
 /* The compressor for that method, good until the next call.  NULL with

@@ -232,6 +232,7 @@ wait_for_stream (struct zcomp *z)
       eventcount_cancel (&z->freed);
       return stream;
     }
+    fault_pause ("zcomp.wait");
     eventcount_wait (&z->freed, ticket);
   }
 }

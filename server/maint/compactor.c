@@ -170,7 +170,7 @@ compactor_thread (void *arg)
   struct compactor *c = arg;
 
   while (sleep_until_due (c))
-    if (pays (c)) {
+    if (c->pause == 0 || pays (c)) {
       (void) compactor_run (c);
       atomic_fetch_add (&c->passes, 1);
     }

@@ -28,7 +28,8 @@
 
 struct compactor;
 
-/* threshold: percent, 0 = never by itself; pause: seconds, at least 1.
+/* threshold: percent, 0 = never by itself; pause: seconds, 0 = pass after
+ * pass without a look at the threshold, which is for tests and benches.
  * The device is not owned and must outlive the compactor.  NULL with errno.
  */
 struct compactor *compactor_create (struct device *dev, unsigned threshold,

@@ -293,6 +293,24 @@ alloc_from_class (struct zs_pool *pool, unsigned class_id)
   return handle;
 }
 
+/* At the limit: let go what is kept for reuse, and if that is nothing, what
+ * compaction can win.  Bounded, for a request waits.
+ */
+static bool
+make_room (struct zs_pool *pool)
+{
+  enum { STEPS = 16 };
+  struct zs_cursor at = { 0 };
+
+  if (arena_return_hot (&pool->arena) > 0)
+    return true;
+  if (zs_freeable_pages (pool) == 0)
+    return false;
+  for (unsigned i = 0; i < STEPS && zs_compact_step (pool, &at); i++)
+    ;
+  return arena_return_hot (&pool->arena) > 0;
+}
+
 uint64_t
 zs_alloc (struct zs_pool *pool, uint32_t size, void **mem)
 {
@@ -304,9 +322,8 @@ zs_alloc (struct zs_pool *pool, uint32_t size, void **mem)
     return 0;
   }
   handle = alloc_from_class (pool, class_id);
-  /* At the limit, memory that is kept for reuse counts too: let it go. */
   if (!handle && errno == ENOSPC) {
-    if (arena_return_hot (&pool->arena) > 0)
+    if (make_room (pool))
       handle = alloc_from_class (pool, class_id);
     else
       errno = ENOSPC;

@@ -29,40 +29,65 @@ struct content {
   uint64_t cell; /* the word, or the handle of an object in transit */
 };
 
+/* What a slot's data became: bytes of the data itself or of a stream. */
+struct packed {
+  unsigned codec;
+  uint32_t size;
+  const void *bytes;
+};
+
+/* Compress a slot's data, once. */
+static int
+pack (struct device *dev, struct zcomp_stream *stream, const void *data,
+      struct packed *packed)
+{
+  struct store *store = dev->store;
+  const struct zcomp_method *method = zcomp_primary (store->zcomp);
+  ssize_t n = zcomp_compress (stream, method, data, store->config.slot_size,
+                              size_class_largest (&store->pool->classes),
+                              &packed->bytes);
+
+  if (n < 0)
+    return -1;
+  if (n > 0) {
+    packed->codec = method->codec_id;
+    packed->size = (uint32_t) n;
+  }
+  else
+    *packed = (struct packed) {
+      .codec = CODEC_RAW, .size = store->config.slot_size, .bytes = data
+    };
+  return 0;
+}
+
 /* Put the bytes into a new object. */
 static int
-make_object (struct device *dev, unsigned codec, const void *bytes,
-             uint32_t size, struct content *new)
+make_object (struct device *dev, const struct packed *packed,
+             struct content *new)
 {
   void *mem;
-  uint64_t handle = zs_alloc (dev->store->pool, size, &mem);
+  uint64_t handle = zs_alloc (dev->store->pool, packed->size, &mem);
 
   if (!handle)
     return -1;
-  memcpy (mem, bytes, size);
+  memcpy (mem, packed->bytes, packed->size);
   *new = (struct content) {
-    .state = SLOT_OBJECT, .codec = codec, .size = size, .cell = handle
+    .state = SLOT_OBJECT, .codec = packed->codec, .size = packed->size,
+    .cell = handle
   };
   return 0;
 }
 
-/* Compress a slot's data, once, into a new object. */
+/* Compress a slot's data into a new object. */
 static int
-compress_object (struct device *dev, struct zcomp_stream *stream,
-                 const void *data, struct content *new)
+pack_object (struct device *dev, struct zcomp_stream *stream,
+             const void *data, struct content *new)
 {
-  struct store *store = dev->store;
-  const struct zcomp_method *method = zcomp_primary (store->zcomp);
-  const void *out;
-  ssize_t n = zcomp_compress (stream, method, data, store->config.slot_size,
-                              size_class_largest (&store->pool->classes),
-                              &out);
+  struct packed packed;
 
-  if (n < 0)
-    return -1;
-  if (n == 0)
-    return make_object (dev, CODEC_RAW, data, store->config.slot_size, new);
-  return make_object (dev, method->codec_id, out, n, new);
+  return pack (dev, stream, data, &packed) == 0
+           ? make_object (dev, &packed, new)
+           : -1;
 }
 
 /* -- swapping it in; the caller holds the slot lock --------------------- */
@@ -108,6 +133,56 @@ set_content_locked (struct device *dev, struct slot *s,
   int live = (new->state != SLOT_EMPTY) - (slot_meta_state (old) != SLOT_EMPTY);
   if (live)
     slot_table_count_live (&dev->table, s, live);
+}
+
+/* At the memory limit there may be no room for a second object, though the
+ * new one would fit where the old one is.  Nothing can fail any more here,
+ * so the old data need not be kept until the new are safe.
+ */
+static bool
+overwrite_object_locked (struct device *dev, struct slot *s,
+                         const struct packed *packed)
+  REQUIRES (s)
+{
+  const struct size_classes *classes = &dev->store->pool->classes;
+  uint32_t old = slot_load_meta (s);
+  uint64_t handle;
+
+  if (slot_meta_state (old) != SLOT_OBJECT ||
+      size_class_of (classes, slot_meta_size (old)) !=
+        size_class_of (classes, packed->size))
+    return false;
+  memcpy (zs_pin (dev->store->pool, &s->cell, &handle), packed->bytes,
+          packed->size);
+  zs_unpin (dev->store->pool, handle);
+  atomic_store_explicit (&s->meta,
+                         slot_meta (SLOT_OBJECT, packed->codec, packed->size),
+                         memory_order_relaxed);
+  count_content (dev, SLOT_OBJECT, slot_meta_codec (old),
+                 slot_meta_size (old), -1);
+  count_content (dev, SLOT_OBJECT, packed->codec, packed->size, 1);
+  return true;
+}
+
+/* Compress the data and let the slot hold them. */
+static int
+store_data_locked (struct device *dev, struct slot *s,
+                   struct zcomp_stream *stream, const void *data)
+  REQUIRES (s)
+{
+  struct content new = { .state = SLOT_SAME, .size = 1 };
+  struct packed packed;
+
+  if (!slot_same_filled (data, dev->store->config.slot_size, &new.cell)) {
+    if (pack (dev, stream, data, &packed) == -1)
+      return -1;
+    if (make_object (dev, &packed, &new) == -1)
+      return errno == ENOSPC && overwrite_object_locked (dev, s, &packed)
+               ? 0
+               : -1;
+  }
+  set_content_locked (dev, s, &new);
+  return 0;
 }
 
 /* -- reading ------------------------------------------------------------ */
@@ -250,6 +325,26 @@ unlock_written (struct slot *s, uint32_t now)
   slot_write_unlock (s);
 }
 
+/* No room for the new object beside the old one: compress again with the
+ * slot locked, and see whether it fits in the old one's place.
+ */
+static int
+write_at_limit (struct device *dev, uint64_t index, const void *buf,
+                uint32_t now) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_write_lock (&dev->table, index);
+
+  if (!s) {
+    errno = ENOSPC;
+    return -1;
+  }
+  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
+  int r = store_data_locked (dev, s, stream, buf);
+  zcomp_stream_put (stream);
+  unlock_written (s, now);
+  return r;
+}
+
 int
 slot_write (struct device *dev, uint64_t index, const void *buf,
             uint32_t now) NO_THREAD_SAFETY_ANALYSIS
@@ -259,11 +354,11 @@ slot_write (struct device *dev, uint64_t index, const void *buf,
 
   if (!slot_same_filled (buf, dev->store->config.slot_size, &new.cell)) {
     struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-    int r = compress_object (dev, stream, buf, &new);
+    int r = pack_object (dev, stream, buf, &new);
 
     zcomp_stream_put (stream);
     if (r == -1)
-      return -1;
+      return errno == ENOSPC ? write_at_limit (dev, index, buf, now) : -1;
   }
   s = slot_table_write_lock_new (&dev->table, index);
   if (!s) {
@@ -307,17 +402,13 @@ write_part_locked (struct device *dev, struct slot *s, const void *buf,
                    uint32_t offset, uint32_t len)
   REQUIRES (s)
 {
-  struct content new = { .state = SLOT_SAME, .size = 1 };
   struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
   const char *data = merge_locked (dev, s, stream, buf, offset, len);
-  int r = data ? 0 : -1;
+  int r;
 
   fault_pause ("slot.part.merged");
-  if (data && !slot_same_filled (data, dev->store->config.slot_size, &new.cell))
-    r = compress_object (dev, stream, data, &new);
+  r = data ? store_data_locked (dev, s, stream, data) : -1;
   zcomp_stream_put (stream);
-  if (r == 0)
-    set_content_locked (dev, s, &new);
   return r;
 }
 

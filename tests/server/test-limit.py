@@ -81,8 +81,9 @@ def overwrite_fails(disk):
                 break
         check(failed, "at the limit and yet every write fits")
         # A request of many slots, of which none or some may fit.
-        big = disk.data.noise(OLD // 2)
-        check(not disk.write(disk.rng.randrange(disk.slot), big),
+        big = disk.data.noise(OLD // 2 - disk.slot)
+        at = disk.rng.randrange(disk.slot) + (0 if whole else OLD // 2)
+        check(not disk.write(at, big),
               "at the limit and yet", len(big), "bytes fit")
     disk.intact("after failed overwrites")
 

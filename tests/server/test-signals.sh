@@ -16,6 +16,7 @@ client ()
   "$PYTHON" "$here/zramtest.py" "$1" "$sock" "$ready" \
             >"$tmp/client.log" 2>&1 &
   clients+=($!)
+  disown $!                     # no word when it is killed
   for ((i = 0; i < 1200; i++)); do
     [ -e "$ready" ] && return 0
     running $! || break
@@ -29,7 +30,7 @@ nready=0
 #
 # nbdkit waits for clients that are idle to go away, for ever (1.32), and no
 # plugin can change that: so those are made to go, and then the 10 seconds
-# begin.  Requests in flight get no such help.
+# begin.  Clients with requests in flight are told, and leave by themselves.
 ends ()
 {
   local signal="$1" c
@@ -37,18 +38,17 @@ ends ()
   start_nbdkit "$PLUGIN" 64M
   clients=()
   for c; do client "$c"; done
-  if [[ " $* " == *" idle "* ]]; then
-    kill "-$signal" "$pid"
-    # What came before the signal is still answered, or the client told.
-    sleep 0.5
-    kill -9 "${clients[@]}" 2>/dev/null || :
-    wait_nbdkit "$signal" 10
-  else
-    stop_nbdkit "$signal" 10
-    # Its clients have been told.
-    for c in "${clients[@]}"; do gone "$c"; done
-  fi
-  for c in "${clients[@]}"; do wait "$c" 2>/dev/null || :; done
+  kill "-$signal" "$pid"
+  for c; do
+    [ "$c" = idle ] || gone "${clients[0]}"
+    clients=("${clients[@]:1}" "${clients[0]}")
+  done
+  for c; do
+    [ "$c" = busy ] || kill -9 "${clients[0]}"
+    clients=("${clients[@]:1}" "${clients[0]}")
+  done
+  wait_nbdkit "$signal" 10
+  for c in "${clients[@]}"; do gone "$c"; done
 }
 
 gone ()
@@ -71,7 +71,10 @@ for signal in TERM INT; do
 done
 
 # ---- clients die in the middle of their requests
-start_nbdkit "$PLUGIN" 64M
+# One thread a connection: with more, nbdkit itself (1.32) now and then fails
+# an assertion in raw_send_socket when it replies to a client that is gone,
+# whatever the plugin.
+start_nbdkit -t 1 "$PLUGIN" 64M
 "$PYTHON" - "$sock" "$pid" <<'END'
 import os, random, signal, sys, time
 from zramtest import K, M, SANITIZER, Data, busy, check, connect, same, seed
@@ -110,7 +113,8 @@ for i in range(50):
     child = os.fork()
     if child == 0:
         try:
-            busy(sock, number + i, lambda: os.write(w, b"r"), 0, 4 * M)
+            busy(sock, number + i, lambda: os.write(w, b"r"), 0, 4 * M,
+                 connections=6)
         finally:
             os._exit(1)
     os.close(w)

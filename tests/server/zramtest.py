@@ -374,6 +374,16 @@ class Pipeline:
         getattr(h, "aio_" + name)(*args[:-1], completion=completed,
                                   flags=flags)
 
+    def settle(self):
+        """After an error: wait for all the answers that still come."""
+        while self.flying and any(h.aio_get_direction()
+                                  for h in self.handles):
+            self.errors.clear()
+            try:
+                self._pump()
+            except (AssertionError, nbd.Error):
+                pass
+
     def drain(self):
         while self.flying:
             self._pump()
@@ -400,25 +410,31 @@ def write_image(path, size, number):
             at += n
 
 
-def busy(sock, number, ready, begin, end):
-    """Random requests for ever; calls ready() once they run."""
+def busy(sock, number, ready, begin, end, connections=2):
+    """Random requests until one fails; calls ready() once they run."""
     rng = random.Random(number)
     data = Data(rng)
-    pipe = Pipeline([connect(sock) for _ in range(2)], depth=24)
-    for i in range(1 << 40):
-        n = rng.choice((1, 100, 4096, 4096, 16384))
-        at = begin + rng.randrange(end - begin - n)
-        what = rng.random()
-        if what < 0.6:
-            pipe.submit(at, at + n, "pwrite",
-                        nbd.Buffer.from_bytearray(bytearray(data.any(n))),
-                        at, 0)
-        elif what < 0.8:
-            pipe.submit(at, at + n, "pread", nbd.Buffer(n), at, 0)
-        else:
-            pipe.submit(at, at + n, rng.choice(("trim", "zero")), n, at, 0)
-        if i == 64:
-            ready()
+    pipe = Pipeline([connect(sock) for _ in range(connections)], depth=24)
+    i = 0
+    try:
+        while True:
+            n = rng.choice((1, 100, 4096, 4096, 16384))
+            at = begin + rng.randrange(end - begin - n)
+            what = rng.random()
+            if what < 0.6:
+                buf = nbd.Buffer.from_bytearray(bytearray(data.any(n)))
+                pipe.submit(at, at + n, "pwrite", buf, at, 0)
+            elif what < 0.8:
+                pipe.submit(at, at + n, "pread", nbd.Buffer(n), at, 0)
+            else:
+                name = rng.choice(("trim", "zero"))
+                pipe.submit(at, at + n, name, n, at, 0)
+            i += 1
+            if i == 64:
+                ready()
+    except (AssertionError, nbd.Error) as e:
+        print("the server went away after %d requests: %s" % (i, e))
+        pipe.settle()
 
 
 def main(verb, *args):

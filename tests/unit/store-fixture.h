@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the tests of store and maint share: a store with one device, data of
+ * several kinds, and the checks that every one of them ends with.
+ *
+ * All of it may be used in threads, so it fails by check_always.
+ */
+
+#ifndef ZRAM_STORE_FIXTURE_H
+#define ZRAM_STORE_FIXTURE_H
+
+#include "unit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/park.h"
+#include "store/audit.h"
+#include "store/extents.h"
+#include "store/range.h"
+#include "store/slot_io.h"
+
+#define KiB UINT64_C (1024)
+#define MiB (KiB * 1024)
+#define LARGEST_DEVICE ((UINT64_C (1) << 63) - 1)
+
+/* Enough for every size a slot can have. */
+#define MAX_SLOT (64 * 1024)
+
+/* -- data --------------------------------------------------------------- */
+
+enum kind {
+  KIND_ZERO,
+  KIND_SAME,   /* one 64-bit word, repeated */
+  KIND_SPARSE, /* compresses to little */
+  KIND_TEXT,   /* compresses to about a half */
+  KIND_MIXED,  /* random to a random place, then nothing */
+  KIND_RANDOM, /* does not compress */
+  KINDS
+};
+
+static inline void
+fill_kind (void *buf, size_t len, enum kind kind, struct unit_rng *rng)
+{
+  unsigned char *p = buf;
+  uint64_t word = unit_rand (rng);
+  size_t until = kind == KIND_MIXED ? word % (len + 1) : len;
+
+  memset (p, 0, len);
+  if (kind == KIND_ZERO)
+    return;
+  for (size_t i = 0; i < until; i++) {
+    if (kind != KIND_SAME && i % 8 == 0)
+      word = unit_rand (rng);
+    if ((kind == KIND_TEXT && i % 16 >= 8) ||
+        (kind == KIND_SPARSE && i % 512 >= 8))
+      p[i] = (unsigned char) (i >> 9);
+    else
+      p[i] = (unsigned char) (word >> i % 8 * 8);
+  }
+}
+
+static inline void
+fill_any (void *buf, size_t len, struct unit_rng *rng)
+{
+  fill_kind (buf, len, (enum kind) unit_below (rng, KINDS), rng);
+}
+
+static inline bool
+all_zero (const void *buf, size_t len)
+{
+  const char *p = buf;
+
+  return len == 0 || (p[0] == 0 && memcmp (p, p + 1, len - 1) == 0);
+}
+
+static inline void *
+must_alloc (size_t len)
+{
+  void *p = calloc (1, len ? len : 1);
+
+  check_always (p);
+  return p;
+}
+
+/* -- a store with a device ---------------------------------------------- */
+
+struct fixture {
+  struct store *store;
+  struct device *dev;
+  uint32_t slot_size;
+};
+
+static inline unsigned
+codec_named (const char *name)
+{
+  const struct codec *codec = codec_find (name);
+
+  check_always (codec);
+  return codec_id (codec);
+}
+
+static inline struct store_config
+fixture_config (uint32_t slot_size, unsigned id, unsigned workers,
+                uint64_t size)
+{
+  return (struct store_config) {
+    .slot_size = slot_size,
+    .primary = { .codec_id = id, .level = codec_by_id (id)->level_default },
+    .workers = workers,
+    .device_bytes = size,
+  };
+}
+
+static inline void
+fixture_open_id (struct fixture *f, uint32_t slot_size, unsigned id,
+                 unsigned workers, uint64_t size)
+{
+  struct store_config config = fixture_config (slot_size, id, workers, size);
+
+  f->slot_size = slot_size;
+  f->store = store_create (&config);
+  check_always (f->store);
+  f->dev = device_create (f->store, size);
+  check_always (f->dev);
+  check_always (store_start (f->store) == 0);
+}
+
+static inline void
+fixture_open (struct fixture *f, uint32_t slot_size, const char *codec,
+              unsigned workers, uint64_t size)
+{
+  fixture_open_id (f, slot_size, codec_named (codec), workers, size);
+}
+
+static inline void
+fixture_audit (struct fixture *f)
+{
+  char why[256];
+
+  if (device_audit (f->dev, true, why, sizeof why) == -1) {
+    fprintf (stderr, "audit: %s\n", why);
+    abort ();
+  }
+}
+
+static inline uint64_t
+fixture_used (struct fixture *f)
+{
+  return atomic_load (&f->store->budget.used);
+}
+
+static inline void
+fixture_limit (struct fixture *f, uint64_t bytes)
+{
+  atomic_store (&f->store->budget.limit, bytes);
+}
+
+/* Everything is discarded: what is charged still are the table's nodes, and
+ * the few pages that the arena keeps for reuse.
+ */
+static inline void
+fixture_check_empty (struct fixture *f)
+{
+  struct slot_table *t = &f->dev->table;
+  struct arena_stats st = arena_stats (&f->store->pool->arena);
+
+  check_always (counter_sum (&f->dev->counters, DEV_SLOTS_STORED) == 0);
+  check_always (t->leaf_count == 0);
+  check_always (st.used_spans == 0);
+  check_always (fixture_used (f) ==
+                t->node_count * 4096 + st.hot_pages * MEM_PAGE);
+}
+
+/* Audits, and then sees that nothing is left behind. */
+static inline void
+fixture_close (struct fixture *f)
+{
+  fixture_audit (f);
+  device_destroy (f->dev);
+  arena_return_hot (&f->store->pool->arena);
+  check_always (arena_stats (&f->store->pool->arena).used_spans == 0);
+  check_always (fixture_used (f) == 0);
+  store_destroy (f->store);
+  memset (f, 0, sizeof *f);
+}
+
+static inline int64_t
+fixture_count (struct fixture *f, enum device_counter id)
+{
+  return counter_sum (&f->dev->counters, id);
+}
+
+/* The slot's meta; 0 (EMPTY) if it has no leaf. */
+static inline uint32_t
+fixture_meta (struct fixture *f, uint64_t index)
+{
+  const struct slot *s = slot_table_peek (&f->dev->table, index);
+
+  return s ? slot_load_meta (s) : 0;
+}
+
+static inline enum slot_state
+fixture_state (struct fixture *f, uint64_t index)
+{
+  return slot_meta_state (fixture_meta (f, index));
+}
+
+/* -- requests that must succeed ----------------------------------------- */
+
+static inline void
+must_write (struct fixture *f, const void *buf, uint32_t len, uint64_t offset)
+{
+  check_always (device_write (f->dev, buf, len, offset) == 0);
+}
+
+static inline void
+must_read (struct fixture *f, void *buf, uint32_t len, uint64_t offset)
+{
+  check_always (device_read (f->dev, buf, len, offset) == 0);
+}
+
+static inline void
+must_discard (struct fixture *f, uint64_t offset, uint64_t len)
+{
+  check_always (device_discard (f->dev, offset, len) == 0);
+}
+
+/* The device reads [offset, offset + len) as 'want'; NULL: as zeroes. */
+static inline void
+must_hold (struct fixture *f, const void *want, uint32_t len, uint64_t offset)
+{
+  char *got = must_alloc (len);
+
+  memset (got, 0x5a, len);
+  must_read (f, got, len, offset);
+  check_always (want ? memcmp (got, want, len) == 0 : all_zero (got, len));
+  free (got);
+}
+
+#endif /* ZRAM_STORE_FIXTURE_H */
