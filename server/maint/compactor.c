@@ -3,6 +3,9 @@
 #include <config.h>
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <time.h>
 
@@ -20,6 +23,8 @@ struct compactor {
   unsigned threshold, pause;
   struct mutex control; /* held for a pass */
   _Atomic uint64_t passes;
+  int64_t seen_requests; /* the thread's own: what it saw at its last look */
+  bool rested;           /* the thread's own: nothing came since it rested */
 
   pthread_mutex_t stop_lock; /* a leaf: nothing is taken inside */
   pthread_cond_t stop_cond;
@@ -94,7 +99,7 @@ reclaim_leaves (struct compactor *c)
 }
 
 static struct compactor_result
-pass_locked (struct compactor *c) REQUIRES (c->control)
+pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
 {
   struct zs_pool *pool = c->dev->store->pool;
   struct device_stats before = device_stats (c->dev), after;
@@ -102,7 +107,7 @@ pass_locked (struct compactor *c) REQUIRES (c->control)
   struct compactor_result result = { 0 };
   bool go_on = true;
 
-  while (go_on && zs_compact_step (pool, &at))
+  while (compact && go_on && zs_compact_step (pool, &at))
     go_on = let_requests_go_first (c);
   while (go_on && zs_migration_pays (pool)) {
     uint32_t used = arena_stats (&pool->arena).used_spans;
@@ -123,13 +128,19 @@ pass_locked (struct compactor *c) REQUIRES (c->control)
   return result;
 }
 
+static struct compactor_result
+run (struct compactor *c, bool compact)
+{
+  mutex_lock (&c->control);
+  struct compactor_result result = pass_locked (c, compact);
+  mutex_unlock (&c->control);
+  return result;
+}
+
 struct compactor_result
 compactor_run (struct compactor *c)
 {
-  mutex_lock (&c->control);
-  struct compactor_result result = pass_locked (c);
-  mutex_unlock (&c->control);
-  return result;
+  return run (c, true);
 }
 
 /* -- by itself ---------------------------------------------------------- */
@@ -142,7 +153,8 @@ pays (struct compactor *c)
                                         memory_order_relaxed);
   uint64_t freeable = zs_freeable_pages (store->pool) * MEM_PAGE;
 
-  return (freeable > 0 && freeable * 100 >= used * c->threshold) ||
+  return (c->threshold && freeable &&
+          freeable * 100 >= used * c->threshold) ||
          zs_migration_pays (store->pool) ||
          slot_table_empty_leaves (&c->dev->table) >= EMPTY_LEAVES;
 }
@@ -164,16 +176,43 @@ sleep_until_due (struct compactor *c)
   return !atomic_load (&c->stop);
 }
 
+/* Nobody has asked for anything since the last look: what is kept in case of
+ * need is not needed.  Once, until requests come again.
+ */
+static void
+rest (struct compactor *c)
+{
+  struct counter_set *n = &c->dev->counters;
+  int64_t requests = counter_sum (n, DEV_READ_REQUESTS) +
+                     counter_sum (n, DEV_WRITE_REQUESTS) +
+                     counter_sum (n, DEV_DISCARD_REQUESTS);
+
+  if (requests != c->seen_requests) {
+    c->seen_requests = requests;
+    c->rested = false;
+    return;
+  }
+  if (c->rested)
+    return;
+  arena_return_hot (&c->dev->store->pool->arena);
+#ifdef __GLIBC__
+  malloc_trim (0);
+#endif
+  c->rested = true;
+}
+
 static void *
 compactor_thread (void *arg)
 {
   struct compactor *c = arg;
 
-  while (sleep_until_due (c))
+  while (sleep_until_due (c)) {
     if (c->pause == 0 || pays (c)) {
-      (void) compactor_run (c);
+      (void) run (c, c->threshold > 0);
       atomic_fetch_add (&c->passes, 1);
     }
+    rest (c);
+  }
   return NULL;
 }
 
@@ -182,8 +221,6 @@ compactor_start (struct compactor *c)
 {
   int err;
 
-  if (c->threshold == 0)
-    return 0;
   err = pthread_create (&c->thread, NULL, compactor_thread, c);
   if (err) {
     errno = err;

@@ -8,11 +8,13 @@
  *   migration    zs_migrate_step, when the arena is mostly holes
  *   leaves       slot_table_reclaim of leaves that are all EMPTY
  *
- * A pass does them in that order.  It looks every 'pause' seconds whether
- * what compaction could free is over 'threshold' percent of the memory in
- * use, or whether one of the other two pays, and then runs.  Between two
- * steps it lets requests go first: while there are as many as workers it
- * sleeps a little, though never so long that it gets nowhere.
+ * A pass does them in that order.  The compactor looks every 'pause' seconds
+ * whether what compaction could free is over 'threshold' percent of the
+ * memory in use, or whether one of the other two pays, and then runs.
+ * Between two steps it lets requests go first: while there are as many as
+ * workers it sleeps a little, though never so long that it gets nowhere.
+ * When no request has come since its last look, what is kept for reuse goes
+ * back to the system too.
  *
  * Locks: 'control' (rank CONTROL) is held for a pass: one at a time, whether
  * by itself or by hand.  Everything below it is taken for a step only.
@@ -28,9 +30,9 @@
 
 struct compactor;
 
-/* threshold: percent, 0 = never by itself; pause: seconds, 0 = pass after
- * pass without a look at the threshold, which is for tests and benches.
- * The device is not owned and must outlive the compactor.  NULL with errno.
+/* threshold: percent, 0 = no compaction by itself; pause: seconds, 0 = pass
+ * after pass without a look at the threshold (for tests and benches).  The
+ * device is not owned and must outlive the compactor.  NULL with errno.
  */
 struct compactor *compactor_create (struct device *dev, unsigned threshold,
                                     unsigned pause) MUST_USE;

@@ -10,21 +10,12 @@
 #ifndef TEST_CODEC_UTIL_H
 #define TEST_CODEC_UTIL_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
 #include "comp/codec.h"
 
-#define SEED UINT64_C (0x243f6a8885a308d3)
 #define MAX_LEN 65536
 #define ROOM (2 * MAX_LEN + 4096)
 
@@ -34,25 +25,15 @@ enum kind { ZEROISH, TEXT, RANDOM, MIXED, POINTERS, KINDS };
  * Data.
  */
 
-static uint64_t
-next_random (uint64_t *state)
-{
-  uint64_t z = *state += UINT64_C (0x9e3779b97f4a7c15); /* splitmix64 */
-
-  z = (z ^ (z >> 30)) * UINT64_C (0xbf58476d1ce4e5b9);
-  z = (z ^ (z >> 27)) * UINT64_C (0x94d049bb133111eb);
-  return z ^ (z >> 31);
-}
-
 static void
-fill_text (unsigned char *p, size_t len, uint64_t *rng)
+fill_text (unsigned char *p, size_t len, struct unit_rng *rng)
 {
   static const char *const words[] = { "slot ",   "stream", " the ",
                                        "of\n",    "codec ", "0x00000000",
                                        "return ", "if (",   ");\n  " };
 
   for (size_t i = 0; i < len;) {
-    const char *w = words[next_random (rng) % (sizeof words / sizeof *words)];
+    const char *w = words[unit_rand (rng) % (sizeof words / sizeof *words)];
 
     while (*w && i < len)
       p[i++] = (unsigned char) *w++;
@@ -60,7 +41,7 @@ fill_text (unsigned char *p, size_t len, uint64_t *rng)
 }
 
 static void
-fill (unsigned char *p, size_t len, enum kind kind, uint64_t *rng)
+fill (unsigned char *p, size_t len, enum kind kind, struct unit_rng *rng)
 {
   uint64_t word;
 
@@ -68,14 +49,14 @@ fill (unsigned char *p, size_t len, enum kind kind, uint64_t *rng)
   switch (kind) {
   case ZEROISH:
     for (size_t i = 0; i < len; i += 500)
-      p[i] = (unsigned char) next_random (rng);
+      p[i] = (unsigned char) unit_rand (rng);
     break;
   case TEXT:
     fill_text (p, len, rng);
     break;
   case RANDOM:
     for (size_t i = 0; i < len; i++)
-      p[i] = (unsigned char) next_random (rng);
+      p[i] = (unsigned char) unit_rand (rng);
     break;
   case MIXED:
     fill (p, len / 2, RANDOM, rng);
@@ -83,7 +64,7 @@ fill (unsigned char *p, size_t len, enum kind kind, uint64_t *rng)
     break;
   case POINTERS:
     for (size_t i = 0; i + 8 <= len; i += 8) {
-      word = UINT64_C (0x7f0000000000) + next_random (rng) % 100000 * 16;
+      word = UINT64_C (0x7f0000000000) + unit_rand (rng) % 100000 * 16;
       memcpy (p + i, &word, 8);
     }
     break;
@@ -105,8 +86,8 @@ make_room (void)
   unsigned char *p = mmap (NULL, ROOM + 2 * page, PROT_NONE,
                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-  assert_ptr_not_equal (p, MAP_FAILED);
-  assert_int_equal (mprotect (p + page, ROOM, PROT_READ | PROT_WRITE), 0);
+  check_always (p != MAP_FAILED);
+  check_always (mprotect (p + page, ROOM, PROT_READ | PROT_WRITE) == 0);
   return p + page;
 }
 
@@ -246,24 +227,20 @@ for_each_pair (const struct codec *codec, size_t slot_size,
   }
 }
 
-static int
-make_rooms (void **state)
+static void
+make_rooms (void)
 {
-  (void) state;
   in_room = make_room ();
   packed_room = make_room ();
   out_room = make_room ();
-  return 0;
 }
 
-static int
-free_rooms (void **state)
+static void
+free_rooms (void)
 {
-  (void) state;
   free_room (in_room);
   free_room (packed_room);
   free_room (out_room);
-  return 0;
 }
 
 #endif /* TEST_CODEC_UTIL_H */

@@ -4,15 +4,11 @@
 #include <config.h>
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 #include <libdeflate.h>
 #include <zstd.h>
 
 #include "codec-util.h"
-
-#include "base/fault.h"
 
 static const size_t slot_sizes[] = { 4096, 8192, 16384, 32768, 65536 };
 static const size_t short_lengths[] = { 1, 2, 12, 13, 511, 4095, 4097 };
@@ -54,7 +50,7 @@ test_registry (void **state)
 static void
 round_trip (struct pair *p, size_t len)
 {
-  uint64_t rng = SEED + len;
+  struct unit_rng rng = unit_rng (len);
   unsigned char *packed, *plain, *plain2;
   ssize_t n, n2;
 
@@ -119,7 +115,7 @@ static void
 shrink_room (struct pair *p)
 {
   const size_t len = p->params.slot_size;
-  uint64_t rng = SEED;
+  struct unit_rng rng = unit_rng (len);
   unsigned char *plain = malloc (len), *whole = malloc (2 * len), *packed;
   ssize_t n, m;
 
@@ -165,7 +161,7 @@ static void
 reuse (struct pair *used)
 {
   const size_t len = used->params.slot_size;
-  uint64_t rng = SEED;
+  struct unit_rng rng = unit_rng (len);
   unsigned char *plain = malloc (len), *other = malloc (len);
   unsigned char *first = malloc (2 * len), *packed;
   struct pair fresh;
@@ -224,28 +220,27 @@ test_reuse (void **state)
 
 /* Damage one object in some way; returns its new length, 0 ... len. */
 static size_t
-damage (unsigned char *p, size_t len, uint64_t *rng)
+damage (unsigned char *p, size_t len, struct unit_rng *rng)
 {
-  size_t at = next_random (rng) % len;
+  size_t at = unit_rand (rng) % len;
 
-  switch (next_random (rng) % 6) {
+  switch (unit_rand (rng) % 6) {
   case 0:
   case 1: /* one bit */
-    p[at] ^= (unsigned char) (1 << next_random (rng) % 8);
+    p[at] ^= (unsigned char) (1 << unit_rand (rng) % 8);
     return len;
   case 2: /* several bits */
     for (int i = 0; i < 8; i++)
-      p[next_random (rng) % len] ^= (unsigned char) (1
-                                                     << next_random (rng) % 8);
+      p[unit_rand (rng) % len] ^= (unsigned char) (1 << unit_rand (rng) % 8);
     return len;
   case 3: /* a run of one byte, as lengths are coded in some formats */
-    memset (p + at, (int) next_random (rng) & 1 ? 0xff : 0, len - at);
+    memset (p + at, (int) unit_rand (rng) & 1 ? 0xff : 0, len - at);
     return len;
   case 4: /* the tail is missing */
     return at;
   default: /* noise from somewhere on */
     for (size_t i = at; i < len; i++)
-      p[i] = (unsigned char) next_random (rng);
+      p[i] = (unsigned char) unit_rand (rng);
     return len;
   }
 }
@@ -254,7 +249,7 @@ static void
 damage_pair (struct pair *p)
 {
   const size_t len = p->params.slot_size;
-  uint64_t rng = SEED ^ len;
+  struct unit_rng rng = unit_rng (len);
   unsigned char *plain = malloc (len), *object = malloc (2 * len), *src, *out;
   unsigned noticed = 0, passed = 0;
   size_t n = 0, m;
@@ -268,7 +263,7 @@ damage_pair (struct pair *p)
       n = (size_t) compress (p, plain, len, 2 * len, true, &out);
       memcpy (object, out, n);
     }
-    at_end = next_random (&rng) % 2;
+    at_end = unit_rand (&rng) % 2;
     src = place (in_room, n, at_end);
     memcpy (src, object, n);
     m = damage (src, n, &rng);
@@ -311,7 +306,7 @@ static void
 wrong_lengths (struct pair *p)
 {
   const size_t len = p->params.slot_size;
-  uint64_t rng = SEED;
+  struct unit_rng rng = unit_rng (len);
   unsigned char *plain = malloc (len), *object = malloc (2 * len + 1), *out;
   size_t n;
 
@@ -413,7 +408,7 @@ test_zstd_header (void **state)
 {
   struct pair p;
   unsigned char *plain = malloc (4096), *out;
-  uint64_t rng = SEED;
+  struct unit_rng rng = unit_rng (0);
 
   (void) state;
   assert_non_null (plain);
@@ -465,15 +460,20 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test (test_registry),       cmocka_unit_test (test_round_trip),
-    cmocka_unit_test (test_room),           cmocka_unit_test (test_reuse),
-    cmocka_unit_test (test_damage),         cmocka_unit_test (test_lengths),
-    cmocka_unit_test (test_deflate_memory), cmocka_unit_test (test_zstd_memory),
-    cmocka_unit_test (test_zstd_header),
+    UNIT_TEST (test_registry),       UNIT_TEST (test_round_trip),
+    UNIT_TEST (test_room),           UNIT_TEST (test_reuse),
+    UNIT_TEST (test_damage),         UNIT_TEST (test_lengths),
+    UNIT_TEST (test_deflate_memory), UNIT_TEST (test_zstd_memory),
+    UNIT_TEST (test_zstd_header),
 #ifdef ZRAM_FAULTS
-    cmocka_unit_test (test_context_faults),
+    UNIT_TEST (test_context_faults),
 #endif
   };
 
-  return cmocka_run_group_tests (tests, make_rooms, free_rooms);
+  int r;
+
+  make_rooms ();
+  r = UNIT_RUN (tests);
+  free_rooms ();
+  return r;
 }

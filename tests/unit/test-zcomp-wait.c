@@ -4,46 +4,14 @@
  * come and go.
  *
  * Nothing here is timed.  A thread that should have been let in and was not
- * hangs the test; the alarm ends that.
+ * hangs the test, which the watchdog ends.
  */
 
 #include <config.h>
 
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "zcomp-util.h"
-
-#include "base/fault.h"
-
-/* Wait until that thread, which first stores its id, sleeps in the kernel (not
- * until some time passed).
- */
-static void
-wait_until_asleep (atomic_int *tid)
-{
-  char path[64], line[256], *p;
-  FILE *fp;
-
-  while (atomic_load (tid) == 0)
-    sched_yield ();
-  snprintf (path, sizeof path, "/proc/self/task/%d/stat", atomic_load (tid));
-  for (;;) {
-    fp = fopen (path, "r");
-    assert_non_null (fp);
-    assert_non_null (fgets (line, sizeof line, fp));
-    fclose (fp);
-    p = strrchr (line, ')');
-    assert_non_null (p);
-    if (p[2] == 'S')
-      return;
-    sched_yield ();
-  }
-}
 
 /* ------------------------------------------------------------------------
  * All streams are busy, then there is one.
@@ -51,7 +19,7 @@ wait_until_asleep (atomic_int *tid)
 
 struct getter {
   struct zcomp *z;
-  atomic_int tid, got;
+  atomic_int got;
 };
 
 static void *
@@ -60,7 +28,6 @@ get_one (void *arg)
   struct getter *g = arg;
   struct zcomp_stream *stream;
 
-  atomic_store (&g->tid, (int) syscall (SYS_gettid));
   stream = zcomp_stream_get (g->z);
   memset (zcomp_stream_scratch (stream), 0, SLOT); /* it is all there */
   atomic_fetch_add (&g->got, 1);
@@ -75,9 +42,8 @@ struct holder {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   bool holds, let_go;
-  atomic_int tid;
   struct zcomp_stream *stream;
-  pthread_t thread;
+  struct unit_thread thread;
 };
 
 static void *
@@ -86,7 +52,6 @@ hold_one (void *arg)
   struct holder *h = arg;
   struct zcomp_stream *stream;
 
-  atomic_store (&h->tid, (int) syscall (SYS_gettid));
   stream = zcomp_stream_get (h->z);
   pthread_mutex_lock (&h->lock);
   h->stream = stream;
@@ -105,7 +70,7 @@ launch_holder (struct holder *h, struct zcomp *z)
   *h = (struct holder){ .z = z };
   pthread_mutex_init (&h->lock, NULL);
   pthread_cond_init (&h->changed, NULL);
-  h->thread = start (hold_one, h);
+  unit_start (&h->thread, hold_one, h);
 }
 
 static void
@@ -131,19 +96,18 @@ stop_holder (struct holder *h)
   h->let_go = true;
   pthread_cond_broadcast (&h->changed);
   pthread_mutex_unlock (&h->lock);
-  pthread_join (h->thread, NULL);
+  unit_join (&h->thread);
   pthread_cond_destroy (&h->changed);
   pthread_mutex_destroy (&h->lock);
 }
 
 static void
-start_getter (struct getter *g, struct zcomp *z, pthread_t *t)
+start_getter (struct getter *g, struct zcomp *z, struct unit_thread *t)
 {
   g->z = z;
-  atomic_init (&g->tid, 0);
   atomic_init (&g->got, 0);
-  *t = start (get_one, g);
-  wait_until_asleep (&g->tid);
+  unit_start (t, get_one, g);
+  unit_wait_asleep (t);
   assert_int_equal (atomic_load (&g->got), 0);
 }
 
@@ -168,7 +132,7 @@ test_all_busy (void **state)
   struct zcomp *z = make (&lz4, STREAMS);
   struct holder h[STREAMS];
   struct getter g;
-  pthread_t t;
+  struct unit_thread t;
 
   (void) state;
   for (unsigned first = 0; first < STREAMS; first++) {
@@ -176,7 +140,7 @@ test_all_busy (void **state)
     assert_false (zcomp_is_idle (z));
     start_getter (&g, z, &t);
     stop_holder (&h[first]);
-    pthread_join (t, NULL);
+    unit_join (&t);
     assert_int_equal (atomic_load (&g.got), 1);
     for (unsigned i = 0; i < STREAMS; i++)
       if (i != first)
@@ -199,7 +163,7 @@ test_all_busy_then_more (void **state)
   start_holders (h, z);
   for (unsigned i = 0; i < 3; i++) {
     launch_holder (&more[i], z);
-    wait_until_asleep (&more[i].tid);
+    unit_wait_asleep (&more[i].thread);
   }
   assert_int_equal (zcomp_set_workers (z, STREAMS + 3), 0);
   for (unsigned i = 0; i < 3; i++)
@@ -215,7 +179,7 @@ test_all_busy_then_more (void **state)
 struct setter {
   struct zcomp *z;
   unsigned workers;
-  atomic_int tid, done;
+  atomic_int done;
 };
 
 static void *
@@ -223,7 +187,6 @@ set_workers (void *arg)
 {
   struct setter *s = arg;
 
-  atomic_store (&s->tid, (int) syscall (SYS_gettid));
   check_always (zcomp_set_workers (s->z, s->workers) == 0);
   atomic_store (&s->done, 1);
   return NULL;
@@ -237,12 +200,12 @@ test_borrowed_stream_stays (void **state)
   struct setter s = { .z = z, .workers = 1 };
   unsigned char plain[SLOT];
   const void *out;
-  pthread_t t;
+  struct unit_thread t;
 
   (void) state;
   start_holders (h, z);
-  t = start (set_workers, &s);
-  wait_until_asleep (&s.tid);
+  unit_start (&t, set_workers, &s);
+  unit_wait_asleep (&t);
   assert_int_equal (atomic_load (&s.done), 0);
 
   /* All four can still be used. */
@@ -252,7 +215,7 @@ test_borrowed_stream_stays (void **state)
       zcomp_compress (h[i].stream, &zstd, plain, SLOT, SLOT, &out), 1, SLOT);
   for (unsigned i = 0; i < STREAMS; i++)
     stop_holder (&h[i]);
-  pthread_join (t, NULL);
+  unit_join (&t);
   assert_int_equal (zcomp_workers (z), 1);
   zcomp_free (z);
 }
@@ -400,21 +363,21 @@ static void
 test_sleeping_codec (void **state)
 {
   struct zcomp *z;
-  pthread_t t[2];
+  struct unit_thread t[2];
 
   (void) state;
   codec_register_test (&gate);
   z = make (&zstd, 3);
   set_gate (false);
-  t[0] = start (compress_at_gate, z);
-  t[1] = start (decompress_at_gate, z);
+  unit_start (&t[0], compress_at_gate, z);
+  unit_start (&t[1], decompress_at_gate, z);
   wait_inside (2);
 
   run_hammers (z, 1, hammer, NULL);
 
   set_gate (true);
-  pthread_join (t[0], NULL);
-  pthread_join (t[1], NULL);
+  unit_join (&t[0]);
+  unit_join (&t[1]);
   zcomp_free (z);
   codec_register_test (NULL);
 }
@@ -432,20 +395,20 @@ test_stream_gone (void **state)
   struct zcomp *z = make (&lz4, 1);
   struct holder h;
   struct getter g = { .z = z };
-  pthread_t t;
+  struct unit_thread t;
 
   (void) state;
   start_holder (&h, z);
   assert_int_equal (zcomp_set_workers (z, 8), 0);
   fault_hold ("zcomp.pass");
-  t = start (get_one, &g);
+  unit_start (&t, get_one, &g);
   fault_wait_held ("zcomp.pass");
   assert_int_equal (zcomp_set_workers (z, 1), 0);
   fault_clear ();
-  wait_until_asleep (&g.tid);
+  unit_wait_asleep (&t);
   assert_int_equal (atomic_load (&g.got), 0);
   stop_holder (&h);
-  pthread_join (t, NULL);
+  unit_join (&t);
   assert_int_equal (atomic_load (&g.got), 1);
   zcomp_free (z);
 }
@@ -459,17 +422,17 @@ test_put_before_sleep (void **state)
   struct zcomp *z = make (&lz4, 1);
   struct holder h;
   struct getter g = { .z = z };
-  pthread_t t;
+  struct unit_thread t;
 
   (void) state;
   start_holder (&h, z);
   fault_hold ("zcomp.wait");
-  t = start (get_one, &g);
+  unit_start (&t, get_one, &g);
   fault_wait_held ("zcomp.wait");
   stop_holder (&h);
   assert_int_equal (atomic_load (&g.got), 0);
   fault_clear ();
-  pthread_join (t, NULL);
+  unit_join (&t);
   assert_int_equal (atomic_load (&g.got), 1);
   zcomp_free (z);
 }
@@ -478,37 +441,26 @@ test_put_before_sleep (void **state)
 
 #ifdef ZRAM_DEBUG
 
+static void
+borrow_two (void *arg)
+{
+  const struct rlimit none = { 0, 0 };
+
+  setrlimit (RLIMIT_CORE, &none);
+  _exit (zcomp_stream_get (arg) == zcomp_stream_get (arg));
+}
+
 /* A second stream is never borrowed, even if one is free: the rank checker
  * says so, and names it.
  */
 static void
 test_second_stream (void **state)
 {
-  const struct rlimit none = { 0, 0 };
   struct zcomp *z = make (&lz4, 4);
-  char said[1024] = "";
-  int fds[2], status;
-  ssize_t n;
-  pid_t pid;
+  char said[1024];
+  int status = unit_child (borrow_two, z, said, sizeof said);
 
   (void) state;
-  assert_int_equal (pipe (fds), 0);
-  pid = fork ();
-  assert_int_not_equal (pid, -1);
-  if (pid == 0) {
-    setrlimit (RLIMIT_CORE, &none);
-    dup2 (fds[1], STDERR_FILENO);
-    signal (SIGABRT, SIG_DFL);
-    _exit (zcomp_stream_get (z) == zcomp_stream_get (z));
-  }
-  close (fds[1]);
-  for (size_t at = 0; at < sizeof said - 1; at += (size_t) n) {
-    n = read (fds[0], said + at, sizeof said - 1 - at);
-    if (n <= 0)
-      break;
-  }
-  close (fds[0]);
-  assert_int_equal (waitpid (pid, &status, 0), pid);
   assert_true (WIFSIGNALED (status) && WTERMSIG (status) == SIGABRT);
   assert_non_null (strstr (said, "taking \"stream\" while holding \"stream\""));
   zcomp_free (z);
@@ -520,20 +472,19 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test (test_all_busy),
-    cmocka_unit_test (test_all_busy_then_more),
-    cmocka_unit_test (test_borrowed_stream_stays),
-    cmocka_unit_test (test_few_streams),
+    UNIT_TEST (test_all_busy),
+    UNIT_TEST (test_all_busy_then_more),
+    UNIT_TEST (test_borrowed_stream_stays),
+    UNIT_TEST (test_few_streams),
 #ifdef ZRAM_FAULTS
-    cmocka_unit_test (test_sleeping_codec),
-    cmocka_unit_test (test_stream_gone),
-    cmocka_unit_test (test_put_before_sleep),
+    UNIT_TEST (test_sleeping_codec),
+    UNIT_TEST (test_stream_gone),
+    UNIT_TEST (test_put_before_sleep),
 #endif
 #ifdef ZRAM_DEBUG
-    cmocka_unit_test (test_second_stream),
+    UNIT_TEST (test_second_stream),
 #endif
   };
 
-  alarm (HANG);
-  return cmocka_run_group_tests (tests, NULL, NULL);
+  return UNIT_RUN (tests);
 }

@@ -7,11 +7,8 @@
 #include <config.h>
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "zcomp-util.h"
-
-#include "base/fault.h"
 
 static const struct zcomp_method lz4_loose = { LZ4, 100 };
 
@@ -343,19 +340,14 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test (test_arguments),
-    cmocka_unit_test (test_methods),
-    cmocka_unit_test (test_memory),
-    cmocka_unit_test (test_errors),
-    cmocka_unit_test (test_switching),
+    UNIT_TEST (test_arguments),       UNIT_TEST (test_methods),
+    UNIT_TEST (test_memory),          UNIT_TEST (test_errors),
+    UNIT_TEST (test_switching),
 #ifdef ZRAM_FAULTS
-    cmocka_unit_test (test_grow_fails),
-    cmocka_unit_test (test_new_fails),
-    cmocka_unit_test (test_secondary_fails),
-    cmocka_unit_test (test_switching_fails),
+    UNIT_TEST (test_grow_fails),      UNIT_TEST (test_new_fails),
+    UNIT_TEST (test_secondary_fails), UNIT_TEST (test_switching_fails),
 #endif
   };
 
-  alarm (HANG);
-  return cmocka_run_group_tests (tests, NULL, NULL);
+  return UNIT_RUN (tests);
 }

@@ -4,24 +4,11 @@
 #ifndef TEST_ZCOMP_UTIL_H
 #define TEST_ZCOMP_UTIL_H
 
-#include <pthread.h>
-#include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <unistd.h>
+#include "unit.h"
 
-#include <cmocka.h>
-
-#include "base/check.h"
 #include "comp/zcomp.h"
 
 #define SLOT 4096
-#define HANG 600 /* seconds; far more than any of this takes */
 
 #define LZ4 1
 #define LZ4HC 2
@@ -82,17 +69,8 @@ make (const struct zcomp_method *primary, unsigned workers)
   return z;
 }
 
-static pthread_t
-start (void *(*f) (void *), void *arg)
-{
-  pthread_t t;
-
-  assert_int_equal (pthread_create (&t, NULL, f, arg), 0);
-  return t;
-}
-
 #define HAMMERS 8
-#define ROUNDS 3000
+#define ROUNDS UNIT_TIMES (4000)
 
 struct hammer {
   struct zcomp *z;
@@ -134,16 +112,15 @@ run_hammers (struct zcomp *z, unsigned max_streams, void *(*body) (void *),
 {
   atomic_int borrowed = 0, left = HAMMERS;
   struct hammer h[HAMMERS];
-  pthread_t t[HAMMERS];
+  struct unit_thread t[HAMMERS];
 
   for (unsigned i = 0; i < HAMMERS; i++) {
     h[i] = (struct hammer){ z, i, max_streams, &borrowed, &left };
-    t[i] = start (body, &h[i]);
+    unit_start (&t[i], body, &h[i]);
   }
   for (unsigned turn = 0; meanwhile && atomic_load (&left) > 0; turn++)
     meanwhile (z, turn);
-  for (unsigned i = 0; i < HAMMERS; i++)
-    pthread_join (t[i], NULL);
+  unit_join_all (t, HAMMERS);
 }
 
 #endif /* TEST_ZCOMP_UTIL_H */
