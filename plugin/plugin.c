@@ -231,6 +231,16 @@ failed (const char *what, uint64_t offset, uint64_t count)
   return -1;
 }
 
+static void
+warn_if_nearly_full (void)
+{
+  unsigned percent = budget_take_warning (&store->budget);
+
+  if (percent)
+    nbdkit_error ("warning: %u %% of mem_limit=%" PRIu64 " is used", percent,
+                  atomic_load (&store->budget.limit));
+}
+
 static int
 zram_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
             uint32_t flags)
@@ -251,6 +261,7 @@ zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
   (void) flags;
   if (device_write (device, buf, count, offset) == -1)
     return failed ("write", offset, count);
+  warn_if_nearly_full ();
   return 0;
 }
 
@@ -286,6 +297,7 @@ zram_flush (void *handle, uint32_t flags)
 {
   (void) handle;
   (void) flags;
+  device_flush (device);
   return 0;
 }
 

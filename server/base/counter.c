@@ -41,3 +41,11 @@ counter_sum (const struct counter_set *set, unsigned id)
     sum += atomic_load (&set->v[s * set->stride + id]);
   return sum;
 }
+
+void
+counter_reset (struct counter_set *set, unsigned id)
+{
+  for (unsigned s = 0; s <= set->shard_mask; s++)
+    atomic_store_explicit (&set->v[s * set->stride + id], 0,
+                           memory_order_relaxed);
+}

@@ -27,6 +27,11 @@ void counter_set_destroy (struct counter_set *set);
 
 int64_t counter_sum (const struct counter_set *set, unsigned id);
 
+/* Set a counter that only grows back to 0; adds that run meanwhile may be
+ * lost or counted.
+ */
+void counter_reset (struct counter_set *set, unsigned id);
+
 static inline void
 counter_add (struct counter_set *set, unsigned id, int64_t delta)
 {

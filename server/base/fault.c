@@ -20,7 +20,7 @@ struct point {
   bool used;
   bool fails, ever_after;
   uint64_t nth, reached;
-  bool holds;
+  bool holds, first_only;
   unsigned waiting; /* threads that stand at the point */
 };
 
@@ -89,7 +89,7 @@ fault_pause (const char *name)
     return;
   pthread_mutex_lock (&lock);
   p = find_exact (name);
-  if (p && p->holds) {
+  if (p && p->holds && !(p->first_only && p->waiting)) {
     p->waiting++;
     pthread_cond_broadcast (&changed);
     while (p->holds)
@@ -122,12 +122,26 @@ fault_reached (const char *name)
   return r;
 }
 
+static void
+hold (const char *name, bool first_only)
+{
+  pthread_mutex_lock (&lock);
+  struct point *p = find_for_test (name);
+  p->holds = true;
+  p->first_only = first_only;
+  pthread_mutex_unlock (&lock);
+}
+
 void
 fault_hold (const char *name)
 {
-  pthread_mutex_lock (&lock);
-  find_for_test (name)->holds = true;
-  pthread_mutex_unlock (&lock);
+  hold (name, false);
+}
+
+void
+fault_hold_first (const char *name)
+{
+  hold (name, true);
 }
 
 void

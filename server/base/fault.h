@@ -36,7 +36,9 @@ void fault_fail_nth (const char *name, uint64_t nth, bool ever_after);
 /* How often the armed point was reached since fault_fail_nth. */
 uint64_t fault_reached (const char *name);
 
+/* Everybody who comes, or (first) only one: others pass while that stands. */
 void fault_hold (const char *name);
+void fault_hold_first (const char *name);
 void fault_wait_held (const char *name);
 void fault_release (const char *name);
 

@@ -40,7 +40,7 @@ reserve_open (struct reserve *r, size_t want, size_t least)
       errno = ENOMEM;
     if (p != MAP_FAILED || want / 2 < least)
       break;
-    want /= 2;
+    want = want / 2 / ALIGNMENT * ALIGNMENT;
   }
   if (p == MAP_FAILED)
     return -1;

@@ -2,12 +2,45 @@
 
 #include <config.h>
 
+#include <pthread.h>
+
+#include "base/clock.h"
 #include "base/cpu.h"
+#include "base/histogram.h"
 #include "base/park.h"
 #include "base/rwword.h"
 
 /* About 2 to 4 µs: a tenth of what sleeping and waking costs. */
 #define SPINS 64
+
+static struct histogram waits;
+static _Atomic (struct histogram *) waits_made;
+
+static void
+make_waits (void)
+{
+  if (histogram_init (&waits) == 0)
+    atomic_store (&waits_made, &waits);
+}
+
+struct histogram *
+rwword_waits (void)
+{
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+  pthread_once (&once, make_waits);
+  return atomic_load (&waits_made);
+}
+
+static void
+record_wait (uint64_t start)
+{
+  struct histogram *h =
+    atomic_load_explicit (&waits_made, memory_order_acquire);
+
+  if (h)
+    histogram_add (h, clock_ns () - start);
+}
 
 /* Wait for a change of the word, which was seen as 'seen' and taken.  Spins
  * while there are spins left, then parks; 'mark' is what tells the holder.
@@ -37,6 +70,7 @@ void
 rwword_read_lock_slow (struct rwword *w, uint32_t owner_mask,
                        uint32_t owner_bits)
 {
+  uint64_t start = clock_ns ();
   unsigned spins = SPINS;
 
   for (;;) {
@@ -47,14 +81,17 @@ rwword_read_lock_slow (struct rwword *w, uint32_t owner_mask,
       if (atomic_compare_exchange_weak_explicit (
             &w->v, &old, ((old & ~owner_mask) | owner_bits) + RW_READER,
             memory_order_acquire, memory_order_relaxed))
-        return;
+        goto got;
     wait_for_change (w, old, RW_QUEUED, &spins);
   }
+got:
+  record_wait (start);
 }
 
 void
 rwword_write_lock_slow (struct rwword *w)
 {
+  uint64_t start = clock_ns ();
   unsigned spins = SPINS;
 
   for (;;) {
@@ -65,9 +102,11 @@ rwword_write_lock_slow (struct rwword *w)
       if (atomic_compare_exchange_weak_explicit (
             &w->v, &old, (old & ~RW_PENDING) | RW_WRITER,
             memory_order_acquire, memory_order_relaxed))
-        return;
+        goto got;
     wait_for_change (w, old, RW_QUEUED | RW_PENDING, &spins);
   }
+got:
+  record_wait (start);
 }
 
 void

@@ -49,9 +49,17 @@
 #define RW_OWNER (RW_READER - 1)
 #define RW_HELD (RW_WRITER | RW_READERS)
 
+struct histogram;
+
 struct CAPABILITY ("rwword") rwword {
   _Atomic uint32_t v;
 };
+
+/* Times that threads waited for rwwords, of all locks of the process; made by
+ * the first call, NULL if there is no memory for it.  Only waits that left
+ * the fast path are measured.
+ */
+struct histogram *rwword_waits (void);
 
 /* The slow halves; see the inline functions. */
 void rwword_read_lock_slow (struct rwword *w, uint32_t owner_mask,
@@ -68,7 +76,8 @@ rwword_read_lock (struct rwword *w, uint32_t owner_mask, uint32_t owner_bits)
 {
   uint32_t old = atomic_load_explicit (&w->v, memory_order_relaxed);
 
-  if (unlikely ((old & (RW_WRITER | RW_PENDING)) ||
+  /* The sum has P or W set also where the count of readers is full. */
+  if (unlikely (((old + RW_READER) & (RW_WRITER | RW_PENDING)) ||
                 !atomic_compare_exchange_weak_explicit (
                   &w->v, &old, ((old & ~owner_mask) | owner_bits) + RW_READER,
                   memory_order_acquire, memory_order_relaxed)))

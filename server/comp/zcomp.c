@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -23,7 +24,7 @@ struct zcomp_stream {
 
 struct zcomp {
   size_t slot_size;
-  struct zcomp_method primary;
+  _Atomic uint64_t primary; /* a packed method */
   atomic_uint workers;
   atomic_size_t memory;
   atomic_flag resizing;    /* catches callers that do not serialize */
@@ -31,8 +32,23 @@ struct zcomp {
   struct zcomp_stream streams[ZCOMP_MAX_STREAMS];
 };
 
+static uint64_t
+pack_method (const struct zcomp_method *method)
+{
+  return (uint64_t) method->codec_id << 32 | (uint32_t) method->level;
+}
+
+struct zcomp_method
+zcomp_primary (const struct zcomp *z)
+{
+  uint64_t packed = atomic_load_explicit (&z->primary, memory_order_relaxed);
+
+  return (struct zcomp_method) { .codec_id = (unsigned) (packed >> 32),
+                                 .level = (int) (uint32_t) packed };
+}
+
 /* ------------------------------------------------------------------------
- * The number of streams.
+ * The number of streams, and what they are made for.
  */
 
 static void
@@ -60,10 +76,11 @@ take_away (struct zcomp_stream *stream)
 static int
 grow (struct zcomp *z, unsigned from, unsigned to)
 {
+  const struct zcomp_method primary = zcomp_primary (z);
   struct stream_parts *parts;
 
   for (unsigned i = from; i < to; i++) {
-    parts = stream_parts_new (&z->primary, z->slot_size, &z->memory);
+    parts = stream_parts_new (&primary, z->slot_size, &z->memory);
     if (!parts) {
       while (i-- > from)
         take_away (&z->streams[i]);
@@ -105,6 +122,56 @@ zcomp_set_workers (struct zcomp *z, unsigned workers)
   return r;
 }
 
+/* Waits for the borrower. */
+static struct stream_parts *
+exchange (struct zcomp_stream *stream, struct stream_parts *parts)
+{
+  struct stream_parts *old;
+
+  mutex_lock (&stream->lock);
+  old = stream->parts;
+  stream->parts = parts;
+  mutex_unlock (&stream->lock);
+  return old;
+}
+
+/* All new parts first, so that what can fail has failed before the first
+ * stream changes.
+ */
+static int
+set_primary (struct zcomp *z, const struct zcomp_method *primary)
+{
+  struct stream_parts *parts[ZCOMP_MAX_STREAMS];
+  unsigned n = atomic_load (&z->workers);
+
+  for (unsigned i = 0; i < n; i++) {
+    parts[i] = stream_parts_new (primary, z->slot_size, &z->memory);
+    if (!parts[i]) {
+      while (i-- > 0)
+        stream_parts_free (parts[i]);
+      errno = ENOMEM;
+      return -1;
+    }
+  }
+  atomic_store (&z->primary, pack_method (primary));
+  for (unsigned i = 0; i < n; i++)
+    stream_parts_free (exchange (&z->streams[i], parts[i]));
+  return 0;
+}
+
+int
+zcomp_set_primary (struct zcomp *z, const struct zcomp_method *primary)
+{
+  int r;
+
+  if (!method_codec (primary))
+    return -1;
+  check_always (!atomic_flag_test_and_set (&z->resizing));
+  r = set_primary (z, primary);
+  atomic_flag_clear (&z->resizing);
+  return r;
+}
+
 struct zcomp *
 zcomp_new (const struct zcomp_method *primary, size_t slot_size,
            unsigned workers)
@@ -118,7 +185,7 @@ zcomp_new (const struct zcomp_method *primary, size_t slot_size,
   if (!z)
     return NULL;
   z->slot_size = slot_size;
-  z->primary = *primary;
+  atomic_init (&z->primary, pack_method (primary));
   atomic_flag_clear (&z->resizing);
   atomic_store (&z->memory, sizeof *z);
   for (unsigned i = 0; i < ZCOMP_MAX_STREAMS; i++) {
@@ -156,12 +223,6 @@ size_t
 zcomp_memory (const struct zcomp *z)
 {
   return atomic_load_explicit (&z->memory, memory_order_relaxed);
-}
-
-const struct zcomp_method *
-zcomp_primary (const struct zcomp *z)
-{
-  return &z->primary;
 }
 
 /* ------------------------------------------------------------------------

@@ -81,10 +81,18 @@ void zcomp_free (struct zcomp *zcomp);
  */
 int zcomp_set_workers (struct zcomp *zcomp, unsigned workers) MUST_USE;
 
+/* Change the primary method while requests run; serialized with
+ * zcomp_set_workers, and locks as there.  A request that has begun with the
+ * old one ends with it.  Errors: -1 with ENOMEM or EINVAL, and the primary is
+ * what it was.
+ */
+int zcomp_set_primary (struct zcomp *zcomp,
+                       const struct zcomp_method *primary) MUST_USE;
+
 /* These take no lock. */
 unsigned zcomp_workers (const struct zcomp *zcomp);
 size_t zcomp_memory (const struct zcomp *zcomp); /* bytes, contexts included */
-const struct zcomp_method *zcomp_primary (const struct zcomp *zcomp);
+struct zcomp_method zcomp_primary (const struct zcomp *zcomp);
 
 /* For the auditor: is every stream there that should be, and borrowed by
  * nobody at the moment it is looked at?  The caller has borrowed none and holds

@@ -10,10 +10,16 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "maint/compactor.h"
 
 /* Leaves (a page each) worth a look through the table. */
 #define EMPTY_LEAVES 16
+
+/* Seconds from one sweep for old slots to the next; SLOT_OLD and this are
+ * together below the 18 hours that an age can count.
+ */
+#define SWEEP_PAUSE 3600
 
 /* While requests are waiting a step is taken only this often. */
 #define BUSY_PAUSE_NS 500000
@@ -22,9 +28,13 @@ struct compactor {
   struct device *dev;
   unsigned threshold, pause;
   struct mutex control; /* held for a pass */
+  struct compactor_progress *progress GUARDED_BY (control); /* or NULL */
+  uint64_t start_pages GUARDED_BY (control); /* compacted before this pass */
+  atomic_bool running;
   _Atomic uint64_t passes;
   int64_t seen_requests; /* the thread's own: what it saw at its last look */
   bool rested;           /* the thread's own: nothing came since it rested */
+  uint32_t swept;        /* the thread's own: second of the last sweep */
 
   pthread_mutex_t stop_lock; /* a leaf: nothing is taken inside */
   pthread_cond_t stop_cond;
@@ -67,22 +77,32 @@ compactor_destroy (struct compactor *c)
 
 /* -- one pass ----------------------------------------------------------- */
 
+static uint64_t
+pages_compacted (struct compactor *c)
+{
+  return (uint64_t) counter_sum (&c->dev->store->pool->counters,
+                                 ZS_PAGES_COMPACTED);
+}
+
 /* Between two steps.  False if the pass shall end. */
 static bool
-let_requests_go_first (struct compactor *c)
+let_requests_go_first (struct compactor *c) REQUIRES (c->control)
 {
   struct store *store = c->dev->store;
+  struct compactor_progress *p = c->progress;
 
   if (store_requests (store) >= (int64_t) zcomp_workers (store->zcomp)) {
     struct timespec ts = { .tv_nsec = BUSY_PAUSE_NS };
 
     nanosleep (&ts, NULL);
   }
-  return !atomic_load (&c->stop);
+  if (p)
+    atomic_store (&p->done, pages_compacted (c) - c->start_pages);
+  return !atomic_load (&c->stop) && !(p && atomic_load (&p->cancel));
 }
 
 static uint64_t
-reclaim_leaves (struct compactor *c)
+reclaim_leaves (struct compactor *c) REQUIRES (c->control)
 {
   struct slot_table *t = &c->dev->table;
   uint64_t freed = 0;
@@ -129,10 +149,19 @@ pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
 }
 
 static struct compactor_result
-run (struct compactor *c, bool compact)
+run (struct compactor *c, bool compact, struct compactor_progress *progress)
 {
+  struct compactor_result result;
+
   mutex_lock (&c->control);
-  struct compactor_result result = pass_locked (c, compact);
+  c->progress = progress;
+  c->start_pages = pages_compacted (c);
+  if (progress)
+    atomic_store (&progress->total, zs_freeable_pages (c->dev->store->pool));
+  atomic_store (&c->running, true);
+  result = pass_locked (c, compact);
+  atomic_store (&c->running, false);
+  c->progress = NULL;
   mutex_unlock (&c->control);
   return result;
 }
@@ -140,7 +169,36 @@ run (struct compactor *c, bool compact)
 struct compactor_result
 compactor_run (struct compactor *c)
 {
-  return run (c, true);
+  return run (c, true, NULL);
+}
+
+bool
+compactor_run_watched (struct compactor *c,
+                       struct compactor_progress *progress,
+                       struct compactor_result *result)
+{
+  *result = run (c, true, progress);
+  return !atomic_load (&progress->cancel);
+}
+
+void
+compactor_hold (struct compactor *c)
+  ACQUIRE (c->control) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&c->control);
+}
+
+void
+compactor_unhold (struct compactor *c)
+  RELEASE (c->control) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_unlock (&c->control);
+}
+
+bool
+compactor_is_running (struct compactor *c)
+{
+  return atomic_load (&c->running);
 }
 
 /* -- by itself ---------------------------------------------------------- */
@@ -201,17 +259,31 @@ rest (struct compactor *c)
   c->rested = true;
 }
 
+/* Ages that would wrap become a mark. */
+static void
+sweep_old_slots (struct compactor *c)
+{
+  uint32_t now = clock_coarse_s ();
+
+  if (now - c->swept < SWEEP_PAUSE)
+    return;
+  device_mark_idle (c->dev, 0, c->dev->table.slots, SLOT_OLD, now);
+  c->swept = now;
+}
+
 static void *
 compactor_thread (void *arg)
 {
   struct compactor *c = arg;
 
+  c->swept = clock_coarse_s ();
   while (sleep_until_due (c)) {
     if (c->pause == 0 || pays (c)) {
-      (void) run (c, c->threshold > 0);
+      (void) run (c, c->threshold > 0, NULL);
       atomic_fetch_add (&c->passes, 1);
     }
     rest (c);
+    sweep_old_slots (c);
   }
   return NULL;
 }

@@ -23,7 +23,7 @@
 #ifndef ZRAM_COMPACTOR_H
 #define ZRAM_COMPACTOR_H
 
-#include "store/device.h"
+#include "store/query.h"
 
 #define COMPACTOR_THRESHOLD 2 /* percent, the default */
 #define COMPACTOR_PAUSE 1     /* seconds, the default */
@@ -52,6 +52,26 @@ struct compactor_result {
  * Waits for a pass that runs.  Takes the control lock.
  */
 struct compactor_result compactor_run (struct compactor *c);
+
+/* For whoever watches a pass from another thread. */
+struct compactor_progress {
+  _Atomic uint64_t done, total; /* pages; total is an estimate */
+  atomic_bool cancel;           /* set it: the pass ends after its step */
+};
+
+/* As compactor_run, and the progress is kept up to date.  False if it was
+ * cancelled; *result says what was done till then.
+ */
+bool compactor_run_watched (struct compactor *c,
+                            struct compactor_progress *progress,
+                            struct compactor_result *result);
+
+/* No pass runs between these two. */
+void compactor_hold (struct compactor *c);
+void compactor_unhold (struct compactor *c);
+
+/* Is a pass running now? */
+bool compactor_is_running (struct compactor *c);
 
 /* Passes that ran by themselves. */
 uint64_t compactor_passes (struct compactor *c);

@@ -11,6 +11,9 @@
 #include "store/audit.h"
 #include "store/slot_io.h"
 
+/* Milliseconds that a live audit waits for requests that run. */
+#define FREEZE_TIMEOUT 5000
+
 struct tally {
   int64_t stored, same, huge, objects, bytes;
 };
@@ -146,4 +149,18 @@ device_audit (struct device *dev, bool deep, char *why, size_t why_size)
       audit_memory (dev, &t, why, why_size))
     return -1;
   return 0;
+}
+
+int
+device_audit_live (struct device *dev, bool deep, char *why, size_t why_size)
+{
+  int r;
+
+  if (!store_freeze (dev->store, FREEZE_TIMEOUT)) {
+    snprintf (why, why_size, "requests do not come to an end");
+    return -1;
+  }
+  r = device_audit (dev, deep, why, why_size);
+  store_thaw (dev->store);
+  return r;
 }

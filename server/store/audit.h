@@ -23,4 +23,11 @@
 int device_audit (struct device *dev, bool deep, char *why,
                   size_t why_size) MUST_USE;
 
+/* The same while clients are connected: holds their requests back until it is
+ * done.  The caller sees to it that no pass runs.  Fails too, with a reason,
+ * if requests do not come to an end within some seconds.
+ */
+int device_audit_live (struct device *dev, bool deep, char *why,
+                       size_t why_size) MUST_USE;
+
 #endif /* ZRAM_AUDIT_H */

@@ -28,10 +28,20 @@ enum device_counter {
   DEV_DISCARD_BYTES,
   DEV_FAILED_READS,
   DEV_FAILED_WRITES,
-  DEV_SLOTS_FREED,      /* by discard (the kernel's notify_free) */
-  DEV_RECLAIM_MISSES,   /* empty leaves not given back: a slot was locked */
-  DEV_REQUESTS_SHARED,  /* with workers */
+  DEV_FLUSH_REQUESTS,
+  DEV_SLOTS_FREED,     /* by discard (the kernel's notify_free) */
+  DEV_RECLAIM_MISSES,  /* empty leaves not given back: a slot was locked */
+  DEV_REQUESTS_SHARED, /* with workers */
+  DEV_HUGE_SINCE,      /* slots stored raw, ever */
   DEV_COUNTERS
+};
+
+enum latency_kind {
+  LATENCY_READ,
+  LATENCY_WRITE,
+  LATENCY_DISCARD,
+  LATENCY_FLUSH,
+  LATENCY_KINDS
 };
 
 struct device {
@@ -39,6 +49,7 @@ struct device {
   uint64_t size;       /* bytes */
   struct slot_table table;
   struct counter_set counters;
+  struct histogram latency[LATENCY_KINDS]; /* of whole requests */
 };
 
 /* size: 1 to 2^63 - 1 bytes.  NULL with errno set. */
@@ -46,18 +57,6 @@ struct device *device_create (struct store *store, uint64_t size) MUST_USE;
 
 /* Frees every object.  No request may be running. */
 void device_destroy (struct device *dev);
-
-struct device_stats {
-  uint64_t orig_data_size;  /* bytes: slots stored times slot size */
-  uint64_t compr_data_size; /* bytes */
-  uint64_t mem_used_total;  /* bytes: pool and table, of the whole store */
-  uint64_t mem_used_max;    /* bytes: its peak */
-  uint64_t same_slots, huge_slots, objects;
-  uint64_t pages_compacted, objects_moved, zspages_migrated;
-};
-
-/* Takes no lock. */
-struct device_stats device_stats (struct device *dev);
 
 static inline void
 device_count (struct device *dev, enum device_counter id, int64_t delta)

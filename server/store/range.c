@@ -87,8 +87,9 @@ worth_sharing (struct transfer *t)
 }
 
 static int
-run_transfer (struct transfer *t)
+run_transfer (struct transfer *t, enum latency_kind kind)
 {
+  uint64_t start = clock_ns ();
   int err;
 
   if (store_request_begin (t->dev->store) == -1)
@@ -104,6 +105,7 @@ run_transfer (struct transfer *t)
   else
     err = transfer_bytes (t, 0, t->count);
   store_request_end (t->dev->store);
+  histogram_add (&t->dev->latency[kind], clock_ns () - start);
   errno = err;
   return err ? -1 : 0;
 }
@@ -118,7 +120,7 @@ device_read (struct device *dev, void *buf, uint32_t count, uint64_t offset)
 
   device_count (dev, DEV_READ_REQUESTS, 1);
   device_count (dev, DEV_READ_BYTES, count);
-  int r = run_transfer (&t);
+  int r = run_transfer (&t, LATENCY_READ);
   if (r == -1)
     device_count (dev, DEV_FAILED_READS, 1);
   return r;
@@ -135,7 +137,7 @@ device_write (struct device *dev, const void *buf, uint32_t count,
 
   device_count (dev, DEV_WRITE_REQUESTS, 1);
   device_count (dev, DEV_WRITE_BYTES, count);
-  int r = run_transfer (&t);
+  int r = run_transfer (&t, LATENCY_WRITE);
   if (r == -1)
     device_count (dev, DEV_FAILED_WRITES, 1);
   return r;
@@ -189,6 +191,7 @@ device_discard (struct device *dev, uint64_t offset, uint64_t count)
 {
   uint32_t slot_size = dev->store->config.slot_size;
   uint64_t end = offset + count, shift = dev->store->slot_shift;
+  uint64_t start = clock_ns ();
   int r = 0;
 
   /* Beyond the disk's end its last slot is zero anyway. */
@@ -205,7 +208,17 @@ device_discard (struct device *dev, uint64_t offset, uint64_t count)
   if (count)
     r = zero_edges (dev, offset, end);
   store_request_end (dev->store);
+  histogram_add (&dev->latency[LATENCY_DISCARD], clock_ns () - start);
   if (r == -1)
     device_count (dev, DEV_FAILED_WRITES, 1);
   return r;
+}
+
+void
+device_flush (struct device *dev)
+{
+  uint64_t start = clock_ns ();
+
+  device_count (dev, DEV_FLUSH_REQUESTS, 1);
+  histogram_add (&dev->latency[LATENCY_FLUSH], clock_ns () - start);
 }

@@ -26,6 +26,9 @@ int device_write (struct device *dev, const void *buf, uint32_t count,
 int device_discard (struct device *dev, uint64_t offset,
                     uint64_t count) MUST_USE;
 
+/* Everything is where it stays; counted. */
+void device_flush (struct device *dev);
+
 /* Discard everything; also when the store is closed. */
 void device_discard_all (struct device *dev);
 

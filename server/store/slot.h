@@ -5,14 +5,16 @@
  *            63                                                    0
  *   cell     | EMPTY: 0; SAME: the repeated word; OBJECT: its handle |
  *            +-----------------------------------------------------+
- *             31 30 29 28....17 16.........0
- *   lock     | W  Q  P  readers |   age     |   rwword.h
- *            +------------------------------+
+ *             31 30 29 28....17 16  15......0
+ *   lock     | W  Q  P  readers | idle | age |   rwword.h
+ *            +-------------------------------+
  *             31......16 15..12 11.........2 1..0
  *   meta     | size - 1 | codec | (room)    | state |
  *
- *   age    second of the last access, modulo 2^17 (a day and a half); readers
- *          set it with the same compare-and-swap that takes the lock
+ *   age    second of the last access, modulo 2^16 (18 hours); readers set it,
+ *          and clear idle, with the same compare-and-swap that takes the lock
+ *   idle   marked by hand, or by the compactor's sweep when the age would soon
+ *          wrap: not accessed since then, or for at least SLOT_OLD seconds
  *   codec  id of the codec (comp/codec.h) that OBJECT was compressed with;
  *          CODEC_RAW: stored as it is, then size == slot size (huge)
  *   room   for generation, marks of passes and dictionaries
@@ -46,7 +48,10 @@ _Static_assert (sizeof (struct slot) == 16, "a byte a slot is a GiB a TiB");
 
 enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
 
-#define SLOT_AGE_MASK RW_OWNER
+#define SLOT_STAMP_MASK RW_OWNER /* what an access sets */
+#define SLOT_AGE_MASK UINT32_C (0xffff)
+#define SLOT_IDLE UINT32_C (0x10000)
+#define SLOT_OLD 32768u /* seconds: what is older is marked idle */
 
 static inline uint32_t
 slot_meta (enum slot_state state, unsigned codec, uint32_t size)
@@ -94,6 +99,28 @@ slot_age (const struct slot *s, uint32_t now)
   return (now - v) & SLOT_AGE_MASK;
 }
 
+static inline bool
+slot_is_idle (const struct slot *s)
+{
+  return atomic_load_explicit (&s->lock.v, memory_order_relaxed) & SLOT_IDLE;
+}
+
+/* Mark it idle unless it is accessed right now.  Needs no lock: the bit is
+ * the owner's, and an access clears it in the step that takes the lock.
+ */
+static inline bool
+slot_mark_idle (struct slot *s)
+{
+  uint32_t old = atomic_load_explicit (&s->lock.v, memory_order_relaxed);
+
+  while (!(old & (RW_HELD | SLOT_IDLE)))
+    if (atomic_compare_exchange_weak_explicit (
+          &s->lock.v, &old, old | SLOT_IDLE, memory_order_relaxed,
+          memory_order_relaxed))
+      return true;
+  return false;
+}
+
 /* -- the lock; 'now' (clock_coarse_s) becomes the time of access --------- */
 
 static inline void
@@ -101,7 +128,7 @@ slot_read_lock (struct slot *s, uint32_t now)
   ACQUIRE_SHARED (s) NO_THREAD_SAFETY_ANALYSIS
 {
   rank_acquire (RANK_SLOT);
-  rwword_read_lock (&s->lock, SLOT_AGE_MASK, now & SLOT_AGE_MASK);
+  rwword_read_lock (&s->lock, SLOT_STAMP_MASK, now & SLOT_AGE_MASK);
 }
 
 static inline void

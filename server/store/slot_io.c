@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "store/slot_io.h"
 
@@ -36,21 +37,41 @@ struct packed {
   const void *bytes;
 };
 
+/* Is this call of a codec one of those that are timed?  Then what time it is,
+ * else 0.
+ */
+static uint64_t
+sample_start (void)
+{
+  static _Thread_local unsigned calls;
+
+  return calls++ % TIME_SAMPLE ? 0 : clock_ns ();
+}
+
+static void
+sample_end (struct histogram *h, uint64_t start)
+{
+  if (start)
+    histogram_add (h, clock_ns () - start);
+}
+
 /* Compress a slot's data, once. */
 static int
 pack (struct device *dev, struct zcomp_stream *stream, const void *data,
       struct packed *packed)
 {
   struct store *store = dev->store;
-  const struct zcomp_method *method = zcomp_primary (store->zcomp);
-  ssize_t n = zcomp_compress (stream, method, data, store->config.slot_size,
+  const struct zcomp_method method = zcomp_primary (store->zcomp);
+  uint64_t start = sample_start ();
+  ssize_t n = zcomp_compress (stream, &method, data, store->config.slot_size,
                               size_class_largest (&store->pool->classes),
                               &packed->bytes);
 
+  sample_end (&store->compress_time, start);
   if (n < 0)
     return -1;
   if (n > 0) {
-    packed->codec = method->codec_id;
+    packed->codec = method.codec_id;
     packed->size = (uint32_t) n;
   }
   else
@@ -104,8 +125,11 @@ count_content (struct device *dev, enum slot_state state, unsigned codec,
   if (state == SLOT_OBJECT) {
     device_count (dev, DEV_OBJECTS, sign);
     device_count (dev, DEV_COMPR_BYTES, sign * (int64_t) size);
-    if (codec == CODEC_RAW)
+    if (codec == CODEC_RAW) {
       device_count (dev, DEV_SLOTS_HUGE, sign);
+      if (sign > 0)
+        device_count (dev, DEV_HUGE_SINCE, 1);
+    }
   }
 }
 
@@ -211,9 +235,11 @@ decompress_locked (struct device *dev, struct slot *s, uint32_t meta,
 {
   uint64_t handle;
   const void *object = zs_pin (dev->store->pool, &s->cell, &handle);
+  uint64_t start = sample_start ();
   int r = zcomp_reader_decompress (reader, object, slot_meta_size (meta), dst,
                                    dev->store->config.slot_size);
 
+  sample_end (&dev->store->decompress_time, start);
   zs_unpin (dev->store->pool, handle);
   return r;
 }
@@ -321,7 +347,7 @@ static void
 unlock_written (struct slot *s, uint32_t now)
   RELEASE (s) NO_THREAD_SAFETY_ANALYSIS
 {
-  rwword_set_owner (&s->lock, SLOT_AGE_MASK, now & SLOT_AGE_MASK);
+  rwword_set_owner (&s->lock, SLOT_STAMP_MASK, now & SLOT_AGE_MASK);
   slot_write_unlock (s);
 }
 

@@ -266,6 +266,7 @@ slot_table_write_lock_new (struct slot_table *t, uint64_t index)
 
     if (s)
       return s;
+    fault_pause ("table.leaf.missing");
     if (make_leaf (t, index >> LEAF_SHIFT) == -1)
       return NULL;
   }
@@ -390,6 +391,7 @@ slot_table_reclaim (struct slot_table *t, uint64_t index)
 
   if (!leaf)
     return false;
+  fault_pause ("table.reclaim.found");
   got = try_lock_all (leaf);
   if (got < LEAF_SLOTS || !unlink_leaf (t, leaf_index, leaf)) {
     unlock_all (leaf, got);

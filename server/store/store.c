@@ -35,8 +35,13 @@ store_create (const struct store_config *config)
   store->config = *config;
   store->slot_shift = (uint32_t) __builtin_ctz (config->slot_size);
   budget_init (&store->budget, config->mem_limit);
-  if (counter_set_init (&store->inflight, 1) == -1)
+  pthread_mutex_init (&store->gate_lock, NULL);
+  pthread_cond_init (&store->gate_opened, NULL);
+  if (counter_set_init (&store->inflight, 1) == -1 ||
+      histogram_init (&store->compress_time) == -1 ||
+      histogram_init (&store->decompress_time) == -1)
     goto fail;
+  (void) rwword_waits (); /* now, so that no wait has to make it */
   store->pool = zs_create (config->slot_size,
                            pool_addresses (config->device_bytes),
                            &store->budget);
@@ -82,15 +87,94 @@ store_set_workers (struct store *store, unsigned n)
   return 0;
 }
 
-bool
-store_close (struct store *store, unsigned timeout_ms)
+int
+store_set_primary (struct store *store, const struct zcomp_method *primary)
+{
+  return zcomp_set_primary (store->zcomp, primary);
+}
+
+void
+store_set_mem_limit (struct store *store, uint64_t bytes)
+{
+  atomic_store (&store->budget.limit, bytes);
+  budget_adjust_level (&store->budget);
+}
+
+void
+store_reset_peak (struct store *store)
+{
+  atomic_store (&store->budget.peak, atomic_load (&store->budget.used));
+}
+
+/* -- the gate ----------------------------------------------------------- */
+
+int
+store_wait_at_gate (struct store *store)
+{
+  do {
+    counter_add_ordered (&store->inflight, 0, -1);
+    pthread_mutex_lock (&store->gate_lock);
+    while (atomic_load (&store->gate) == GATE_FROZEN)
+      pthread_cond_wait (&store->gate_opened, &store->gate_lock);
+    pthread_mutex_unlock (&store->gate_lock);
+    if (atomic_load (&store->gate) == GATE_CLOSED) {
+      errno = ESHUTDOWN;
+      return -1;
+    }
+    counter_add_ordered (&store->inflight, 0, 1);
+  } while (atomic_load (&store->gate) != GATE_OPEN);
+  return 0;
+}
+
+static void
+set_gate (struct store *store, enum store_gate gate)
+{
+  pthread_mutex_lock (&store->gate_lock);
+  atomic_store (&store->gate, gate);
+  pthread_cond_broadcast (&store->gate_opened);
+  pthread_mutex_unlock (&store->gate_lock);
+}
+
+static bool
+wait_for_requests (struct store *store, unsigned timeout_ms)
 {
   const struct timespec ms = { .tv_nsec = 1000000 };
 
-  atomic_store (&store->closing, true);
   while (store_requests (store) > 0 && timeout_ms--)
     nanosleep (&ms, NULL);
   return store_requests (store) == 0;
+}
+
+bool
+store_close (struct store *store, unsigned timeout_ms)
+{
+  set_gate (store, GATE_CLOSED);
+  return wait_for_requests (store, timeout_ms);
+}
+
+bool
+store_freeze (struct store *store, unsigned timeout_ms)
+{
+  int open = GATE_OPEN;
+
+  if (!atomic_compare_exchange_strong (&store->gate, &open, GATE_FROZEN))
+    return false;
+  if (wait_for_requests (store, timeout_ms))
+    return true;
+  store_thaw (store);
+  return false;
+}
+
+void
+store_thaw (struct store *store)
+{
+  int frozen = GATE_FROZEN;
+
+  pthread_mutex_lock (&store->gate_lock);
+  /* Not if it was closed meanwhile. */
+  atomic_compare_exchange_strong (&store->gate, &frozen, GATE_OPEN);
+  pthread_cond_broadcast (&store->gate_opened);
+  pthread_mutex_unlock (&store->gate_lock);
 }
 
 void
@@ -103,7 +187,11 @@ store_destroy (struct store *store)
   workpool_destroy (store->workpool);
   zcomp_free (store->zcomp);
   zs_destroy (store->pool);
+  histogram_destroy (&store->decompress_time);
+  histogram_destroy (&store->compress_time);
   counter_set_destroy (&store->inflight);
+  pthread_cond_destroy (&store->gate_opened);
+  pthread_mutex_destroy (&store->gate_lock);
   free (store);
   errno = err;
 }

@@ -92,7 +92,7 @@ def seen_inside(number):
     return inside
 
 
-check(any([seen_inside(number) for number in range(1, 6)]),
+check(any(seen_inside(number) for number in range(1, 6)),
       "others wait for a large write to end")
 END
 stop_nbdkit

@@ -17,7 +17,7 @@ from zramtest import (HOLE, K, M, SANITIZER, ZERO, Data, Model, Pipeline,
                       Server, all_extents, check, extents, same, seed)
 
 TOTAL = int(os.environ.get("ZRAM_RANDOM_OPS")
-            or (40000 if SANITIZER else 100000))
+            or (40000 if "thread" in SANITIZER else 100000))
 
 # part of the operations, size of the disk, keys
 RUNS = [(0.45, 6 * M + 777, ["algorithm=lz4", "slot_size=4k"]),

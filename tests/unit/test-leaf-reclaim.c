@@ -220,16 +220,93 @@ test_reclaim_race (void **state)
       assert_true (slot_table_reclaim (&table, leaf * LEAF_SLOTS));
   }
   assert_int_equal (slot_table_memory (&table), 0);
-  /* A page more for everybody who was just giving one back. */
+  /* A page more for everybody who was just giving one back.  (They need not
+   * all have left RAM: a thread that comes late locks and unlocks a slot of
+   * a free page before it looks at the directory again.)
+   */
   assert_true (table.top <= LEAVES + THREADS + 2);
-  assert_int_equal (reserve_resident (&table.leaves, table.top * LEAF_BYTES),
-                    0);
   close_table ();
 }
 
-/* -- a reclaim that stops half way --------------------------------------- */
+/* -- trapped at a chosen place ------------------------------------------- */
 
 #ifdef ZRAM_FAULTS
+
+static void *
+add_one (void *arg)
+{
+  struct slot *s = slot_table_write_lock_new (&table, *(uint64_t *) arg);
+
+  check_always (s);
+  set_and_unlock (s, slot_load_cell (s) + 1);
+  return NULL;
+}
+
+/* All have seen that there is no leaf; one makes it. */
+static void
+test_create_together (void **state)
+{
+  struct unit_thread t[THREADS];
+  uint64_t index = 77 * LEAF_SLOTS;
+
+  (void) state;
+  open_table (UINT64_C (1) << 40);
+  fault_hold ("table.leaf.missing");
+  unit_start_all (t, THREADS, add_one, &index, 0);
+  for (unsigned i = 0; i < THREADS; i++)
+    unit_wait_asleep (&t[i]);
+  assert_int_equal (table.leaf_count, 0);
+  fault_release ("table.leaf.missing");
+  unit_join_all (t, THREADS);
+  assert_int_equal (get (index), THREADS);
+  assert_int_equal (table.leaf_count, 1);
+  assert_int_equal (table.top, 1);
+  close_table ();
+}
+
+static void *
+reclaim_in_vain (void *arg)
+{
+  check_always (!slot_table_reclaim (&table, *(uint64_t *) arg));
+  return NULL;
+}
+
+/* A reclaimer has looked its leaf up and stops.  Another one is faster; the
+ * page is in use elsewhere then, and empty, and its old place has another
+ * page or (again) none.
+ */
+static void
+test_late_reclaimer (void **state)
+{
+  uint64_t here = 3 * LEAF_SLOTS, there = 9 * LEAF_SLOTS;
+  struct unit_thread t;
+
+  (void) state;
+  for (unsigned again = 0; again < 2; again++) {
+    open_table (100 * LEAF_SLOTS);
+    put (here, 1);
+    put (here, 0);
+    const struct slot *page = slot_table_peek (&table, here);
+    fault_hold_first ("table.reclaim.found");
+    unit_start (&t, reclaim_in_vain, &here);
+    fault_wait_held ("table.reclaim.found");
+
+    assert_true (slot_table_reclaim (&table, here));
+    put (there, 1);
+    put (there, 0);
+    assert_ptr_equal (slot_table_peek (&table, there), page);
+    if (!again)
+      put (here, 5);
+
+    fault_release ("table.reclaim.found");
+    unit_join (&t);
+    assert_int_equal (get (here), again ? 0 : 5);
+    assert_ptr_equal (slot_table_peek (&table, there), page);
+    assert_int_equal (table.leaf_count, again ? 1 : 2);
+    assert_int_equal (slot_table_empty_leaves (&table), 1);
+    close_table ();
+  }
+}
 
 #define INDEX (7 * LEAF_SLOTS + 9)
 
@@ -363,6 +440,8 @@ main (void)
     UNIT_TEST (test_create_race),
     UNIT_TEST (test_reclaim_race),
 #ifdef ZRAM_FAULTS
+    UNIT_TEST (test_create_together),
+    UNIT_TEST (test_late_reclaimer),
     UNIT_TEST (test_trapped),
     UNIT_TEST (test_stale_visitors),
 #endif

@@ -12,7 +12,7 @@
 
 #define PAGE 4096
 
-static _Alignas (PAGE) char page[PAGE];
+static _Alignas(PAGE) char page[PAGE];
 
 /* It would hang if it slept. */
 static void
@@ -158,8 +158,8 @@ test_no_lost_wakeup (void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-  UNIT_TEST (test_stale_ticket), UNIT_TEST (test_one_bucket_a_page),
-  UNIT_TEST (test_pages_spread), UNIT_TEST (test_wakes_all),
+  UNIT_TEST (test_stale_ticket),   UNIT_TEST (test_one_bucket_a_page),
+  UNIT_TEST (test_pages_spread),   UNIT_TEST (test_wakes_all),
   UNIT_TEST (test_no_lost_wakeup),
 };
 

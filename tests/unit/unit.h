@@ -83,7 +83,7 @@ unit_mix (uint64_t x)
 static inline struct unit_rng
 unit_rng (uint64_t stream)
 {
-  return (struct unit_rng) { unit_mix (unit_seed + unit_mix (stream)) };
+  return (struct unit_rng){ unit_mix (unit_seed + unit_mix (stream)) };
 }
 
 static inline uint64_t
@@ -319,16 +319,9 @@ unit_teardown (void **state)
   return 0;
 }
 
-/* For a test that needs a build with fault points. */
-#ifdef ZRAM_FAULTS
-#define UNIT_NEEDS_FAULTS() ((void) 0)
-#else
-#define UNIT_NEEDS_FAULTS() skip ()
-#endif
-
-#define UNIT_TEST(f)                                    \
-  {                                                     \
-    #f, f, unit_setup, unit_teardown, (void *) #f       \
+#define UNIT_TEST(f)                              \
+  {                                               \
+#f, f, unit_setup, unit_teardown, (void *) #f \
   }
 
 #define UNIT_RUN(tests) \

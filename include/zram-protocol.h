@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What both sides of the control socket need to know.  docs/protocol.md
+ * describes every method.
+ *
+ *   client                                      server
+ *     {"jsonrpc":"2.0","id":1,"method":"stats"}\n   -->
+ *     <--   {"jsonrpc":"2.0","id":1,"result":{…}}\n
+ *
+ * A stream socket, JSON-RPC 2.0, UTF-8, one object a line in both directions,
+ * no batches.  The requests of one connection are answered in their order.
+ */
+
+#ifndef ZRAM_PROTOCOL_H
+#define ZRAM_PROTOCOL_H
+
+/* Grows when an answer loses a field or a method changes its meaning; new
+ * fields, parameters and methods do not change it.
+ */
+#define ZRAM_PROTOCOL_VERSION 1
+
+/* -- limits ------------------------------------------------------------- */
+
+/* Bytes of a request's line, without the \n. */
+#define ZRAM_REQUEST_MAX 65536
+
+/* Bytes of answers that a client may leave unread and still ask more. */
+#define ZRAM_UNREAD_MAX (1 << 20)
+
+/* Connections at a time. */
+#define ZRAM_CLIENTS_MAX 256
+
+/* Slots that one block_state looks at, and cells of one map. */
+#define ZRAM_BLOCK_STATE_MAX 65536
+#define ZRAM_MAP_CELLS_MAX 65536
+
+/* Finished jobs that can be asked for. */
+#define ZRAM_JOBS_KEPT 16
+
+/* -- error codes -------------------------------------------------------- */
+
+enum zram_error {
+  ZRAM_ERROR_PARSE = -32700,   /* not JSON */
+  ZRAM_ERROR_REQUEST = -32600, /* not a request, or longer than allowed */
+  ZRAM_ERROR_METHOD = -32601,  /* no such method */
+  ZRAM_ERROR_PARAMS = -32602,  /* message: parameter, value, what is allowed */
+  ZRAM_ERROR_REFUSED = 1,      /* message: why not now */
+  ZRAM_ERROR_INTERNAL = 2,     /* message: what failed */
+};
+
+/* -- methods ------------------------------------------------------------ */
+
+#define ZRAM_METHOD_VERSION "version"
+#define ZRAM_METHOD_STATS "stats"
+#define ZRAM_METHOD_CLASSES "classes"
+#define ZRAM_METHOD_BLOCK_STATE "block_state"
+#define ZRAM_METHOD_MAP "map"
+#define ZRAM_METHOD_IDLE "idle"
+#define ZRAM_METHOD_MEM_LIMIT "mem_limit"
+#define ZRAM_METHOD_MEM_USED_MAX "mem_used_max"
+#define ZRAM_METHOD_ALGORITHM "algorithm"
+#define ZRAM_METHOD_WORKERS "workers"
+#define ZRAM_METHOD_COMPACT "compact"
+#define ZRAM_METHOD_AUDIT "audit"
+#define ZRAM_METHOD_RESET "reset"
+#define ZRAM_METHOD_JOB "job"
+#define ZRAM_METHOD_JOB_CANCEL "job_cancel"
+#define ZRAM_METHOD_LATENCY "latency"
+#define ZRAM_METHOD_METRICS "metrics"
+
+/* -- words in answers --------------------------------------------------- */
+
+/* job: "state" */
+#define ZRAM_JOB_RUNNING "running"
+#define ZRAM_JOB_DONE "done"
+#define ZRAM_JOB_FAILED "failed"
+#define ZRAM_JOB_CANCELLED "cancelled"
+
+/* block_state: "s", one letter for each that holds, in the kernel's order;
+ * ZRAM_FLAG_NONE for each that does not.
+ */
+#define ZRAM_FLAGS "swhirn"
+#define ZRAM_FLAG_SAME 's'           /* one word, repeated */
+#define ZRAM_FLAG_WRITTEN_BACK 'w'   /* on the backing store */
+#define ZRAM_FLAG_HUGE 'h'           /* stored as it is */
+#define ZRAM_FLAG_IDLE 'i'           /* marked idle, not accessed since */
+#define ZRAM_FLAG_RECOMPRESSED 'r'   /* by a secondary algorithm */
+#define ZRAM_FLAG_INCOMPRESSIBLE 'n' /* no algorithm helps */
+#define ZRAM_FLAG_NONE '.'
+
+/* classes: "groups", by how full a zspage is: 0 %, up to 10, 20 … 90 %, 99 %,
+ * 100 %.
+ */
+#define ZRAM_CLASS_GROUPS 12
+
+#endif /* ZRAM_PROTOCOL_H */

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Looking at a device, and the few things that change it from outside the
+ * path of requests.  Statistics take no lock of rank slot or stream, so they
+ * answer at once whatever runs.
+ */
+
+#ifndef ZRAM_QUERY_H
+#define ZRAM_QUERY_H
+
+#include "store/device.h"
+
+/* What a slot is worth being told apart by. */
+struct slot_info {
+  enum slot_state state;
+  uint32_t size;  /* bytes of the object, 0 if there is none */
+  unsigned codec; /* its id, CODEC_RAW: stored as it is */
+  uint32_t age_s; /* since the last access, at most 65535 */
+  bool idle, huge;
+};
+
+struct device_stats {
+  uint64_t orig_data_size;  /* bytes: slots stored times slot size */
+  uint64_t compr_data_size; /* bytes */
+  uint64_t mem_used_total;  /* bytes: pool and table, of the whole store */
+  uint64_t mem_used_max;    /* bytes: its peak */
+  uint64_t mem_limit;       /* bytes, 0 = none */
+  uint64_t slots_stored, same_slots, huge_slots, huge_since, objects;
+  uint64_t pages_compacted, objects_moved, zspages_migrated, mover_skips;
+  uint64_t freeable_pages; /* what compaction could free now */
+  uint64_t read_requests, read_bytes, write_requests, write_bytes;
+  uint64_t discard_requests, discard_bytes, flush_requests;
+  uint64_t failed_reads, failed_writes, slots_freed, reclaim_misses;
+};
+
+/* Takes class locks in turn, and no other. */
+struct device_stats device_stats (struct device *dev);
+
+/* The slot at some moment; false if it is EMPTY.  Takes no lock. */
+bool device_slot_info (struct device *dev, uint64_t index, uint32_t now,
+                       struct slot_info *info);
+
+/* The first slot from 'index' on, below 'end', that is not EMPTY; else 'end'.
+ * Takes no lock.
+ */
+uint64_t device_next_stored (struct device *dev, uint64_t index, uint64_t end);
+
+/* Mark what is stored in slots [first, end) and was not accessed for min_age_s
+ * seconds as idle.  Returns how many there are, marked now or before.  Takes
+ * no lock.
+ */
+uint64_t device_mark_idle (struct device *dev, uint64_t first, uint64_t end,
+                           uint32_t min_age_s, uint32_t now);
+
+/* An equal part of the disk (the last may be smaller). */
+struct map_cell {
+  uint64_t slots, stored, same, huge, idle, backed;
+  uint64_t orig, compr; /* bytes */
+};
+
+/* Takes no lock. */
+void device_map (struct device *dev, unsigned cells, struct map_cell *map);
+
+/* Discard everything, and let the counters that only grow start again from 0.
+ * Requests may run: for them it is a trim of the whole disk.
+ */
+void device_reset (struct device *dev);
+
+#endif /* ZRAM_QUERY_H */

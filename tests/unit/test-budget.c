@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The budget: used never goes over the limit, whoever charges at once, and
+ * what is refunded can be had again.
+ */
+
+#include <config.h>
+
+#include "unit.h"
+
+#include "base/budget.h"
+
+static uint64_t
+used (struct budget *b)
+{
+  return atomic_load (&b->used);
+}
+
+static uint64_t
+peak (struct budget *b)
+{
+  return atomic_load (&b->peak);
+}
+
+static void
+test_limit (void **state)
+{
+  struct budget b;
+
+  (void) state;
+  budget_init (&b, 100);
+  assert_true (budget_charge (&b, 99));
+  assert_false (budget_charge (&b, 2));
+  assert_int_equal (used (&b), 99);
+  assert_true (budget_charge (&b, 1));
+  assert_false (budget_charge (&b, 1));
+  assert_true (budget_charge (&b, 0));
+  assert_int_equal (used (&b), 100);
+  budget_refund (&b, 60);
+  assert_int_equal (used (&b), 40);
+  assert_int_equal (peak (&b), 100);
+  assert_true (budget_charge (&b, 60));
+  budget_refund (&b, 100);
+  assert_int_equal (used (&b), 0);
+  assert_false (budget_charge (&b, 101));
+  assert_int_equal (peak (&b), 100);
+
+  /* A limit below what is used takes nothing away, but gives nothing. */
+  assert_true (budget_charge (&b, 80));
+  atomic_store (&b.limit, 50);
+  assert_false (budget_charge (&b, 1));
+  budget_refund (&b, 31);
+  assert_true (budget_charge (&b, 1));
+  assert_int_equal (used (&b), 50);
+}
+
+static void
+test_no_limit (void **state)
+{
+  struct budget b;
+
+  (void) state;
+  budget_init (&b, 0);
+  assert_true (budget_charge (&b, UINT64_C (1) << 62));
+  assert_true (budget_charge (&b, UINT64_C (1) << 62));
+  assert_int_equal (peak (&b), UINT64_C (1) << 63);
+  budget_refund (&b, UINT64_C (1) << 63);
+  assert_int_equal (used (&b), 0);
+}
+
+#define LIMIT 1000
+
+struct charger {
+  struct budget *b;
+  unsigned number, times;
+  uint64_t most; /* seen; result */
+};
+
+static void *
+charge (void *arg)
+{
+  struct charger *c = arg;
+  struct unit_rng rng = unit_rng (c->number);
+
+  for (unsigned i = 0; i < c->times; i++) {
+    uint32_t bytes = 1 + unit_below (&rng, LIMIT / 2);
+
+    if (budget_charge (c->b, bytes)) {
+      uint64_t now = used (c->b);
+
+      check_always (now >= bytes && now <= LIMIT);
+      c->most = now > c->most ? now : c->most;
+      budget_refund (c->b, bytes);
+    }
+  }
+  return NULL;
+}
+
+static void
+test_threads (void **state)
+{
+  enum { N = 4 };
+  struct budget b;
+  struct charger c[N];
+  struct unit_thread t[N];
+
+  (void) state;
+  budget_init (&b, LIMIT);
+  for (unsigned i = 0; i < N; i++)
+    c[i] = (struct charger) { &b, i, UNIT_TIMES (100000), 0 };
+  unit_start_all (t, N, charge, c, sizeof *c);
+  unit_join_all (t, N);
+  assert_int_equal (used (&b), 0);
+  assert_in_range (peak (&b), 1, LIMIT);
+  for (unsigned i = 0; i < N; i++)
+    assert_true (c[i].most <= peak (&b));
+}
+
+static const struct CMUnitTest tests[] = {
+  UNIT_TEST (test_limit),
+  UNIT_TEST (test_no_limit),
+  UNIT_TEST (test_threads),
+};
+
+int
+main (void)
+{
+  return UNIT_RUN (tests);
+}
