@@ -243,11 +243,6 @@ keys_dump (void)
   printf ("zram_slot_size_max=%d\n", SLOT_SIZE_MAX);
   printf ("zram_mem_limit_min=%d\n", MEM_LIMIT_MIN);
   printf ("zram_workers_max=%d\n", ZCOMP_MAX_STREAMS);
-#ifdef HAVE_LZ4_FASTRESET
-  printf ("zram_lz4_fast_reset=yes\n");
-#else
-  printf ("zram_lz4_fast_reset=no\n");
-#endif
 #ifdef ZRAM_DEBUG
   printf ("zram_debug=yes\n");
 #else

@@ -43,8 +43,8 @@ zcomp_primary (const struct zcomp *z)
 {
   uint64_t packed = atomic_load_explicit (&z->primary, memory_order_relaxed);
 
-  return (struct zcomp_method) { .codec_id = (unsigned) (packed >> 32),
-                                 .level = (int) (uint32_t) packed };
+  return (struct zcomp_method){ .codec_id = (unsigned) (packed >> 32),
+                                .level = (int) (uint32_t) packed };
 }
 
 /* ------------------------------------------------------------------------
@@ -122,16 +122,20 @@ zcomp_set_workers (struct zcomp *z, unsigned workers)
   return r;
 }
 
-/* Waits for the borrower. */
+/* Waits for the borrower.  A thread that found this stream locked meanwhile
+ * may have gone to sleep over it, so this signals as a put does.
+ */
 static struct stream_parts *
 exchange (struct zcomp_stream *stream, struct stream_parts *parts)
 {
   struct stream_parts *old;
 
   mutex_lock (&stream->lock);
+  fault_pause ("zcomp.exchange");
   old = stream->parts;
   stream->parts = parts;
   mutex_unlock (&stream->lock);
+  eventcount_signal (&stream->zcomp->freed);
   return old;
 }
 
@@ -240,7 +244,8 @@ zcomp_memory (const struct zcomp *z)
  * And it cannot sleep for ever.  Say a waiter sleeps and stream i, below
  * workers, is free.  In the waiter's last pass (which began after it was
  * counted as a waiter and had its ticket) one of these was true:
- *   - i was locked by a borrower: its put comes later, and signals;
+ *   - i was locked by a borrower, the auditor or zcomp_set_primary: they let
+ *     go of it later, and then signal;
  *   - i was not below the number of workers, was without its parts, or was
  *     locked by zcomp_set_workers or by somebody who found no parts: then
  *     the number is raised over i later, and that signals.

@@ -86,8 +86,8 @@ int zcomp_set_workers (struct zcomp *zcomp, unsigned workers) MUST_USE;
  * old one ends with it.  Errors: -1 with ENOMEM or EINVAL, and the primary is
  * what it was.
  */
-int zcomp_set_primary (struct zcomp *zcomp,
-                       const struct zcomp_method *primary) MUST_USE;
+int zcomp_set_primary (struct zcomp *zcomp, const struct zcomp_method *primary)
+  MUST_USE;
 
 /* These take no lock. */
 unsigned zcomp_workers (const struct zcomp *zcomp);

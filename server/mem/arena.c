@@ -47,6 +47,11 @@ fail_zspages:
 void
 arena_destroy (struct arena *a)
 {
+  uint64_t pages = 0;
+
+  for (uint32_t s = 0; s < a->top; s++)
+    pages += arena_zspage (a, s)->resident;
+  budget_refund (a->budget, pages * MEM_PAGE);
   mutex_destroy (&a->lock);
   reserve_close (&a->cold_map);
   reserve_close (&a->zspages);
@@ -346,6 +351,7 @@ arena_trim (struct arena *a)
                     ZSPAGES_PER_PAGE;
        s + ZSPAGES_PER_PAGE <= end; s += ZSPAGES_PER_PAGE)
     return_zspage_descriptors (a, s);
+  fault_pause ("arena.trim.returned");
 
   mutex_lock (&a->lock);
   a->used_spans -= end - first;

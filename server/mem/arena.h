@@ -56,6 +56,8 @@ struct arena {
 /* 'max_bytes': addresses to reserve at the most.  0, or -1 with errno. */
 int arena_init (struct arena *a, uint32_t span_pages, uint64_t max_bytes,
                 struct budget *budget) MUST_USE;
+
+/* Spans may be in use; what is charged for them is refunded. */
 void arena_destroy (struct arena *a);
 
 static inline struct zspage *

@@ -81,8 +81,7 @@ audit_zspage (struct zs_pool *pool, unsigned class_id, unsigned group,
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
 
-  if (atomic_load (&z->class_id) != class_id ||
-      atomic_load (&z->group) != group)
+  if (atomic_load (&z->class_id) != class_id || zspage_group (z) != group)
     a->wrong = "a zspage is on a list that is not its own";
   else if (z->inuse > z->fresh || z->fresh > g->objs)
     a->wrong = "a zspage has more objects in use than it has";

@@ -73,8 +73,7 @@ try_move_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
   REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
 {
   /* Looked at again: it may have been freed, and grown, since it was chosen */
-  if (atomic_load_explicit (&from->group, memory_order_relaxed) ==
-        ZS_NO_GROUP ||
+  if (zspage_group (from) == ZS_NO_GROUP ||
       atomic_load_explicit (&from->class_id, memory_order_relaxed) !=
         class_id ||
       from->resident > to->resident ||
@@ -102,7 +101,7 @@ migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
 
   to->next = to->prev = 0;
   to->huge_back = NULL;
-  atomic_store_explicit (&to->group, ZS_NO_GROUP, memory_order_relaxed);
+  zspage_set_group (to, ZS_NO_GROUP);
   atomic_store_explicit (&to->class_id, class_id, memory_order_relaxed);
   if (!arena_charge (&pool->arena, to, zs_geometry (pool, class_id)->pages)) {
     arena_free (&pool->arena, span);
@@ -130,7 +129,7 @@ zs_migrate_step (struct zs_pool *pool, struct zs_cursor *at)
     struct zspage *z = arena_zspage (&pool->arena, --at->span);
     uint32_t span;
 
-    if (atomic_load_explicit (&z->group, memory_order_relaxed) == ZS_NO_GROUP)
+    if (zspage_group (z) == ZS_NO_GROUP)
       continue;
     span = arena_alloc_below (&pool->arena, at->span);
     if (span == ARENA_NO_SPAN)

@@ -76,7 +76,7 @@ void
 zs_unlist_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
 {
   struct zs_class *c = &pool->class[class_id];
-  unsigned g = atomic_load_explicit (&z->group, memory_order_relaxed);
+  unsigned g = zspage_group (z);
 
   if (z->prev)
     arena_zspage (&pool->arena, z->prev - 1)->next = z->next;
@@ -85,14 +85,14 @@ zs_unlist_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
   if (z->next)
     arena_zspage (&pool->arena, z->next - 1)->prev = z->prev;
   c->zspages[g]--;
-  atomic_store_explicit (&z->group, ZS_NO_GROUP, memory_order_relaxed);
+  zspage_set_group (z, ZS_NO_GROUP);
 }
 
 void
 zs_regroup_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
 {
   struct zs_class *c = &pool->class[class_id];
-  unsigned is = atomic_load_explicit (&z->group, memory_order_relaxed);
+  unsigned is = zspage_group (z);
   unsigned want = group_of (z, zs_geometry (pool, class_id)->objs);
 
   if (is == want)
@@ -106,7 +106,7 @@ zs_regroup_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
     arena_zspage (&pool->arena, z->next - 1)->prev = self;
   c->group[want] = self;
   c->zspages[want]++;
-  atomic_store_explicit (&z->group, want, memory_order_relaxed);
+  zspage_set_group (z, want);
 }
 
 struct zspage *
@@ -132,7 +132,7 @@ zs_new_zspage (struct zs_pool *pool, unsigned class_id)
   z->inuse = z->fresh = z->free_head = 0;
   z->huge_back = back;
   atomic_store_explicit (&z->class_id, class_id, memory_order_relaxed);
-  atomic_store_explicit (&z->group, ZS_NO_GROUP, memory_order_relaxed);
+  zspage_set_group (z, ZS_NO_GROUP);
   return z;
 }
 
@@ -270,7 +270,7 @@ static uint64_t
 alloc_from_class (struct zs_pool *pool, unsigned class_id)
 {
   struct growth growth = { 0 };
-  struct zspage *empty = NULL;
+  struct zspage *empty = NULL, *spare = NULL;
   uint64_t handle;
 
   zs_class_lock (pool, class_id);
@@ -280,10 +280,17 @@ alloc_from_class (struct zs_pool *pool, unsigned class_id)
     struct zspage *z = zs_new_zspage (pool, class_id);
     if (!z)
       return 0;
+    fault_pause ("zs.alloc.zspage");
     zs_class_lock (pool, class_id);
-    zs_regroup_locked (pool, class_id, z);
+    /* Two of us made one at once: one is enough. */
+    if (fullest_with_room_locked (pool, class_id))
+      spare = z;
+    else
+      zs_regroup_locked (pool, class_id, z);
   }
   zs_class_unlock (pool, class_id);
+  if (spare)
+    zs_release_zspage (pool, spare);
   if (empty) {
     zs_release_zspage (pool, empty);
     errno = ENOSPC;

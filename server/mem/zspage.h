@@ -88,8 +88,9 @@ struct zspage {
   uint16_t fresh;     /* objects that were ever handed out */
   uint16_t free_head; /* object + 1; linked through back[] */
   uint8_t resident;   /* pages charged, from the span's start */
-  _Atomic uint8_t group;    /* read without the lock by migration's search */
-  _Atomic uint16_t class_id; /* likewise */
+  /* Read without the lock by migration's search; group: see zspage_group. */
+  _Atomic uint8_t group_plus_1;
+  _Atomic uint16_t class_id;
   uint16_t unused;
   zs_back *huge_back; /* back[] of the huge class, owned; else NULL */
 };
@@ -124,6 +125,24 @@ static inline uint32_t
 zs_handle_span (uint64_t handle)
 {
   return (uint32_t) handle;
+}
+
+/* The fullness group, or ZS_NO_GROUP.  Stored as the group + 1: a descriptor
+ * that the system zeroed, or that was never used, is in no class.
+ */
+static inline unsigned
+zspage_group (const struct zspage *z)
+{
+  return (uint8_t) (atomic_load_explicit (&z->group_plus_1,
+                                          memory_order_relaxed) -
+                    1);
+}
+
+static inline void
+zspage_set_group (struct zspage *z, unsigned group)
+{
+  atomic_store_explicit (&z->group_plus_1, (uint8_t) (group + 1),
+                         memory_order_relaxed);
 }
 
 /* -- the lock, with its rules ------------------------------------------- */
