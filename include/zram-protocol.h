@@ -24,7 +24,9 @@
 /* Bytes of a request's line, without the \n. */
 #define ZRAM_REQUEST_MAX 65536
 
-/* Bytes of answers that a client may leave unread and still ask more. */
+/* Bytes of answers that a client may leave unread; over that its requests
+ * wait, and after some seconds in which it reads nothing it is closed.
+ */
 #define ZRAM_UNREAD_MAX (1 << 20)
 
 /* Connections at a time. */

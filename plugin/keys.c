@@ -32,7 +32,9 @@ const char keys_help[] =
   "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no limit).\n"
   "workers=<N>             Streams and helper threads (default: one a CPU).\n"
   "compact_threshold=<N>   Compact when N % could be freed (default 2).\n"
-  "compact_pause=<SECONDS> Time between two looks at that (default 1).";
+  "compact_pause=<SECONDS> Time between two looks at that (default 1).\n"
+  "control=<PATH>          Unix socket for nbdzramctl (default: none).\n"
+  "metrics=[<ADDR>:]<PORT> Metrics for Prometheus over HTTP (default: none).";
 
 /* A whole decimal number in [min, max].  False if the value is anything
  * else; nothing is said.
@@ -127,6 +129,17 @@ set_mem_limit (const char *value)
   return 0;
 }
 
+/* nbdkit changes its directory when it goes into the background. */
+static int
+set_control (const char *value)
+{
+  if (!*value)
+    return refuse ("control", value, "the path of a socket to make");
+  free (keys.control);
+  keys.control = nbdkit_absolute_path (value);
+  return keys.control ? 0 : -1;
+}
+
 static void
 codec_names (const char *separator, char *buf, size_t size)
 {
@@ -179,9 +192,15 @@ keys_set (const char *key, const char *value)
   if (strcmp (key, "compact_pause") == 0)
     return set_number (key, value, 1, 86400, "1 to 86400 seconds",
                        &keys.compact_pause);
+  if (strcmp (key, "control") == 0)
+    return set_control (value);
+  if (strcmp (key, "metrics") == 0) {
+    keys.metrics = value; /* nbdkit keeps it */
+    return 0;
+  }
   nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
-                "slot_size, mem_limit, workers, compact_threshold and "
-                "compact_pause",
+                "slot_size, mem_limit, workers, compact_threshold, "
+                "compact_pause, control and metrics",
                 key, value);
   return -1;
 }

@@ -25,6 +25,8 @@ struct keys {
   unsigned workers;          /* 0 = one for each online CPU */
   unsigned compact_threshold; /* percent, 0 = never */
   unsigned compact_pause;     /* seconds */
+  char *control;              /* absolute path, owned; NULL = no socket */
+  const char *metrics;        /* as given, NULL = no HTTP */
 };
 
 extern struct keys keys;

@@ -13,12 +13,16 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
+#include "base/clock.h"
 #include "maint/compactor.h"
+#include "plugin/control/control.h"
+#include "plugin/control/metrics_http.h"
 #include "plugin/keys.h"
 #include "store/audit.h"
 #include "store/extents.h"
@@ -38,6 +42,9 @@
 static struct store *store;
 static struct device *device;
 static struct compactor *compactor;
+static struct engine engine = { .settings = PTHREAD_MUTEX_INITIALIZER };
+static struct control *control;           /* NULL without control= */
+static struct metrics_http *metrics_http; /* NULL without metrics= */
 
 /* -D zram.stats=1: a line of statistics when a client leaves.
  * -D zram.compact=1: the compactor never rests.
@@ -64,6 +71,32 @@ zram_load (void)
 #endif
 }
 
+/* What people and programs look through. */
+static int
+open_windows (void)
+{
+  char why[400];
+
+  engine.store = store;
+  engine.dev = device;
+  engine.compactor = compactor;
+  if (keys.control) {
+    control = control_open (&engine, keys.control, why, sizeof why);
+    if (!control) {
+      nbdkit_error ("control=%s", why);
+      return -1;
+    }
+  }
+  if (keys.metrics) {
+    metrics_http = metrics_http_open (&engine, keys.metrics, why, sizeof why);
+    if (!metrics_http) {
+      nbdkit_error ("metrics=%s", why);
+      return -1;
+    }
+  }
+  return 0;
+}
+
 static int
 zram_get_ready (void)
 {
@@ -87,13 +120,16 @@ zram_get_ready (void)
     nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
     return -1;
   }
-  return 0;
+  return open_windows ();
 }
 
 static int
 zram_after_fork (void)
 {
-  if (store_start (store) == -1 || compactor_start (compactor) == -1) {
+  engine.started_ns = clock_ns ();
+  if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
+      (control && control_start (control) == -1) ||
+      (metrics_http && metrics_http_start (metrics_http) == -1)) {
     nbdkit_error ("cannot start threads: %m");
     return -1;
   }
@@ -122,7 +158,12 @@ zram_cleanup (void)
 
   if (!compactor)
     return;
+  /* First the compactor: a job that waits for its pass need not wait long. */
   compactor_stop (compactor);
+  if (control)
+    control_stop (control);
+  metrics_http_close (metrics_http);
+  metrics_http = NULL;
   if (!store_close (store, CLOSE_TIMEOUT)) {
     nbdkit_error ("%" PRIi64 " requests are still running", store_requests (store));
     return;
@@ -138,6 +179,10 @@ zram_cleanup (void)
 static void
 zram_unload (void)
 {
+  /* Here and not in cleanup: when nbdkit cannot start, only this is called. */
+  control_close (control);
+  metrics_http_close (metrics_http);
+  free (keys.control);
   /* A request that did not end in time still needs all of it. */
   if (store && store_requests (store) > 0)
     return;
@@ -152,6 +197,7 @@ static void *
 zram_open (int readonly)
 {
   (void) readonly;
+  atomic_fetch_add (&engine.clients, 1);
   return NBDKIT_HANDLE_NOT_NEEDED;
 }
 
@@ -159,6 +205,7 @@ static void
 zram_close (void *handle)
 {
   (void) handle;
+  atomic_fetch_sub (&engine.clients, 1);
   if (zram_debug_stats)
     log_stats ();
 }
@@ -220,7 +267,8 @@ failed (const char *what, uint64_t offset, uint64_t count)
       nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64
                     ": mem_limit=%" PRIu64 " is used up (%" PRIu64
                     " requests failed so far)",
-                    what, count, offset, keys.mem_limit, n);
+                    what, count, offset,
+                    atomic_load (&store->budget.limit), n);
   }
   else {
     errno = err;

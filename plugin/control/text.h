@@ -27,7 +27,7 @@ struct text {
 static inline const char *
 text_begin (const struct text *t)
 {
-  return t->p + t->at;
+  return t->p ? t->p + t->at : "";
 }
 
 /* Bytes of it. */

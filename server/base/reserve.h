@@ -16,14 +16,16 @@
 #ifndef ZRAM_RESERVE_H
 #define ZRAM_RESERVE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/compiler.h"
 
 struct reserve {
   char *base;
-  size_t reserved;  /* bytes */
-  size_t committed; /* bytes; grown under its user's lock */
+  size_t reserved; /* bytes */
+  /* bytes; grown under its user's lock, read by assertions without it */
+  _Atomic size_t committed;
 };
 
 /* Reserve 'want' bytes of addresses, or a half, a quarter, … of them but no

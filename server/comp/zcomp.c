@@ -19,6 +19,7 @@
 struct zcomp_stream {
   _Alignas(CACHE_LINE) struct mutex lock;
   struct stream_parts *parts GUARDED_BY (lock); /* NULL: no stream here */
+  atomic_bool borrowed; /* written by the holder, for zcomp_busy only */
   struct zcomp *zcomp;
 };
 
@@ -223,6 +224,17 @@ zcomp_workers (const struct zcomp *z)
   return atomic_load_explicit (&z->workers, memory_order_relaxed);
 }
 
+unsigned
+zcomp_busy (const struct zcomp *z)
+{
+  unsigned n = zcomp_workers (z), busy = 0;
+
+  for (unsigned i = 0; i < n; i++)
+    busy += atomic_load_explicit (&z->streams[i].borrowed,
+                                  memory_order_relaxed);
+  return busy;
+}
+
 size_t
 zcomp_memory (const struct zcomp *z)
 {
@@ -263,8 +275,10 @@ try_stream (struct zcomp_stream *stream) NO_THREAD_SAFETY_ANALYSIS
 {
   if (!mutex_trylock (&stream->lock))
     return false;
-  if (likely (stream->parts))
+  if (likely (stream->parts)) {
+    atomic_store_explicit (&stream->borrowed, true, memory_order_relaxed);
     return true;
+  }
   mutex_unlock (&stream->lock);
   return false;
 }
@@ -323,6 +337,7 @@ zcomp_stream_put (struct zcomp_stream *stream) NO_THREAD_SAFETY_ANALYSIS
 {
   struct zcomp *z = stream->zcomp;
 
+  atomic_store_explicit (&stream->borrowed, false, memory_order_relaxed);
   mutex_unlock (&stream->lock);
   eventcount_signal (&z->freed);
 }

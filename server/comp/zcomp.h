@@ -91,6 +91,7 @@ int zcomp_set_primary (struct zcomp *zcomp, const struct zcomp_method *primary)
 
 /* These take no lock. */
 unsigned zcomp_workers (const struct zcomp *zcomp);
+unsigned zcomp_busy (const struct zcomp *zcomp); /* streams borrowed now */
 size_t zcomp_memory (const struct zcomp *zcomp); /* bytes, contexts included */
 struct zcomp_method zcomp_primary (const struct zcomp *zcomp);
 

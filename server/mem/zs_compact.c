@@ -63,28 +63,6 @@ lock_source_locked (struct zs_pool *pool, unsigned class_id)
   return NULL;
 }
 
-/* The fullest other zspage with an object to give whose memory is there. */
-static struct zspage *
-destination_locked (struct zs_pool *pool, unsigned class_id,
-                    const struct zspage *source)
-  REQUIRES (pool->class[class_id].lock)
-{
-  const struct size_class_geometry *geo = zs_geometry (pool, class_id);
-  struct zs_class *c = &pool->class[class_id];
-
-  for (unsigned g = ZS_INUSE_RATIO_99; g >= ZS_INUSE_RATIO_10; g--)
-    for (span_link l = c->group[g]; l;) {
-      struct zspage *z = arena_zspage (&pool->arena, l - 1);
-
-      if (z != source &&
-          (z->free_head || (z->fresh < geo->objs &&
-                            zs_pages_for (geo, z->fresh + 1u) <= z->resident)))
-        return z;
-      l = z->next;
-    }
-  return NULL;
-}
-
 static void
 move_object_locked (struct zs_pool *pool, unsigned class_id,
                     struct zspage *from, unsigned obj, struct zspage *to)
@@ -123,7 +101,7 @@ move_objects_locked (struct zs_pool *pool, unsigned class_id,
 
     if (back == 0 || (back & ZS_BACK_FREE))
       continue;
-    to = destination_locked (pool, class_id, from);
+    to = zs_other_with_room_locked (pool, class_id, from);
     if (!to)
       break;
     move_object_locked (pool, class_id, from, obj, to);

@@ -93,6 +93,14 @@ unsigned zs_take_object_locked (struct zs_pool *pool, unsigned class_id,
                                 struct zspage *z, uint64_t back)
   REQUIRES (pool->class[class_id].lock);
 
+/* The fullest zspage but this one that has an object to give whose memory is
+ * charged already; NULL if there is none.
+ */
+struct zspage *zs_other_with_room_locked (struct zs_pool *pool,
+                                          unsigned class_id,
+                                          const struct zspage *z)
+  REQUIRES (pool->class[class_id].lock) MUST_USE;
+
 /* The zspage if it has no object left, then out of its class and for the
  * caller to release after unlocking; else NULL, and it is regrouped.
  */

@@ -72,7 +72,7 @@ try_move_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
                  struct zspage *to)
   REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
 {
-  /* Looked at again: it may have been freed, and grown, since it was chosen */
+  /* Looked at again: it may have been freed, or grown, since it was chosen. */
   if (zspage_group (from) == ZS_NO_GROUP ||
       atomic_load_explicit (&from->class_id, memory_order_relaxed) !=
         class_id ||
@@ -90,6 +90,20 @@ try_move_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
   return true;
 }
 
+/* Pages that the zspage has now; 0 if it is not in the class any more. */
+static uint32_t
+resident_pages (struct zs_pool *pool, unsigned class_id, struct zspage *z)
+{
+  uint32_t pages = 0;
+
+  zs_class_lock (pool, class_id);
+  if (zspage_group (z) != ZS_NO_GROUP &&
+      atomic_load_explicit (&z->class_id, memory_order_relaxed) == class_id)
+    pages = z->resident;
+  zs_class_unlock (pool, class_id);
+  return pages;
+}
+
 /* Migrate the zspage to the free span.  Either of both is free afterwards. */
 static bool
 migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
@@ -97,13 +111,14 @@ migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
   unsigned class_id =
     atomic_load_explicit (&from->class_id, memory_order_relaxed);
   struct zspage *to = arena_zspage (&pool->arena, span);
+  uint32_t pages = resident_pages (pool, class_id, from);
   bool moved;
 
   to->next = to->prev = 0;
   to->huge_back = NULL;
   zspage_set_group (to, ZS_NO_GROUP);
   atomic_store_explicit (&to->class_id, class_id, memory_order_relaxed);
-  if (!arena_charge (&pool->arena, to, zs_geometry (pool, class_id)->pages)) {
+  if (!pages || !arena_charge (&pool->arena, to, pages)) {
     arena_free (&pool->arena, span);
     return false;
   }

@@ -241,6 +241,27 @@ fullest_with_room_locked (struct zs_pool *pool, unsigned class_id)
   return NULL;
 }
 
+struct zspage *
+zs_other_with_room_locked (struct zs_pool *pool, unsigned class_id,
+                           const struct zspage *z)
+{
+  const struct size_class_geometry *geo = zs_geometry (pool, class_id);
+  struct zs_class *c = &pool->class[class_id];
+
+  for (unsigned g = ZS_INUSE_RATIO_99; g >= ZS_INUSE_RATIO_10; g--)
+    for (span_link l = c->group[g]; l;) {
+      struct zspage *other = arena_zspage (&pool->arena, l - 1);
+
+      if (other != z &&
+          (other->free_head ||
+           (other->fresh < geo->objs &&
+            zs_pages_for (geo, other->fresh + 1u) <= other->resident)))
+        return other;
+      l = other->next;
+    }
+  return NULL;
+}
+
 /* One allocation from the class as it is.  0 if it has no zspage with room
  * (errno EAGAIN) or the budget is used up (ENOSPC).
  */
@@ -256,10 +277,15 @@ alloc_locked (struct zs_pool *pool, unsigned class_id, struct growth *growth,
     return 0;
   }
   if (!grow_locked (pool, class_id, z, growth)) {
-    /* A new zspage that got no page must not stay. */
-    *empty = zs_remove_if_empty_locked (pool, class_id, z);
-    errno = ENOSPC;
-    return 0;
+    struct zspage *other = zs_other_with_room_locked (pool, class_id, z);
+
+    if (!other) {
+      /* A new zspage that got no page must not stay. */
+      *empty = zs_remove_if_empty_locked (pool, class_id, z);
+      errno = ENOSPC;
+      return 0;
+    }
+    z = other;
   }
   unsigned obj = zs_take_object_locked (pool, class_id, z, 0);
   zs_regroup_locked (pool, class_id, z);

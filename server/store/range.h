@@ -17,6 +17,10 @@
 int device_read (struct device *dev, void *buf, uint32_t count,
                  uint64_t offset) MUST_USE;
 
+/* The buffer does not change before this returns: it is compressed where it
+ * is.  If it does, the slots concerned hold anything or cannot be read (EIO)
+ * until they are written again; nothing else suffers.
+ */
 int device_write (struct device *dev, const void *buf, uint32_t count,
                   uint64_t offset) MUST_USE;
 

@@ -59,33 +59,51 @@ class Disk:
             check(at < self.model.size, "mem_limit is not kept")
         return at
 
+    def brim(self, at):
+        """In smaller and smaller pieces, until not even a slot fits."""
+        for piece in (256 * K, 2 * self.slot + 100, self.slot):
+            at = self.fill(at, piece)
+        return at
+
+    def old(self):
+        """Compressible data in front, whatever was there."""
+        self.h.trim(OLD, 0)
+        self.model.zero(0, OLD)
+        check(self.write(0, self.data.text(OLD)), "text does not fit")
+
     def intact(self, what):
         for page in sorted(self.model.pages):
             self.model.compare(self.h, page * self.model.PAGE,
                                self.model.PAGE, what)
 
 
-def overwrite_fails(disk):
+def overwrite_fails(disk, end):
     """Compressible slots overwritten by noise, until it cannot be."""
+    slot = disk.slot
     for whole in (True, False):
+        # Text again, with room for it, and what is left of that filled.
+        disk.h.trim(LIMIT + 4 * M, end - 2 * M)
+        disk.model.zero(end - 2 * M, LIMIT + 4 * M)
+        disk.old()
+        end = disk.brim(end - 2 * M)
         failed = 0
-        for _ in range(600):
-            at = disk.rng.randrange(OLD // disk.slot) * disk.slot
+        for i in range(OLD // slot):
+            at = i * slot
             if whole:
-                buf = disk.data.noise(disk.slot)
+                buf = disk.data.noise(slot)
             else:
-                at += disk.rng.randrange(disk.slot // 4)
-                buf = disk.data.noise(disk.slot * 5 // 8)
+                at += disk.rng.randrange(slot // 4)
+                buf = disk.data.noise(slot * 5 // 8)
             failed += not disk.write(at, buf)
             if failed == 20:
                 break
-        check(failed, "at the limit and yet every write fits")
-        # A request of many slots, of which none or some may fit.
-        big = disk.data.noise(OLD // 2 - disk.slot)
-        at = disk.rng.randrange(disk.slot) + (0 if whole else OLD // 2)
-        check(not disk.write(at, big),
-              "at the limit and yet", len(big), "bytes fit")
-    disk.intact("after failed overwrites")
+        check(failed, "at the limit and yet every overwrite fits")
+        # A request over text, noise and nothing that no limit can hold.
+        big = disk.data.noise(LIMIT + 2 * M)
+        check(not disk.write(OLD // 2 + disk.rng.randrange(slot), big),
+              len(big), "bytes of noise fit in", LIMIT)
+        disk.intact("after failed overwrites")
+    return end
 
 
 def fills_go_on(disk):
@@ -106,11 +124,8 @@ def one(keys, slot, number):
     with Server("1G", "mem_limit=%d" % LIMIT, *keys) as server:
         disk = Disk(server, 1 << 30, slot, rng)
         start = server.rss()
-        check(disk.write(0, disk.data.text(OLD)), "text does not fit")
-        end = disk.fill(OLD, 256 * K)
-        # Smaller and smaller, so that it is quite full.
-        end = disk.fill(end, 2 * slot + 100)
-        end = disk.fill(end, slot)
+        disk.old()
+        end = disk.brim(OLD)
         check(end - OLD >= LIMIT * 0.8, "only", end - OLD, "bytes of noise in",
               LIMIT)
         check(end - OLD <= LIMIT * 1.02, end - OLD, "bytes of noise in", LIMIT)
@@ -120,7 +135,7 @@ def one(keys, slot, number):
             check(grown < LIMIT + 12 * M, "limit", LIMIT, "but", grown)
         disk.intact("full")
 
-        overwrite_fails(disk)
+        overwrite_fails(disk, end)
         fills_go_on(disk)
         disk.intact("after fills")
 

@@ -80,6 +80,8 @@ def seen_inside(number):
     buf = b"".join(bytes([number]) + data.mixed(64 * K - 1)
                    for _ in range(slots))
     cookie = h.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(buf)), 0)
+    while not h.aio_is_ready():         # all of it is sent
+        h.poll(-1)
     new = inside = False
     while h.aio_in_flight():
         for slot in range(0, slots, 9):

@@ -43,6 +43,8 @@ must_fail "a path that is not relative to server/" server/base/x.h "$spdx" \
   '#include "mutex.h"'
 must_fail "include/ includes a floor" include/x.h "$spdx" \
   '#include "base/check.h"'
+must_fail "the control tool includes the engine" ctl/x.h "$spdx" \
+  '#include "store/query.h"'
 must_fail "no licence" server/base/x.h '#include "base/mutex.h"'
 must_fail "config.h is not first" server/base/x.c "$spdx" '#include <stdio.h>' \
   "$config"

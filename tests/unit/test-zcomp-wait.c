@@ -437,6 +437,35 @@ test_put_before_sleep (void **state)
   zcomp_free (z);
 }
 
+static const struct zcomp_method zstd_fast = { ZSTD, 1 };
+
+static void *
+set_primary (void *arg)
+{
+  check_always (zcomp_set_primary (arg, &zstd_fast) == 0);
+  return NULL;
+}
+
+/* The only stream is not borrowed, but just being given new contexts. */
+static void
+test_wait_for_exchange (void **state)
+{
+  struct zcomp *z = make (&lz4, 1);
+  struct getter g;
+  struct unit_thread setter, t;
+
+  (void) state;
+  fault_hold ("zcomp.exchange");
+  unit_start (&setter, set_primary, z);
+  fault_wait_held ("zcomp.exchange");
+  start_getter (&g, z, &t);
+  fault_clear ();
+  unit_join (&t);
+  assert_int_equal (atomic_load (&g.got), 1);
+  unit_join (&setter);
+  zcomp_free (z);
+}
+
 #endif /* ZRAM_FAULTS */
 
 #ifdef ZRAM_DEBUG
@@ -480,6 +509,7 @@ main (void)
     UNIT_TEST (test_sleeping_codec),
     UNIT_TEST (test_stream_gone),
     UNIT_TEST (test_put_before_sleep),
+    UNIT_TEST (test_wait_for_exchange),
 #endif
 #ifdef ZRAM_DEBUG
     UNIT_TEST (test_second_stream),

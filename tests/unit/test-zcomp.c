@@ -202,6 +202,73 @@ test_switching (void **state)
 }
 
 /* ------------------------------------------------------------------------
+ * Another primary method.
+ */
+
+static void
+test_set_primary (void **state)
+{
+  static const struct zcomp_method wrong = { DEFLATE, 13 };
+  struct zcomp *z = make (&lz4, 3), *as_new = make (&zstd, 3);
+
+  (void) state;
+  errno = 0;
+  assert_int_equal (zcomp_set_primary (z, &wrong), -1);
+  assert_int_equal (errno, EINVAL);
+  assert_int_equal (zcomp_primary (z).codec_id, LZ4);
+
+  assert_int_equal (zcomp_set_primary (z, &zstd), 0);
+  assert_int_equal (zcomp_primary (z).codec_id, ZSTD);
+  assert_int_equal (zcomp_primary (z).level, 3);
+  assert_int_equal (zcomp_memory (z), zcomp_memory (as_new));
+  round_trip (z, &zstd, 1);
+  round_trip (z, &lz4, 2);
+
+  /* Streams that come later are made for it, too. */
+  assert_int_equal (zcomp_set_workers (z, 1), 0);
+  assert_int_equal (zcomp_set_workers (z, 3), 0);
+  assert_int_equal (zcomp_set_workers (as_new, 1), 0);
+  assert_int_equal (zcomp_set_workers (as_new, 3), 0);
+  round_trip (z, &zstd, 3);
+  zcomp_free (as_new);
+  zcomp_free (z);
+}
+
+/* Levels may be negative. */
+static void
+test_primary_level (void **state)
+{
+  static const struct zcomp_method fast = { ZSTD, -5 };
+  struct zcomp *z = make (&fast, 1);
+
+  (void) state;
+  assert_int_equal (zcomp_primary (z).codec_id, ZSTD);
+  assert_int_equal (zcomp_primary (z).level, -5);
+  round_trip (z, &fast, 1);
+  zcomp_free (z);
+}
+
+/* Under borrowers, with the number of streams going up and down as well. */
+static void
+switch_primary (struct zcomp *z, unsigned turn)
+{
+  assert_int_equal (zcomp_set_primary (z, turn % 2 ? &lz4 : &zstd), 0);
+  if (turn % 3 == 0)
+    assert_int_equal (zcomp_set_workers (z, turn % 2 ? 1 : 8), 0);
+}
+
+static void
+test_switching_primary (void **state)
+{
+  struct zcomp *z = make (&lz4, 1);
+
+  (void) state;
+  run_hammers (z, 8, hammer, switch_primary);
+  assert_true (zcomp_is_idle (z));
+  zcomp_free (z);
+}
+
+/* ------------------------------------------------------------------------
  * Failures.
  */
 
@@ -235,6 +302,34 @@ test_grow_fails (void **state)
     assert_true (zcomp_is_idle (z));
   }
   assert_int_equal (zcomp_workers (z), 4);
+  zcomp_free (z);
+}
+
+/* The same for zcomp_set_primary. */
+static void
+test_set_primary_fails (void **state)
+{
+  struct zcomp *z = make (&lz4, 3);
+  size_t memory = zcomp_memory (z);
+  int r = -1;
+
+  (void) state;
+  for (uint64_t nth = 1; r == -1; nth++) {
+    fault_fail_nth (NULL, nth, false);
+    errno = 0;
+    r = zcomp_set_primary (z, &zstd);
+    fault_clear ();
+    assert_true (nth < 100);
+    if (r == -1) {
+      assert_int_equal (errno, ENOMEM);
+      assert_int_equal (zcomp_primary (z).codec_id, LZ4);
+      assert_int_equal (zcomp_memory (z), memory);
+    }
+    else
+      assert_true (nth > 6);
+    assert_true (zcomp_is_idle (z));
+  }
+  round_trip (z, &zstd, 1);
   zcomp_free (z);
 }
 
@@ -345,10 +440,12 @@ main (void)
   const struct CMUnitTest tests[] = {
     UNIT_TEST (test_arguments),       UNIT_TEST (test_methods),
     UNIT_TEST (test_memory),          UNIT_TEST (test_errors),
-    UNIT_TEST (test_switching),
+    UNIT_TEST (test_switching),       UNIT_TEST (test_set_primary),
+    UNIT_TEST (test_primary_level),   UNIT_TEST (test_switching_primary),
 #ifdef ZRAM_FAULTS
-    UNIT_TEST (test_grow_fails),      UNIT_TEST (test_new_fails),
-    UNIT_TEST (test_secondary_fails), UNIT_TEST (test_switching_fails),
+    UNIT_TEST (test_grow_fails),      UNIT_TEST (test_set_primary_fails),
+    UNIT_TEST (test_new_fails),       UNIT_TEST (test_secondary_fails),
+    UNIT_TEST (test_switching_fails),
 #endif
   };
 

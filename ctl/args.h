@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Numbers out of arguments.  What is wrong dies with STATUS_USAGE and names
+ * the verb, the argument and what it should have been.
+ */
+
+#ifndef NBDZRAMCTL_ARGS_H
+#define NBDZRAMCTL_ARGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A whole number from min to max. */
+int64_t arg_number (const char *verb, const char *arg, int64_t min,
+                    int64_t max);
+
+/* A time in seconds, fractions allowed, more than 0. */
+double arg_seconds (const char *verb, const char *arg);
+
+/* Bytes, with a suffix k M G T P E if one likes. */
+int64_t arg_size (const char *verb, const char *arg);
+
+/* "5": slot 5.  "5-9": slots 5 to 9.  "5-": from 5 to the end (*count is
+ * then INT64_MAX - *start).
+ */
+void arg_range (const char *verb, const char *arg, int64_t *start,
+                int64_t *count);
+
+#endif /* NBDZRAMCTL_ARGS_H */

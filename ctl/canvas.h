@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A grid of coloured characters.
+ *
+ * Frames are drawn on one without knowing where they will be seen: the screen
+ * shows it with ncurses, --once prints it.  What would fall outside is cut.
+ *
+ *        0        columns-1
+ *      0 +----------------+
+ *        | cells, a row   |
+ *        | after another  |
+ * rows-1 +----------------+
+ */
+
+#ifndef NBDZRAMCTL_CANVAS_H
+#define NBDZRAMCTL_CANVAS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <wchar.h>
+
+/* What a colour means; the screen chooses it. */
+enum tone {
+  TONE_PLAIN,
+  TONE_HEADING,
+  TONE_DIM,
+  TONE_GOOD,
+  TONE_WARN,
+  TONE_BAD,
+  TONE_SAME,
+  TONE_IDLE,
+  TONE_BACKED,
+  TONES,
+};
+
+struct cell {
+  wchar_t ch;
+  enum tone tone;
+};
+
+struct canvas {
+  int rows, columns;
+  bool unicode; /* the terminal shows more than ASCII */
+  bool live;    /* somebody is there who can press keys */
+  struct cell *cells;
+};
+
+/* Blank.  unicode is taken from the locale. */
+struct canvas canvas_create (int rows, int columns);
+void canvas_free (struct canvas *c);
+
+/* The smallest and largest that make sense; others are brought to them. */
+#define CANVAS_ROWS_MIN 4
+#define CANVAS_COLUMNS_MIN 20
+#define CANVAS_SIDE_MAX 1000
+
+void canvas_put (struct canvas *c, int row, int column, enum tone tone,
+                 wchar_t ch);
+
+/* Text from column on.  Returns the column behind it. */
+int canvas_print (struct canvas *c, int row, int column, enum tone tone,
+                  const char *fmt, ...) __attribute__ ((format (printf, 5, 6)));
+
+/* "[######----]" with a share (0 to 1) of width cells filled. */
+int canvas_bar (struct canvas *c, int row, int column, int width,
+                enum tone tone, double share);
+
+/* The name of something, from column on, cut at its beginning to width. */
+void canvas_tail (struct canvas *c, int row, int column, int width,
+                  enum tone tone, const char *text);
+
+/* The last row says which keys there are, if somebody can press them. */
+void canvas_keys (struct canvas *c);
+
+/* As text, without blanks at the ends of lines and empty lines at the end. */
+void canvas_write (const struct canvas *c, FILE *to);
+
+#endif /* NBDZRAMCTL_CANVAS_H */

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Verbs that read one value, or set it.  Both print what holds then: a
+ * number in bytes or units, alone on its line, as the kernel's files do.
+ */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "answer.h"
+#include "args.h"
+#include "client.h"
+#include "text.h"
+#include "verbs.h"
+#include "zram-protocol.h"
+
+/* Calls, and prints the one number of the answer. */
+static int
+number (struct ctl *ctl, const char *method, json_t *params)
+{
+  json_t *answer = client_call (ctl, method, params);
+
+  if (ctl->json)
+    text_json (answer);
+  else
+    printf ("%" PRIu64 "\n", answer_u64 (answer, method));
+  json_decref (answer);
+  return STATUS_OK;
+}
+
+int
+run_mem_limit (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = NULL;
+
+  if (args->n)
+    params = json_pack ("{s:I}", "set",
+                        (json_int_t) arg_size (args->verb, args->v[0]));
+  return number (ctl, ZRAM_METHOD_MEM_LIMIT, params);
+}
+
+int
+run_mem_used_max (struct ctl *ctl, const struct arguments *args)
+{
+  if (args->n && strcmp (args->v[0], "reset") != 0)
+    die (STATUS_USAGE, "mem_used_max %s: expected reset, or nothing",
+         args->v[0]);
+  return number (ctl, ZRAM_METHOD_MEM_USED_MAX,
+                 args->n ? json_pack ("{s:b}", "reset", 1) : NULL);
+}
+
+int
+run_workers (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = NULL;
+
+  if (args->n)
+    params = json_pack (
+      "{s:I}", "set",
+      (json_int_t) arg_number (args->verb, args->v[0], 1, INT64_MAX));
+  return number (ctl, ZRAM_METHOD_WORKERS, params);
+}
+
+/* "[lz4] lz4hc zstd deflate", as the kernel's comp_algorithm. */
+static void
+print_algorithms (json_t *answer)
+{
+  const char *current = answer_string (answer, "algorithm");
+  json_t *name;
+  size_t i;
+
+  json_array_foreach (answer_array (answer, "available"), i, name)
+  {
+    const char *s = json_string_value (name) ? json_string_value (name) : "?";
+
+    printf (strcmp (s, current) == 0 ? "%s[%s]" : "%s%s", i ? " " : "", s);
+  }
+  printf ("\nlevel: %" PRId64 "\n", answer_i64 (answer, "level"));
+}
+
+int
+run_algorithm (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = NULL, *answer;
+
+  if (args->n)
+    params = json_pack ("{s:s}", "set", args->v[0]);
+  if (args->n == 2)
+    json_object_set_new (
+      params, "level",
+      json_integer (arg_number (args->verb, args->v[1], INT32_MIN, INT32_MAX)));
+  answer = client_call (ctl, ZRAM_METHOD_ALGORITHM, params);
+  if (ctl->json)
+    text_json (answer);
+  else
+    print_algorithms (answer);
+  json_decref (answer);
+  return STATUS_OK;
+}
+
+/* "5-" means to the end, and only the server knows where that is. */
+static int64_t
+slots_up_to_end (struct ctl *ctl, int64_t start, int64_t count)
+{
+  if (start + count < INT64_MAX)
+    return count;
+
+  json_t *stats = client_call (ctl, ZRAM_METHOD_STATS, NULL);
+  int64_t slots = answer_i64 (stats, "slots");
+
+  json_decref (stats);
+  return start < slots ? slots - start : 1;
+}
+
+static json_t *
+idle_params (struct ctl *ctl, const struct arguments *args)
+{
+  const char *what = args->n ? args->v[0] : NULL;
+  int64_t start, count;
+
+  if (!what)
+    die (STATUS_USAGE, "idle: expected all, an age in seconds, or range and "
+                       "slots");
+  if (strcmp (what, "range") == 0) {
+    if (args->n < 2)
+      die (STATUS_USAGE, "idle range: which slots? (such as 5, 5-9 or 5-)");
+    arg_range ("idle range", args->v[1], &start, &count);
+    count = slots_up_to_end (ctl, start, count);
+    return json_pack ("{s:s, s:I, s:I}", "mode", "range", "start",
+                      (json_int_t) start, "count", (json_int_t) count);
+  }
+  if (args->n > 1)
+    die (STATUS_USAGE, "idle %s %s: unexpected argument %s", what, args->v[1],
+         args->v[1]);
+  if (strcmp (what, "all") == 0)
+    return json_pack ("{s:s}", "mode", "all");
+  return json_pack ("{s:s, s:I}", "mode", "age", "seconds",
+                    (json_int_t) arg_number ("idle", what, 0, INT32_MAX));
+}
+
+int
+run_idle (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *answer = client_call (ctl, ZRAM_METHOD_IDLE, idle_params (ctl, args));
+
+  if (ctl->json)
+    text_json (answer);
+  else
+    printf ("%" PRIu64 " slots marked idle\n", answer_u64 (answer, "marked"));
+  json_decref (answer);
+  return STATUS_OK;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* metrics: what the server would tell Prometheus, as it is. */
+
+#include <config.h>
+
+#include <stdio.h>
+
+#include "answer.h"
+#include "client.h"
+#include "text.h"
+#include "verbs.h"
+#include "zram-protocol.h"
+
+int
+run_metrics (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *answer = client_call (ctl, ZRAM_METHOD_METRICS, NULL);
+
+  (void) args;
+  if (ctl->json)
+    text_json (answer);
+  else
+    fputs (answer_string (answer, "text"), stdout);
+  json_decref (answer);
+  return STATUS_OK;
+}

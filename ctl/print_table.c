@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Without a verb: a line a disk, as zramctl prints it.  Columns are as wide
+ * as what they hold, names to the left, numbers to the right.
+ */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "answer.h"
+#include "client.h"
+#include "text.h"
+#include "verbs.h"
+#include "zram-protocol.h"
+
+enum kind { NAME, SIZE, WORD, COUNT, RATIO };
+
+static const struct column {
+  const char *heading, *path;
+  enum kind kind;
+} columns[] = {
+  { "NAME", NULL, NAME },
+  { "DISKSIZE", "disksize", SIZE },
+  { "DATA", "mm.orig_data_size", SIZE },
+  { "COMPR", "mm.compr_data_size", SIZE },
+  { "ALGORITHM", "algorithm", WORD },
+  { "STREAMS", "workers", COUNT },
+  { "ZERO-PAGES", "mm.same_pages", COUNT },
+  { "TOTAL", "mm.mem_used_total", SIZE },
+  { "MEM-LIMIT", "mm.mem_limit", SIZE },
+  { "MEM-USED", "mm.mem_used_max", SIZE },
+  { "MIGRATED", "mm.pages_compacted", COUNT },
+  { "COMP-RATIO", NULL, RATIO },
+};
+#define NCOLUMNS (sizeof columns / sizeof columns[0])
+
+/* buf is used, or not; what is returned lives as long as both arguments. */
+static const char *
+field (const struct ctl *ctl, const struct column *c, json_t *stats,
+       char buf[TEXT_MAX])
+{
+  switch (c->kind) {
+  case NAME:
+    return ctl->socket;
+  case WORD:
+    return answer_string (stats, c->path);
+  case RATIO:
+    return text_ratio (buf, answer_u64 (stats, "mm.orig_data_size"),
+                       answer_u64 (stats, "mm.mem_used_total"));
+  case SIZE:
+    if (!ctl->bytes)
+      return text_size (buf, answer_u64 (stats, c->path));
+    break;
+  case COUNT:
+    break;
+  }
+  snprintf (buf, TEXT_MAX, "%" PRIu64, answer_u64 (stats, c->path));
+  return buf;
+}
+
+static void
+print_line (const char *const cells[NCOLUMNS], const int widths[NCOLUMNS])
+{
+  for (size_t i = 0; i < NCOLUMNS; i++) {
+    bool left = columns[i].kind == NAME || columns[i].kind == WORD;
+
+    printf ("%s%*s", i ? " " : "", left ? -widths[i] : widths[i], cells[i]);
+  }
+  putchar ('\n');
+}
+
+int
+run_table (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *stats = client_call (ctl, ZRAM_METHOD_STATS, NULL);
+  const char *headings[NCOLUMNS], *cells[NCOLUMNS];
+  char buf[NCOLUMNS][TEXT_MAX];
+  int widths[NCOLUMNS];
+
+  (void) args;
+  if (ctl->json)
+    text_json (stats);
+  else {
+    for (size_t i = 0; i < NCOLUMNS; i++) {
+      headings[i] = columns[i].heading;
+      cells[i] = field (ctl, &columns[i], stats, buf[i]);
+      widths[i] = (int) strlen (cells[i]);
+      if (!ctl->no_headings && widths[i] < (int) strlen (headings[i]))
+        widths[i] = (int) strlen (headings[i]);
+    }
+    if (!ctl->no_headings)
+      print_line (headings, widths);
+    print_line (cells, widths);
+  }
+  json_decref (stats);
+  return STATUS_OK;
+}

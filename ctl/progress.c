@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "answer.h"
+#include "client.h"
+#include "progress.h"
+#include "signals.h"
+#include "text.h"
+#include "zram-protocol.h"
+
+/* Short work shall not wait for us, long work not be asked all the time. */
+#define FIRST_LOOK_MS 5
+#define LOOK_MS 100
+#define LINE_MS 1000
+
+#define BAR_MAX 40
+
+void
+progress_catch_signals (void)
+{
+  signals_catch (1);
+}
+
+/* -- what is shown while it runs ---------------------------------------- */
+
+static int
+terminal_columns (void)
+{
+  struct winsize ws;
+
+  if (ioctl (STDERR_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0)
+    return ws.ws_col;
+  return 80;
+}
+
+/* "60% 1200/2000 pages, 400/s, 0:02 left" */
+static void
+figures (char *buf, size_t size, json_t *job)
+{
+  uint64_t done = answer_u64 (job, "done");
+  double elapsed = (double) answer_u64 (job, "elapsed_ms") / 1000;
+  double rate = elapsed > 0 ? (double) done / elapsed : 0;
+  json_t *total = answer_member (job, "total");
+  const char *unit = answer_string (job, "unit");
+  char per_second[TEXT_MAX], time[TEXT_MAX];
+
+  text_count (per_second, rate);
+  if (json_integer_value (total) > 0) {
+    uint64_t all = answer_u64 (job, "total");
+    uint64_t left = done < all ? all - done : 0;
+
+    snprintf (
+      buf, size, "%3.0f%% %" PRIu64 "/%" PRIu64 " %s, %s/s, %s left",
+      100 * (double) (all - left) / (double) all, done, all, unit, per_second,
+      rate > 0 ? text_duration (time, (uint64_t) ((double) left / rate + .5))
+               : "?");
+  }
+  else
+    snprintf (buf, size, "%" PRIu64 " %s, %s/s, %s so far", done, unit,
+              per_second, text_duration (time, (uint64_t) elapsed));
+}
+
+static void
+draw_bar (const char *kind, json_t *job, const char *text)
+{
+  int columns = terminal_columns () - 1;
+  int width = columns - (int) (strlen (kind) + strlen (text) + 4);
+  char bar[BAR_MAX + 1];
+
+  if (width > BAR_MAX)
+    width = BAR_MAX;
+  fputs ("\r\033[K", stderr);
+  if (width < 5 || json_integer_value (answer_member (job, "total")) <= 0) {
+    fprintf (stderr, "%.*s", columns, text);
+    return;
+  }
+  double share = (double) answer_u64 (job, "done") /
+                 (double) answer_u64 (job, "total");
+  int full = (int) ((share < 1 ? share : 1) * width);
+
+  memset (bar, '-', sizeof bar);
+  memset (bar, '#', (size_t) full);
+  fprintf (stderr, "%s [%.*s] %s", kind, width, bar, text);
+}
+
+static void
+clear_bar (void)
+{
+  fputs ("\r\033[K", stderr);
+}
+
+/* What is on the terminal, or was last said. */
+struct view {
+  bool terminal, silent;
+  uint64_t said_ms;
+};
+
+static void
+show (struct view *v, json_t *job)
+{
+  const char *kind = answer_string (job, "kind");
+  uint64_t elapsed = answer_u64 (job, "elapsed_ms");
+  char text[160];
+
+  if (v->silent)
+    return;
+  figures (text, sizeof text, job);
+  if (v->terminal)
+    draw_bar (kind, job, text);
+  else if (elapsed >= v->said_ms + LINE_MS) {
+    fprintf (stderr, "%s: %s\n", kind, text);
+    v->said_ms = elapsed - elapsed % LINE_MS;
+  }
+  fflush (stderr);
+}
+
+/* -- how it ended ------------------------------------------------------- */
+
+/* "compact: cancelled after 1.2s, 120/200 pages: 120 pages freed, ..." */
+static void
+print_outcome (json_t *job, const char *state, const char *message)
+{
+  uint64_t ms = answer_u64 (job, "elapsed_ms");
+  char time[TEXT_MAX];
+
+  printf ("%s: %s after %s", answer_string (job, "kind"), state,
+          ms ? text_ns (time, ms * 1000000) : "0ms");
+  if (json_is_integer (answer_member (job, "total")))
+    printf (", %" PRIu64 "/%" PRIu64 " %s", answer_u64 (job, "done"),
+            answer_u64 (job, "total"), answer_string (job, "unit"));
+  printf ("%s%s\n", *message ? ": " : "", message);
+}
+
+static int
+finish (struct ctl *ctl, json_t *job)
+{
+  const char *state = answer_string (job, "state");
+  const char *kind = answer_string (job, "kind");
+  const char *message = answer_string (job, "message");
+  bool failed = strcmp (state, ZRAM_JOB_FAILED) == 0;
+
+  if (ctl->json)
+    text_json (job);
+  else
+    print_outcome (job, state, failed ? "" : message);
+  if (strcmp (state, ZRAM_JOB_DONE) == 0)
+    return STATUS_OK;
+  fflush (stdout);
+  fprintf (stderr, "nbdzramctl: %s %s%s%s\n", kind, state,
+           failed && *message ? ": " : "", failed ? message : "");
+  return STATUS_REFUSED;
+}
+
+int
+progress_follow (struct ctl *ctl, int64_t id)
+{
+  struct view view = { .terminal = isatty (STDERR_FILENO) };
+  bool cancelled = false;
+  unsigned pause = FIRST_LOOK_MS;
+  json_t *job;
+
+  view.silent = ctl->json && !view.terminal;
+  if (view.terminal)
+    set_before_death (clear_bar);
+  for (;;) {
+    job = client_call (ctl, ZRAM_METHOD_JOB,
+                       json_pack ("{s:I}", "id", (json_int_t) id));
+    if (strcmp (answer_string (job, "state"), ZRAM_JOB_RUNNING) != 0)
+      break;
+    show (&view, job);
+    json_decref (job);
+    /* It may have ended just now: then there is nothing to cancel. */
+    if (signals_seen () && !cancelled) {
+      json_decref (client_try (ctl, ZRAM_METHOD_JOB_CANCEL,
+                               json_pack ("{s:I}", "id", (json_int_t) id)));
+      cancelled = true;
+    }
+    if (signals_impatient ())
+      die (STATUS_REFUSED, "interrupted; the server goes on with it");
+    signals_sleep_ms (pause);
+    pause = pause < LOOK_MS / 2 ? 2 * pause : LOOK_MS;
+  }
+  if (view.terminal)
+    clear_bar ();
+  set_before_death (NULL);
+
+  int status = finish (ctl, job);
+
+  json_decref (job);
+  return status;
+}

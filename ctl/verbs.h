@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What nbdzramctl can be told to do. */
+
+#ifndef NBDZRAMCTL_VERBS_H
+#define NBDZRAMCTL_VERBS_H
+
+#include <stdbool.h>
+
+#include "ctl.h"
+
+/* What stood behind the verb. */
+struct arguments {
+  const char *verb;
+  char **v; /* n words, flag and --json taken out */
+  int n;
+  bool flag; /* the verb's flag was given */
+};
+
+/* The exit status; STATUS_REFUSED has said why. */
+typedef int verb_fn (struct ctl *, const struct arguments *);
+
+struct verb {
+  const char *name;
+  const char *args; /* as help shows them */
+  const char *help;
+  const char *flag; /* the one option it takes, or NULL */
+  int max_args;
+  verb_fn *run;
+};
+
+/* Ends with an entry whose name is NULL. */
+extern const struct verb verbs[];
+
+/* NULL if there is no such verb. */
+const struct verb *verb_find (const char *name);
+
+verb_fn run_table;
+
+verb_fn run_algorithm;
+verb_fn run_audit;
+verb_fn run_bd_stat;
+verb_fn run_block_state;
+verb_fn run_classes;
+verb_fn run_compact;
+verb_fn run_debug_stat;
+verb_fn run_idle;
+verb_fn run_io_stat;
+verb_fn run_latency;
+verb_fn run_map;
+verb_fn run_mem_limit;
+verb_fn run_mem_used_max;
+verb_fn run_metrics;
+verb_fn run_mm_stat;
+verb_fn run_reset;
+verb_fn run_top;
+verb_fn run_workers;
+
+#endif /* NBDZRAMCTL_VERBS_H */

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "plugin/control/jobs.h"
+#include "plugin/control/thread.h"
+#include "store/audit.h"
+
+struct jobs {
+  struct engine *engine; /* not owned */
+  pthread_mutex_t lock;
+  pthread_cond_t begun;
+  struct job current;              /* while its state is RUNNING */
+  struct compactor_progress progress; /* of current */
+  uint64_t started_ns;             /* current */
+  struct job kept[ZRAM_JOBS_KEPT]; /* job n at n % ZRAM_JOBS_KEPT */
+  uint64_t last_id;
+  bool stop;
+  bool started;
+  pthread_t thread;
+};
+
+const char *
+job_kind_name (enum job_kind kind)
+{
+  static const char *const names[] = { "compact", "audit", "reset" };
+
+  return names[kind];
+}
+
+const char *
+job_unit (enum job_kind kind)
+{
+  return kind == JOB_COMPACT ? "pages" : "slots";
+}
+
+const char *
+job_state_name (enum job_state state)
+{
+  static const char *const names[] = { ZRAM_JOB_RUNNING, ZRAM_JOB_DONE,
+                                       ZRAM_JOB_FAILED, ZRAM_JOB_CANCELLED };
+
+  return names[state];
+}
+
+/* -- the work, without the lock ----------------------------------------- */
+
+/* Who asks for it wants the memory now, so what the pool keeps for reuse goes
+ * too.
+ */
+static void
+run_compact (struct jobs *jobs, struct job *job)
+{
+  struct compactor_result *r = &job->compacted;
+  bool whole;
+
+  whole = compactor_run_watched (jobs->engine->compactor, &jobs->progress, r);
+  arena_return_hot (&jobs->engine->store->pool->arena);
+  job->state = whole ? JOB_DONE : JOB_CANCELLED;
+  snprintf (job->message, sizeof job->message,
+            "%" PRIu64 " pages freed, %" PRIu64 " objects and %" PRIu64
+            " zspages moved",
+            r->pages_freed, r->objects_moved, r->zspages_migrated);
+}
+
+/* Nothing is changed meanwhile that the auditor compares. */
+static void
+run_audit (struct jobs *jobs, struct job *job)
+{
+  struct engine *e = jobs->engine;
+  int r;
+
+  pthread_mutex_lock (&e->settings);
+  compactor_hold (e->compactor);
+  job->slots = device_stats (e->dev).slots_stored;
+  r = device_audit_live (e->dev, job->deep, job->message, sizeof job->message);
+  compactor_unhold (e->compactor);
+  pthread_mutex_unlock (&e->settings);
+
+  job->state = r == 0 ? JOB_DONE : JOB_FAILED;
+  if (r == 0)
+    snprintf (job->message, sizeof job->message,
+              "%" PRIu64 " slots: everything fits together", job->slots);
+}
+
+static void
+run_reset (struct jobs *jobs, struct job *job)
+{
+  struct engine *e = jobs->engine;
+
+  pthread_mutex_lock (&e->settings);
+  job->slots = device_stats (e->dev).slots_stored;
+  device_reset (e->dev);
+  pthread_mutex_unlock (&e->settings);
+
+  job->state = JOB_DONE;
+  snprintf (job->message, sizeof job->message, "%" PRIu64 " slots discarded",
+            job->slots);
+}
+
+/* -- the current job ---------------------------------------------------- */
+
+static void
+look_at_progress (struct jobs *jobs, struct job *job)
+{
+  job->done = atomic_load (&jobs->progress.done);
+  job->total = atomic_load (&jobs->progress.total);
+  job->total_known = job->kind == JOB_COMPACT;
+  job->elapsed_ms = (clock_ns () - jobs->started_ns) / 1000000;
+}
+
+void
+jobs_run_current (struct jobs *jobs)
+{
+  static void (*const run[]) (struct jobs *, struct job *) = {
+    [JOB_COMPACT] = run_compact,
+    [JOB_AUDIT] = run_audit,
+    [JOB_RESET] = run_reset,
+  };
+  struct job job;
+
+  pthread_mutex_lock (&jobs->lock);
+  job = jobs->current;
+  pthread_mutex_unlock (&jobs->lock);
+  if (!job.id)
+    return;
+
+  /* Cancelled before it began. */
+  if (atomic_load (&jobs->progress.cancel)) {
+    job.state = JOB_CANCELLED;
+    snprintf (job.message, sizeof job.message, "nothing done");
+  }
+  else
+    run[job.kind](jobs, &job);
+
+  pthread_mutex_lock (&jobs->lock);
+  look_at_progress (jobs, &job);
+  jobs->kept[job.id % ZRAM_JOBS_KEPT] = job;
+  jobs->current.id = 0;
+  pthread_mutex_unlock (&jobs->lock);
+}
+
+static void *
+job_thread (void *arg)
+{
+  struct jobs *jobs = arg;
+
+  pthread_mutex_lock (&jobs->lock);
+  while (!jobs->stop) {
+    if (jobs->current.id) {
+      pthread_mutex_unlock (&jobs->lock);
+      jobs_run_current (jobs);
+      pthread_mutex_lock (&jobs->lock);
+    }
+    else
+      pthread_cond_wait (&jobs->begun, &jobs->lock);
+  }
+  pthread_mutex_unlock (&jobs->lock);
+  return NULL;
+}
+
+uint64_t
+jobs_begin (struct jobs *jobs, enum job_kind kind, bool deep, char *why,
+            size_t why_size)
+{
+  uint64_t id = 0;
+
+  pthread_mutex_lock (&jobs->lock);
+  if (jobs->stop)
+    snprintf (why, why_size, "the server is about to end");
+  else if (jobs->current.id)
+    snprintf (why, why_size, "job %" PRIu64 " (%s) is running",
+              jobs->current.id, job_kind_name (jobs->current.kind));
+  else {
+    id = ++jobs->last_id;
+    jobs->current = (struct job) { .id = id, .kind = kind, .deep = deep };
+    jobs->started_ns = clock_ns ();
+    atomic_store (&jobs->progress.done, 0);
+    atomic_store (&jobs->progress.total, 0);
+    atomic_store (&jobs->progress.cancel, false);
+    pthread_cond_signal (&jobs->begun);
+  }
+  pthread_mutex_unlock (&jobs->lock);
+  return id;
+}
+
+bool
+jobs_get (struct jobs *jobs, uint64_t id, struct job *job)
+{
+  bool found = id != 0;
+
+  pthread_mutex_lock (&jobs->lock);
+  if (found && jobs->current.id == id) {
+    *job = jobs->current;
+    look_at_progress (jobs, job);
+  }
+  else if (found && jobs->kept[id % ZRAM_JOBS_KEPT].id == id)
+    *job = jobs->kept[id % ZRAM_JOBS_KEPT];
+  else
+    found = false;
+  pthread_mutex_unlock (&jobs->lock);
+  return found;
+}
+
+bool
+jobs_cancel (struct jobs *jobs, uint64_t id)
+{
+  bool found = id != 0;
+
+  pthread_mutex_lock (&jobs->lock);
+  if (found && jobs->current.id == id)
+    atomic_store (&jobs->progress.cancel, true);
+  else
+    found = found && jobs->kept[id % ZRAM_JOBS_KEPT].id == id;
+  pthread_mutex_unlock (&jobs->lock);
+  return found;
+}
+
+/* -- life --------------------------------------------------------------- */
+
+struct jobs *
+jobs_create (struct engine *engine)
+{
+  struct jobs *jobs = calloc (1, sizeof *jobs);
+
+  if (!jobs)
+    return NULL;
+  jobs->engine = engine;
+  pthread_mutex_init (&jobs->lock, NULL);
+  pthread_cond_init (&jobs->begun, NULL);
+  return jobs;
+}
+
+int
+jobs_start (struct jobs *jobs)
+{
+  if (control_thread_start (&jobs->thread, job_thread, jobs) == -1)
+    return -1;
+  jobs->started = true;
+  return 0;
+}
+
+void
+jobs_stop (struct jobs *jobs)
+{
+  pthread_mutex_lock (&jobs->lock);
+  jobs->stop = true;
+  atomic_store (&jobs->progress.cancel, true);
+  pthread_cond_signal (&jobs->begun);
+  pthread_mutex_unlock (&jobs->lock);
+  if (jobs->started)
+    pthread_join (jobs->thread, NULL);
+  jobs->started = false;
+}
+
+void
+jobs_destroy (struct jobs *jobs)
+{
+  if (!jobs)
+    return;
+  jobs_stop (jobs);
+  pthread_cond_destroy (&jobs->begun);
+  pthread_mutex_destroy (&jobs->lock);
+  free (jobs);
+}

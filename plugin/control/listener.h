@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A listening Unix socket in the file system that nobody else is robbed of.
+ *
+ *   at the path there is          then
+ *     nothing                     it is made, mode 0600
+ *     a socket, someone listens   refused
+ *     a socket, nobody listens    replaced: who made it is dead
+ *     anything else               refused
+ *
+ * The folder is locked (flock) from looking to making, so that of two servers
+ * that find the same dead socket only one replaces it.  At the end the socket
+ * is removed if it still is the one that was made.
+ */
+
+#ifndef ZRAM_LISTENER_H
+#define ZRAM_LISTENER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+#include "base/compiler.h"
+
+struct listener {
+  int fd;
+  struct sockaddr_un address;
+  dev_t dev; /* of the socket that was made */
+  ino_t ino;
+  pid_t owner; /* only that process removes it */
+};
+
+/* The path is absolute.  Changes the umask for a moment, so no thread may be
+ * running yet.  0, or -1 with a reason in 'why' that begins with the path.
+ */
+int listener_open (struct listener *l, const char *path, char *why,
+                   size_t why_size) MUST_USE;
+
+/* The calling process is the one that serves, and removes it. */
+void listener_adopt (struct listener *l);
+
+/* Close it, and remove it if the calling process owns it. */
+void listener_close (struct listener *l);
+
+#endif /* ZRAM_LISTENER_H */

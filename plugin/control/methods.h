@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The methods of the control socket.
+ *
+ *   methods.c         the table: names, parameters, which are slow
+ *   methods_query.c   look, and change nothing
+ *   methods_set.c     marks, limits, algorithm, workers
+ *   methods_job.c     begin long work, ask for it, cancel it
+ *
+ * To add one: write the function, and give it a line in the table, a constant
+ * in zram-protocol.h and an example in docs/protocol.md (which a test runs).
+ *
+ * Those that are not slow run in the event loop: they take no lock that is
+ * ever held for long, and do not walk over the disk.
+ */
+
+#ifndef ZRAM_METHODS_H
+#define ZRAM_METHODS_H
+
+#include "plugin/control/rpc.h"
+
+/* NULL if there is none of that name. */
+const struct method *method_find (const char *name);
+
+/* The nth, from 0; NULL after the last. */
+const struct method *method_at (unsigned n);
+
+typedef void method_run (struct engine *engine, const json_t *params,
+                         struct reply *r);
+
+method_run run_version, run_stats, run_classes, run_block_state, run_map,
+  run_latency, run_metrics;
+method_run run_idle, run_mem_limit, run_mem_used_max, run_algorithm,
+  run_workers;
+method_run run_compact, run_audit, run_reset, run_job, run_job_cancel;
+
+#endif /* ZRAM_METHODS_H */

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "plugin/control/methods.h"
+#include "plugin/control/metrics.h"
+
+/* Counts in JSON are signed. */
+#define N(x) ((json_int_t) (x))
+
+/* Slots to the pages of 4 KiB that the kernel counts in. */
+static uint64_t
+pages (const struct engine *e, uint64_t slots)
+{
+  return slots * (e->store->config.slot_size / MEM_PAGE);
+}
+
+void
+run_version (struct engine *e, const json_t *params, struct reply *r)
+{
+  (void) e;
+  (void) params;
+  reply_json (r, json_pack ("{s:i, s:s}", "protocol", ZRAM_PROTOCOL_VERSION,
+                            "version", PACKAGE_VERSION));
+}
+
+/* -- stats -------------------------------------------------------------- */
+
+static json_t *
+stats_head (struct engine *e)
+{
+  struct zcomp_method primary = zcomp_primary (e->store->zcomp);
+  bool exact = store_requests (e->store) == 0 &&
+               !compactor_is_running (e->compactor);
+
+  return json_pack (
+    "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:b}",
+    "disksize", N (e->dev->size),
+    "slot_size", N (e->store->config.slot_size),
+    "slots", N (e->dev->table.slots),
+    "algorithm", codec_by_id (primary.codec_id)->name,
+    "level", primary.level,
+    "allocator", "zsmalloc",
+    "workers", N (zcomp_workers (e->store->zcomp)),
+    "streams_busy", N (zcomp_busy (e->store->zcomp)),
+    "clients", N (atomic_load (&e->clients)),
+    "uptime_s", (double) (clock_ns () - e->started_ns) / 1e9,
+    "exact", exact);
+}
+
+/* The kernel's files, field by field in the kernel's order. */
+static json_t *
+stats_files (struct engine *e, const struct device_stats *st)
+{
+  return json_pack (
+    "{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I},"
+    " s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:I, s:I}}",
+    "mm",
+    "orig_data_size", N (st->orig_data_size),
+    "compr_data_size", N (st->compr_data_size),
+    "mem_used_total", N (st->mem_used_total),
+    "mem_limit", N (st->mem_limit),
+    "mem_used_max", N (st->mem_used_max),
+    "same_pages", N (pages (e, st->same_slots)),
+    "pages_compacted", N (st->pages_compacted),
+    "huge_pages", N (pages (e, st->huge_slots)),
+    "huge_pages_since", N (pages (e, st->huge_since)),
+    "io",
+    "failed_reads", N (st->failed_reads),
+    "failed_writes", N (st->failed_writes),
+    "invalid_io", N (0), /* nbdkit refuses them before they come here */
+    "notify_free", N (pages (e, st->slots_freed)),
+    "bd", /* until there is a backing store */
+    "bd_count", N (0),
+    "bd_reads", N (0),
+    "bd_writes", N (0),
+    "debug",
+    "writestall", N (0), /* no write here ever starts over */
+    "miss_free", N (st->reclaim_misses));
+}
+
+static json_t *
+stats_work (struct engine *e, const struct device_stats *st)
+{
+  struct budget *b = &e->store->budget;
+
+  return json_pack (
+    "{s:{s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I}},"
+    " s:{s:b, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}}",
+    "ops",
+    "read", "requests", N (st->read_requests), "bytes", N (st->read_bytes),
+    "write", "requests", N (st->write_requests), "bytes", N (st->write_bytes),
+    "discard", "requests", N (st->discard_requests),
+    "bytes", N (st->discard_bytes),
+    "flush", "requests", N (st->flush_requests),
+    "compaction",
+    "running", compactor_is_running (e->compactor),
+    "passes", N (compactor_passes (e->compactor)),
+    "pages_compacted", N (st->pages_compacted),
+    "objects_moved", N (st->objects_moved),
+    "zspages_migrated", N (st->zspages_migrated),
+    "freeable_pages", N (st->freeable_pages),
+    "warnings",
+    "80", N (atomic_load (&b->warnings[0])),
+    "90", N (atomic_load (&b->warnings[1])),
+    "95", N (atomic_load (&b->warnings[2])));
+}
+
+void
+run_stats (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct device_stats st = device_stats (e->dev);
+  json_t *stats = stats_head (e), *files = stats_files (e, &st);
+  json_t *work = stats_work (e, &st);
+
+  (void) params;
+  if (!stats || !files || !work ||
+      json_object_update (stats, files) == -1 ||
+      json_object_update (stats, work) == -1) {
+    json_decref (stats);
+    stats = NULL;
+  }
+  json_decref (files);
+  json_decref (work);
+  reply_json (r, stats);
+}
+
+/* -- classes ------------------------------------------------------------ */
+
+static void
+add_class (struct text *out, unsigned id, const struct zs_class_stats *st)
+{
+  uint64_t zspages = 0;
+
+  text_printf (out, "%s{\"class\":%u,\"size\":%" PRIu32 ",\"groups\":[",
+               id ? "," : "", id, st->size);
+  for (unsigned g = 0; g < ZS_GROUPS; g++) {
+    text_printf (out, "%s%" PRIu32, g ? "," : "", st->zspages[g]);
+    zspages += st->zspages[g];
+  }
+  text_printf (out,
+               "],\"obj_allocated\":%" PRIu64 ",\"obj_used\":%" PRIu64
+               ",\"pages_used\":%" PRIu64 ",\"pages_per_zspage\":%" PRIu32
+               ",\"freeable\":%" PRIu64 "}",
+               st->allocated, st->inuse, zspages * st->pages, st->pages,
+               st->freeable_pages);
+}
+
+void
+run_classes (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct zs_pool *pool = e->store->pool;
+
+  _Static_assert ((int) ZS_GROUPS == ZRAM_CLASS_GROUPS, "as the protocol says");
+  (void) params;
+  text_puts (r->result, "{\"classes\":[");
+  for (unsigned id = 0; id < zs_class_count (pool); id++) {
+    struct zs_class_stats st = zs_class_stats (pool, id);
+
+    add_class (r->result, id, &st);
+  }
+  text_puts (r->result, "]}");
+}
+
+/* -- block_state -------------------------------------------------------- */
+
+static const char *
+codec_name (const struct slot_info *info)
+{
+  const struct codec *codec;
+
+  if (info->state == SLOT_SAME)
+    return "same";
+  codec = codec_by_id (info->codec);
+  return codec ? codec->name : "raw";
+}
+
+static void
+add_slot (struct text *out, uint64_t index, const struct slot_info *info,
+          bool first)
+{
+  text_printf (out,
+               "%s{\"i\":%" PRIu64 ",\"t\":%" PRIu32
+               ",\"s\":\"%c%c%c%c%c%c\",\"size\":%" PRIu32
+               ",\"codec\":\"%s\"}",
+               first ? "" : ",", index, info->age_s,
+               info->state == SLOT_SAME ? ZRAM_FLAG_SAME : ZRAM_FLAG_NONE,
+               info->state == SLOT_BACKED ? ZRAM_FLAG_WRITTEN_BACK
+                                          : ZRAM_FLAG_NONE,
+               info->huge ? ZRAM_FLAG_HUGE : ZRAM_FLAG_NONE,
+               info->idle ? ZRAM_FLAG_IDLE : ZRAM_FLAG_NONE,
+               ZRAM_FLAG_NONE, ZRAM_FLAG_NONE, info->size, codec_name (info));
+}
+
+void
+run_block_state (struct engine *e, const json_t *params, struct reply *r)
+{
+  uint64_t slots = e->dev->table.slots, start, count, end, next;
+  uint32_t now = clock_coarse_s ();
+  struct slot_info info;
+  bool first = true;
+
+  if (!params_number (r, params, "start", 0, slots - 1, &start) ||
+      !params_number (r, params, "count", 1, ZRAM_BLOCK_STATE_MAX, &count))
+    return;
+  end = count < slots - start ? start + count : slots;
+  text_puts (r->result, "{\"slots\":[");
+  for (uint64_t i = device_next_stored (e->dev, start, end); i < end;
+       i = device_next_stored (e->dev, i + 1, end)) {
+    if (!device_slot_info (e->dev, i, now, &info))
+      continue; /* freed just now */
+    add_slot (r->result, i, &info, first);
+    first = false;
+  }
+  next = device_next_stored (e->dev, end, slots);
+  if (next < slots)
+    text_printf (r->result, "],\"next\":%" PRIu64 "}", next);
+  else
+    text_puts (r->result, "],\"next\":null}");
+}
+
+/* -- map ---------------------------------------------------------------- */
+
+void
+run_map (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct map_cell *map;
+  uint64_t n;
+
+  if (!params_number (r, params, "cells", 1, ZRAM_MAP_CELLS_MAX, &n))
+    return;
+  map = calloc (n, sizeof *map);
+  if (!map) {
+    reply_error (r, ZRAM_ERROR_INTERNAL, "out of memory");
+    return;
+  }
+  device_map (e->dev, (unsigned) n, map);
+  text_puts (r->result, "{\"cells\":[");
+  for (uint64_t i = 0; i < n; i++)
+    text_printf (r->result,
+                 "%s{\"slots\":%" PRIu64 ",\"stored\":%" PRIu64
+                 ",\"same\":%" PRIu64 ",\"huge\":%" PRIu64 ",\"idle\":%" PRIu64
+                 ",\"backed\":%" PRIu64 ",\"orig\":%" PRIu64
+                 ",\"compr\":%" PRIu64 "}",
+                 i ? "," : "", map[i].slots, map[i].stored, map[i].same,
+                 map[i].huge, map[i].idle, map[i].backed, map[i].orig,
+                 map[i].compr);
+  text_puts (r->result, "]}");
+  free (map);
+}
+
+/* -- latency, metrics --------------------------------------------------- */
+
+static void
+add_times (struct text *out, const struct times *times)
+{
+  struct histogram_snapshot s;
+  bool first = true;
+
+  times_read (times, &s);
+  text_printf (out, "\"%s\":{\"count\":%" PRIu64 ",\"sum_ns\":%" PRIu64,
+               times->name, s.count, s.sum_ns);
+  if (times->sampled > 1)
+    text_printf (out, ",\"sampled\":%u", times->sampled);
+  text_puts (out, ",\"buckets\":[");
+  for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+    if (!s.bucket[i])
+      continue;
+    text_printf (out, "%s[%" PRIu64 ",%" PRIu64 "]", first ? "" : ",",
+                 histogram_upper_ns (i), s.bucket[i]);
+    first = false;
+  }
+  text_puts (out, "]}");
+}
+
+void
+run_latency (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct times all[TIMES];
+
+  (void) params;
+  times_of (e, all);
+  for (unsigned i = 0; i < TIMES; i++) {
+    text_puts (r->result, i ? "," : "{");
+    add_times (r->result, &all[i]);
+  }
+  text_puts (r->result, "}");
+}
+
+void
+run_metrics (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct text text = { 0 };
+
+  (void) params;
+  metrics_text (e, &text);
+  reply_json (r, text.broken
+                   ? NULL
+                   : json_pack ("{s:s%}", "text", text_begin (&text),
+                                text_size (&text)));
+  text_free (&text);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "plugin/control/methods.h"
+#include "plugin/keys.h"
+
+/* What changes the number of workers or the algorithm does not wait for a job
+ * that needs them to stay: others wait behind it.
+ */
+static bool
+lock_settings (struct engine *e, struct reply *r)
+{
+  if (pthread_mutex_trylock (&e->settings) == 0)
+    return true;
+  reply_error (r, ZRAM_ERROR_REFUSED,
+               "a job is running that needs the settings to stay as they are");
+  return false;
+}
+
+/* -- idle --------------------------------------------------------------- */
+
+struct idle_range {
+  uint64_t first, end, seconds;
+};
+
+static bool
+idle_mode (const struct engine *e, const json_t *params, struct reply *r,
+           struct idle_range *range)
+{
+  static const char modes[] = "all, age or range";
+  uint64_t slots = e->dev->table.slots, count;
+  const char *mode;
+
+  if (!params_string (r, params, "mode", modes, &mode))
+    return false;
+  *range = (struct idle_range) { .end = slots };
+  if (strcmp (mode, "all") == 0)
+    return true;
+  if (strcmp (mode, "age") == 0)
+    return params_number (r, params, "seconds", 0, SLOT_OLD, &range->seconds);
+  if (strcmp (mode, "range") == 0) {
+    if (!params_number (r, params, "start", 0, slots - 1, &range->first) ||
+        !params_number (r, params, "count", 1, slots - range->first, &count))
+      return false;
+    range->end = range->first + count;
+    return true;
+  }
+  reply_bad_param (r, "mode", json_object_get (params, "mode"), modes);
+  return false;
+}
+
+void
+run_idle (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct idle_range range;
+  uint64_t marked;
+
+  if (!idle_mode (e, params, r, &range))
+    return;
+  marked = device_mark_idle (e->dev, range.first, range.end,
+                             (uint32_t) range.seconds, clock_coarse_s ());
+  text_printf (r->result, "{\"marked\":%" PRIu64 "}", marked);
+}
+
+/* -- memory ------------------------------------------------------------- */
+
+void
+run_mem_limit (struct engine *e, const json_t *params, struct reply *r)
+{
+  const json_t *set = json_object_get (params, "set");
+  json_int_t bytes = json_integer_value (set);
+
+  if (set) {
+    if (!json_is_integer (set) || bytes < 0 ||
+        (bytes > 0 && bytes < MEM_LIMIT_MIN)) {
+      reply_bad_param (r, "set", set,
+                       "a number of bytes of at least 1048576, or 0 for no "
+                       "limit");
+      return;
+    }
+    store_set_mem_limit (e->store, (uint64_t) bytes);
+  }
+  text_printf (r->result, "{\"mem_limit\":%" PRIu64 "}",
+               atomic_load (&e->store->budget.limit));
+}
+
+void
+run_mem_used_max (struct engine *e, const json_t *params, struct reply *r)
+{
+  bool reset;
+
+  if (!params_flag (r, params, "reset", &reset))
+    return;
+  if (reset)
+    store_reset_peak (e->store);
+  text_printf (r->result, "{\"mem_used_max\":%" PRIu64 "}",
+               atomic_load (&e->store->budget.peak));
+}
+
+/* -- algorithm ---------------------------------------------------------- */
+
+/* ["lz4", …]; and for a message "lz4, …". */
+static json_t *
+available (char *names, size_t size)
+{
+  json_t *list = json_array ();
+  size_t len = 0;
+
+  names[0] = '\0';
+  for (unsigned id = 1; id < CODEC_IDS; id++) {
+    const struct codec *codec = codec_by_id (id);
+
+    if (!codec || !list)
+      continue;
+    json_array_append_new (list, json_string (codec->name));
+    if (len < size)
+      len += (size_t) snprintf (names + len, size - len, "%s%s",
+                                len ? ", " : "", codec->name);
+  }
+  return list;
+}
+
+static bool
+method_from (const json_t *params, const char *names, struct reply *r,
+             struct zcomp_method *method)
+{
+  const json_t *level = json_object_get (params, "level");
+  const struct codec *codec;
+  const char *name;
+  json_int_t n = json_integer_value (level);
+  char allowed[160];
+
+  snprintf (allowed, sizeof allowed, "one of: %s", names);
+  if (!params_string (r, params, "set", allowed, &name))
+    return false;
+  codec = codec_find (name);
+  if (!codec) {
+    reply_bad_param (r, "set", json_object_get (params, "set"), allowed);
+    return false;
+  }
+  if (level && (!json_is_integer (level) || n < codec->level_min ||
+                n > codec->level_max)) {
+    snprintf (allowed, sizeof allowed,
+              "a whole number from %d to %d for algorithm %s",
+              codec->level_min, codec->level_max, codec->name);
+    reply_bad_param (r, "level", level, allowed);
+    return false;
+  }
+  method->codec_id = codec_id (codec);
+  method->level = level ? (int) n : codec->level_default;
+  return true;
+}
+
+static bool
+set_algorithm (struct engine *e, const json_t *params, const char *names,
+               struct reply *r)
+{
+  struct zcomp_method method;
+  int err = 0;
+
+  if (!method_from (params, names, r, &method) || !lock_settings (e, r))
+    return false;
+  if (store_set_primary (e->store, &method) == -1)
+    err = errno;
+  pthread_mutex_unlock (&e->settings);
+  if (err)
+    reply_error (r, ZRAM_ERROR_INTERNAL, "cannot change the algorithm: %s",
+                 strerror (err));
+  return !err;
+}
+
+void
+run_algorithm (struct engine *e, const json_t *params, struct reply *r)
+{
+  char names[128];
+  json_t *list = available (names, sizeof names);
+  struct zcomp_method primary;
+
+  if ((params_has (params, "set") || params_has (params, "level")) &&
+      !set_algorithm (e, params, names, r)) {
+    json_decref (list);
+    return;
+  }
+  primary = zcomp_primary (e->store->zcomp);
+  reply_json (r, json_pack ("{s:s, s:i, s:o}", "algorithm",
+                            codec_by_id (primary.codec_id)->name, "level",
+                            primary.level, "available", list));
+}
+
+/* -- workers ------------------------------------------------------------ */
+
+void
+run_workers (struct engine *e, const json_t *params, struct reply *r)
+{
+  uint64_t n;
+  int err = 0;
+
+  if (params_has (params, "set")) {
+    if (!params_number (r, params, "set", 1, ZCOMP_MAX_STREAMS, &n) ||
+        !lock_settings (e, r))
+      return;
+    if (store_set_workers (e->store, (unsigned) n) == -1)
+      err = errno;
+    pthread_mutex_unlock (&e->settings);
+    if (err) {
+      reply_error (r, ZRAM_ERROR_INTERNAL,
+                   "cannot change the number of workers: %s", strerror (err));
+      return;
+    }
+  }
+  text_printf (r->result, "{\"workers\":%u}", zcomp_workers (e->store->zcomp));
+}

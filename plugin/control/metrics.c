@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "plugin/control/metrics.h"
+
+/* -- times -------------------------------------------------------------- */
+
+void
+times_of (struct engine *e, struct times all[TIMES])
+{
+  const struct histogram *latency = e->dev->latency;
+  const struct times times[TIMES] = {
+    { "read", &latency[LATENCY_READ], 1 },
+    { "write", &latency[LATENCY_WRITE], 1 },
+    { "discard", &latency[LATENCY_DISCARD], 1 },
+    { "flush", &latency[LATENCY_FLUSH], 1 },
+    { "compress", &e->store->compress_time, TIME_SAMPLE },
+    { "decompress", &e->store->decompress_time, TIME_SAMPLE },
+    { "lock_wait", rwword_waits (), 1 },
+  };
+
+  memcpy (all, times, sizeof times);
+}
+
+void
+times_read (const struct times *times, struct histogram_snapshot *s)
+{
+  memset (s, 0, sizeof *s);
+  if (times->h)
+    histogram_read (times->h, s);
+}
+
+/* -- one family --------------------------------------------------------- */
+
+static void
+head (struct text *out, const char *name, const char *type, const char *help)
+{
+  text_printf (out, "# HELP nbdzram_%s %s\n# TYPE nbdzram_%s %s\n", name, help,
+               name, type);
+}
+
+static void
+one (struct text *out, const char *name, const char *type, const char *help,
+     uint64_t value)
+{
+  head (out, name, type, help);
+  text_printf (out, "nbdzram_%s %" PRIu64 "\n", name, value);
+}
+
+static void
+labelled (struct text *out, const char *name, const char *label,
+          const char *label_value, uint64_t value)
+{
+  text_printf (out, "nbdzram_%s{%s=\"%s\"} %" PRIu64 "\n", name, label,
+               label_value, value);
+}
+
+/* Powers of two, from about a microsecond to about 17 seconds, each of which
+ * is a bound of our own buckets.
+ */
+#define LE_FIRST_LOG2 10
+#define LE_LAST_LOG2 34
+
+static void
+histogram (struct text *out, const char *name, const char *labels,
+           const struct times *times)
+{
+  struct histogram_snapshot s;
+  const char *comma = *labels ? "," : "";
+  char braced[64] = "";
+  uint64_t below = 0;
+  unsigned i = 0;
+
+  if (*labels)
+    snprintf (braced, sizeof braced, "{%s}", labels);
+  times_read (times, &s);
+  for (unsigned log2 = LE_FIRST_LOG2; log2 <= LE_LAST_LOG2; log2++) {
+    uint64_t le = UINT64_C (1) << log2;
+
+    for (; i < HISTOGRAM_BUCKETS && histogram_upper_ns (i) <= le; i++)
+      below += s.bucket[i];
+    text_printf (out, "nbdzram_%s_bucket{%s%sle=\"%.12g\"} %" PRIu64 "\n", name,
+                 labels, comma, (double) le / 1e9, below);
+  }
+  text_printf (out, "nbdzram_%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", name,
+               labels, comma, s.count);
+  text_printf (out, "nbdzram_%s_sum%s %.9f\n", name, braced,
+               (double) s.sum_ns / 1e9);
+  text_printf (out, "nbdzram_%s_count%s %" PRIu64 "\n", name, braced, s.count);
+}
+
+/* -- groups of families ------------------------------------------------- */
+
+static void
+add_setup (struct engine *e, struct text *out)
+{
+  struct zcomp_method primary = zcomp_primary (e->store->zcomp);
+
+  head (out, "build_info", "gauge", "Always 1; the version is a label.");
+  text_puts (out, "nbdzram_build_info{version=\"" PACKAGE_VERSION "\"} 1\n");
+  head (out, "algorithm_info", "gauge",
+        "Always 1; what new data is compressed with.");
+  text_printf (out, "nbdzram_algorithm_info{algorithm=\"%s\",level=\"%d\"} 1\n",
+               codec_by_id (primary.codec_id)->name, primary.level);
+  head (out, "uptime_seconds", "gauge", "Time since the server started.");
+  text_printf (out, "nbdzram_uptime_seconds %.3f\n",
+               (double) (clock_ns () - e->started_ns) / 1e9);
+  one (out, "disk_size_bytes", "gauge", "Size of the disk.", e->dev->size);
+  one (out, "slot_size_bytes", "gauge", "What is compressed at a time.",
+       e->store->config.slot_size);
+  one (out, "workers", "gauge", "Compression streams.",
+       zcomp_workers (e->store->zcomp));
+  one (out, "streams_busy", "gauge", "Compression streams in use right now.",
+       zcomp_busy (e->store->zcomp));
+  one (out, "clients", "gauge", "NBD connections.", atomic_load (&e->clients));
+}
+
+static void
+add_memory (struct engine *e, const struct device_stats *st, struct text *out)
+{
+  struct budget *b = &e->store->budget;
+
+  one (out, "orig_data_bytes", "gauge",
+       "Stored data before compression.", st->orig_data_size);
+  one (out, "compr_data_bytes", "gauge", "Stored data after compression.",
+       st->compr_data_size);
+  one (out, "mem_used_bytes", "gauge",
+       "Memory in use for data, allocator and slot table.",
+       st->mem_used_total);
+  one (out, "mem_used_max_bytes", "gauge", "The most of that so far.",
+       st->mem_used_max);
+  one (out, "mem_limit_bytes", "gauge",
+       "The most that may be used, 0 if there is no limit.", st->mem_limit);
+  one (out, "freeable_bytes", "gauge", "What compaction could free now.",
+       st->freeable_pages * MEM_PAGE);
+  one (out, "stored_slots", "gauge", "Slots that hold data.",
+       st->slots_stored);
+  one (out, "same_slots", "gauge", "Slots filled with one repeated word.",
+       st->same_slots);
+  one (out, "huge_slots", "gauge", "Slots stored as they are.",
+       st->huge_slots);
+  one (out, "huge_slots_stored_total", "counter",
+       "Slots that did not compress when they were written.", st->huge_since);
+  head (out, "limit_warnings_total", "counter",
+        "How often memory in use rose over so many percent of the limit.");
+  for (unsigned i = 0; i < BUDGET_LEVELS; i++)
+    text_printf (out, "nbdzram_limit_warnings_total{percent=\"%u\"} %" PRIu64
+                      "\n",
+                 budget_percent[i], atomic_load (&b->warnings[i]));
+}
+
+static void
+add_requests (const struct device_stats *st, struct text *out)
+{
+  static const char requests[] = "requests_total";
+  static const char bytes[] = "request_bytes_total";
+  static const char failed[] = "requests_failed_total";
+
+  head (out, requests, "counter", "Requests, failed ones included.");
+  labelled (out, requests, "op", "read", st->read_requests);
+  labelled (out, requests, "op", "write", st->write_requests);
+  labelled (out, requests, "op", "discard", st->discard_requests);
+  labelled (out, requests, "op", "flush", st->flush_requests);
+  head (out, bytes, "counter", "Bytes of the disk that requests were for.");
+  labelled (out, bytes, "op", "read", st->read_bytes);
+  labelled (out, bytes, "op", "write", st->write_bytes);
+  labelled (out, bytes, "op", "discard", st->discard_bytes);
+  head (out, failed, "counter",
+        "Requests that failed; discards count as writes.");
+  labelled (out, failed, "op", "read", st->failed_reads);
+  labelled (out, failed, "op", "write", st->failed_writes);
+  one (out, "slots_freed_total", "counter", "Slots freed by discards.",
+       st->slots_freed);
+  one (out, "missed_frees_total", "counter",
+       "Empty parts of the slot table not given back: one was in use.",
+       st->reclaim_misses);
+}
+
+static void
+add_compaction (struct engine *e, const struct device_stats *st,
+                struct text *out)
+{
+  one (out, "compaction_running", "gauge", "1 while a pass runs.",
+       compactor_is_running (e->compactor));
+  one (out, "compaction_passes_total", "counter",
+       "Passes that ran by themselves.", compactor_passes (e->compactor));
+  one (out, "compacted_pages_total", "counter", "Pages freed by compaction.",
+       st->pages_compacted);
+  one (out, "objects_moved_total", "counter",
+       "Objects that compaction moved.", st->objects_moved);
+  one (out, "zspages_migrated_total", "counter",
+       "Allocator's zspages that were moved as a whole.",
+       st->zspages_migrated);
+  one (out, "compaction_skips_total", "counter",
+       "Zspages passed over because they were being read.", st->mover_skips);
+}
+
+static void
+add_times (struct engine *e, struct text *out)
+{
+  static const char requests[] = "request_duration_seconds";
+  static const char codec[] = "codec_duration_seconds";
+  static const char lock[] = "lock_wait_seconds";
+  struct times all[TIMES];
+  char label[32];
+
+  times_of (e, all);
+  head (out, requests, "histogram", "Time that requests took.");
+  for (unsigned i = 0; i < TIMES; i++) {
+    /* Families must not be mixed. */
+    if (strcmp (all[i].name, "compress") == 0)
+      head (out, codec, "histogram",
+            "Time to compress or decompress a slot, of one in 16.");
+    if (strcmp (all[i].name, "lock_wait") == 0)
+      head (out, lock, "histogram",
+            "Time waited for locks, where there was a wait.");
+    snprintf (label, sizeof label, "op=\"%s\"", all[i].name);
+    if (strcmp (all[i].name, "lock_wait") == 0)
+      histogram (out, lock, "", &all[i]);
+    else
+      histogram (out, all[i].sampled > 1 ? codec : requests, label, &all[i]);
+  }
+}
+
+void
+metrics_text (struct engine *e, struct text *out)
+{
+  struct device_stats st = device_stats (e->dev);
+
+  add_setup (e, out);
+  add_memory (e, &st, out);
+  add_requests (&st, out);
+  add_compaction (e, &st, out);
+  add_times (e, out);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is measured, in Prometheus' text format (version 0.0.4).  Names are
+ * nbdzram_*, in base units: _bytes, _seconds, counters _total.
+ *
+ * Takes no lock but size classes' in turn, so it answers at once.
+ */
+
+#ifndef ZRAM_METRICS_H
+#define ZRAM_METRICS_H
+
+#include "base/histogram.h"
+#include "plugin/control/engine.h"
+#include "plugin/control/text.h"
+
+/* The times that are measured: reads, writes, discards, flushes, compressing,
+ * decompressing, waits for locks.
+ */
+#define TIMES 7
+
+struct times {
+  const char *name;         /* in the answer of "latency" */
+  const struct histogram *h; /* NULL: nothing was measured yet */
+  unsigned sampled;         /* one in so many is timed */
+};
+
+void times_of (struct engine *engine, struct times all[TIMES]);
+void times_read (const struct times *times, struct histogram_snapshot *s);
+
+/* Add all of it to the text. */
+void metrics_text (struct engine *engine, struct text *out);
+
+#endif /* ZRAM_METRICS_H */

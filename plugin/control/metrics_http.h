@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The metrics over HTTP: GET /metrics, and nothing else, on a TCP port.
+ */
+
+#ifndef ZRAM_METRICS_HTTP_H
+#define ZRAM_METRICS_HTTP_H
+
+#include "plugin/control/engine.h"
+
+struct metrics_http;
+
+/* Listen (before the fork, so that errors are seen).  'where' is
+ * ADDRESS:PORT, [IPV6]:PORT, :PORT or PORT; without an address it is
+ * 127.0.0.1.  NULL with a reason in 'why' that begins with 'where'.
+ */
+struct metrics_http *metrics_http_open (struct engine *engine,
+                                        const char *where, char *why,
+                                        size_t why_size) MUST_USE;
+
+/* Start the thread (after the last fork).  0, or -1. */
+int metrics_http_start (struct metrics_http *m) MUST_USE;
+
+/* End it and close everything.  Harmless if it is NULL. */
+void metrics_http_close (struct metrics_http *m);
+
+#endif /* ZRAM_METRICS_HTTP_H */

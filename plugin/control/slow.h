@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Slow requests: those that walk over the whole disk or wait for streams run
+ * here, one after the other, while the event loop goes on.
+ *
+ *   event loop --slow_put--> queue --> thread --> done --slow_take--> event loop
+ *                                                  |
+ *                                                  wakes the loop by a descriptor
+ *
+ * Locks: 'lock' (a leaf) protects both lists and stop.
+ */
+
+#ifndef ZRAM_SLOW_H
+#define ZRAM_SLOW_H
+
+#include "plugin/control/rpc.h"
+
+struct slow_request {
+  struct slow_request *next;
+  uint64_t client; /* whose it is */
+  struct rpc_request request;
+  struct text answer; /* empty if there is to be none */
+};
+
+struct slow;
+
+/* wake_fd (an eventfd) is written to when something is done.  NULL with
+ * errno set.
+ */
+struct slow *slow_create (struct engine *engine, int wake_fd) MUST_USE;
+
+/* Start the thread.  0, or -1 with errno set. */
+int slow_start (struct slow *slow) MUST_USE;
+
+/* End the thread, after the request at hand, and drop the others. */
+void slow_stop (struct slow *slow);
+void slow_destroy (struct slow *slow);
+
+/* Takes over the request; false (and it does not) if there is no memory. */
+bool slow_put (struct slow *slow, uint64_t client,
+               const struct rpc_request *request) MUST_USE;
+
+/* All that is done, as a list; the caller frees each with slow_free. */
+struct slow_request *slow_take (struct slow *slow) MUST_USE;
+void slow_free (struct slow_request *s);
+
+#endif /* ZRAM_SLOW_H */

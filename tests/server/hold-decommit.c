@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Preloaded into nbdkit by test-ctl-job.py: who gives memory back to the
+ * system waits there for as long as the file $HOLD_DECOMMIT exists.  While
+ * one waits the file $HOLD_DECOMMIT.held exists.
+ */
+
+#define _GNU_SOURCE
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+static void
+hold (const char *path)
+{
+  const struct timespec ts = { .tv_nsec = 5000000 };
+  char held[4096];
+
+  snprintf (held, sizeof held, "%s.held", path);
+  close (open (held, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  while (access (path, F_OK) == 0)
+    nanosleep (&ts, NULL);
+  unlink (held);
+}
+
+int
+madvise (void *addr, size_t len, int advice)
+{
+  static int (*next) (void *, size_t, int);
+  const char *path = getenv ("HOLD_DECOMMIT");
+
+  if (!next)
+    next = (int (*) (void *, size_t, int)) dlsym (RTLD_NEXT, "madvise");
+  if (advice == MADV_DONTNEED && path && access (path, F_OK) == 0)
+    hold (path);
+  return next (addr, len, advice);
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The auditor can fail: one thing after the other is made wrong behind the
+ * engine's back, seen by name, and put right again.
+ */
+
+#include <config.h>
+
+#include "mem/zs_internal.h"
+#include "store-fixture.h"
+
+#define SLOT 4096u
+
+static struct fixture f;
+
+/* Slots of every kind, in three leaves, one of them all EMPTY; holes in the
+ * zspages.
+ */
+static void
+open_device (void)
+{
+  static char data[SLOT];
+  struct unit_rng rng = unit_rng (1);
+
+  fixture_open (&f, SLOT, "lz4", 2, 4 * MiB);
+  for (unsigned i = 0; i < 600; i++) {
+    fill_kind (data, SLOT, i % KINDS, &rng);
+    must_write (&f, data, SLOT, i * SLOT);
+  }
+  for (unsigned i = 0; i < 256; i += 3)
+    slot_discard (f.dev, i);
+  for (unsigned i = 512; i < 600; i++)
+    slot_discard (f.dev, i);
+  fixture_audit (&f);
+}
+
+/* Not cmocka's asserts: also used in a thread. */
+static void
+expect_wrong (bool deep, const char *what)
+{
+  char why[256] = "";
+
+  check_always (device_audit (f.dev, deep, why, sizeof why) == -1);
+  if (!strstr (why, what)) {
+    fprintf (stderr, "expected \"%s\", the auditor says \"%s\"\n", what, why);
+    abort ();
+  }
+}
+
+static struct slot *
+slot_at (uint64_t index)
+{
+  return (struct slot *) slot_table_peek (&f.dev->table, index);
+}
+
+/* The first slot from 'index' on with a compressed object. */
+static uint64_t
+an_object (uint64_t index)
+{
+  while (fixture_state (&f, index) != SLOT_OBJECT ||
+         slot_meta_codec (fixture_meta (&f, index)) == CODEC_RAW)
+    index++;
+  return index;
+}
+
+static struct zspage *
+zspage_of (uint64_t index)
+{
+  return arena_zspage (&f.store->pool->arena,
+                       zs_handle_span (slot_load_cell (slot_at (index))));
+}
+
+static zs_back *
+back_of (uint64_t index)
+{
+  uint64_t handle = slot_load_cell (slot_at (index));
+
+  return &zs_backs (f.store->pool, zspage_of (index))[zs_handle_obj (handle)];
+}
+
+static struct zs_class *
+class_of (uint64_t index)
+{
+  return &f.store->pool
+            ->class[zs_handle_class (slot_load_cell (slot_at (index)))];
+}
+
+/* -- what the device counts ---------------------------------------------- */
+
+static void
+test_counters (void **state)
+{
+  static const struct {
+    enum device_counter id;
+    const char *name;
+  } counters[] = {
+    { DEV_SLOTS_STORED, "slots stored" }, { DEV_SLOTS_SAME, "same-filled" },
+    { DEV_SLOTS_HUGE, "huge" },           { DEV_OBJECTS, "objects" },
+    { DEV_COMPR_BYTES, "compressed bytes" },
+  };
+
+  (void) state;
+  open_device ();
+  for (unsigned i = 0; i < sizeof counters / sizeof *counters; i++)
+    for (int d = -1; d <= 1; d += 2) {
+      device_count (f.dev, counters[i].id, d);
+      expect_wrong (false, counters[i].name);
+      device_count (f.dev, counters[i].id, -d);
+    }
+  fixture_close (&f);
+}
+
+static void
+test_requests (void **state)
+{
+  (void) state;
+  open_device ();
+  assert_int_equal (store_request_begin (f.store), 0);
+  expect_wrong (false, "requests in flight");
+  store_request_end (f.store);
+  fixture_close (&f);
+}
+
+static void
+test_budget (void **state)
+{
+  (void) state;
+  open_device ();
+  assert_true (budget_charge (&f.store->budget, 4096));
+  expect_wrong (false, "bytes charged");
+  budget_refund (&f.store->budget, 8192);
+  expect_wrong (false, "bytes charged");
+  assert_true (budget_charge (&f.store->budget, 4096));
+  fixture_close (&f);
+}
+
+/* -- the slot table ------------------------------------------------------ */
+
+static void
+test_table (void **state)
+{
+  struct slot_table *t;
+
+  (void) state;
+  open_device ();
+  t = &f.dev->table;
+  slot_table_count_live (t, slot_at (5), 1);
+  expect_wrong (false, "live slots");
+  slot_table_count_live (t, slot_at (5), -1);
+
+  atomic_fetch_add (&t->empty, 1);
+  expect_wrong (false, "empty leaves");
+  atomic_fetch_sub (&t->empty, 1);
+
+  t->leaf_count++;
+  expect_wrong (false, "leaves miscounted");
+  t->leaf_count--;
+
+  /* A node that was not charged for, or the other way round. */
+  t->node_count++;
+  expect_wrong (false, "bytes charged");
+  t->node_count--;
+  fixture_close (&f);
+}
+
+/* A slot that changed its state past all counters. */
+static void
+test_slot_state (void **state)
+{
+  uint64_t index;
+  uint32_t meta;
+
+  (void) state;
+  open_device ();
+  for (index = 0; fixture_state (&f, index) != SLOT_SAME;)
+    index++;
+  meta = slot_load_meta (slot_at (index));
+  atomic_store (&slot_at (index)->meta, 0);
+  expect_wrong (false, "live slots");
+  atomic_store (&slot_at (index)->meta, meta);
+
+  /* The size of an object. */
+  index = an_object (0);
+  meta = slot_load_meta (slot_at (index));
+  atomic_store (&slot_at (index)->meta,
+                slot_meta (SLOT_OBJECT, slot_meta_codec (meta),
+                           slot_meta_size (meta) + 1));
+  expect_wrong (false, "compressed bytes");
+  atomic_store (&slot_at (index)->meta, meta);
+  fixture_close (&f);
+}
+
+static void
+test_slot_locked (void **state) NO_THREAD_SAFETY_ANALYSIS
+{
+  (void) state;
+  open_device ();
+  slot_read_lock (slot_at (7), 0);
+  expect_wrong (false, "a slot is locked");
+  slot_read_unlock (slot_at (7));
+  slot_write_lock (slot_at (511));
+  expect_wrong (false, "a slot is locked");
+  slot_write_unlock (slot_at (511));
+  fixture_close (&f);
+}
+
+/* -- objects ------------------------------------------------------------- */
+
+static void
+test_back_pointer (void **state)
+{
+  uint64_t a, b, back;
+
+  (void) state;
+  open_device ();
+  a = an_object (0);
+  b = an_object (a + 1);
+  back = atomic_load (back_of (a));
+  atomic_store (back_of (a), (uintptr_t) &slot_at (b)->cell);
+  expect_wrong (false, "its object is not its own");
+  atomic_store (back_of (a), 0);
+  expect_wrong (false, "its object is not its own");
+  atomic_store (back_of (a), back);
+  fixture_audit (&f);
+
+  /* Two slots, one object. */
+  uint64_t cell = slot_load_cell (slot_at (a));
+  atomic_store (&slot_at (a)->cell, slot_load_cell (slot_at (b)));
+  expect_wrong (false, "its object is not its own");
+  atomic_store (&slot_at (a)->cell, cell);
+  fixture_close (&f);
+}
+
+/* An object that nobody owns: one never attached, one of a cell that is in
+ * no slot.
+ */
+static void
+test_lost_object (void **state)
+{
+  zs_cell cell;
+  void *mem;
+
+  (void) state;
+  open_device ();
+  uint64_t handle = zs_alloc (f.store->pool, 1000, &mem);
+  assert_true (handle);
+  expect_wrong (false, "in transit");
+  atomic_init (&cell, handle);
+  zs_attach (f.store->pool, handle, &cell);
+  expect_wrong (false, "attached objects");
+  zs_replace (f.store->pool, &cell, 0);
+  fixture_close (&f);
+}
+
+/* Bytes changed: only a deep audit looks. */
+static void
+test_damaged (void **state)
+{
+  uint64_t index, handle;
+
+  (void) state;
+  open_device ();
+  index = an_object (0);
+  unsigned char *p =
+    zs_pin (f.store->pool, &slot_at (index)->cell, &handle);
+  zs_unpin (f.store->pool, handle);
+  unsigned char first = p[0];
+  p[0] = 0xff; /* lz4: literals, more of them than there are */
+  char why[100];
+  assert_int_equal (device_audit (f.dev, false, why, sizeof why), 0);
+  expect_wrong (true, "cannot be read");
+  p[0] = first;
+  fixture_close (&f);
+}
+
+/* -- the pool ------------------------------------------------------------ */
+
+static void
+test_zspage (void **state)
+{
+  struct zspage *z;
+
+  (void) state;
+  open_device ();
+  z = zspage_of (an_object (0));
+  z->inuse++;
+  expect_wrong (false, "pool: ");
+  z->inuse--;
+  z->fresh++;
+  expect_wrong (false, "pool: ");
+  z->fresh--;
+  unsigned saved = z->free_head;
+  z->free_head = saved ? 0 : 1;
+  expect_wrong (false, "pool: ");
+  z->free_head = (uint16_t) saved;
+  atomic_fetch_add (&z->class_id, 1);
+  expect_wrong (false, "list that is not its own");
+  atomic_fetch_sub (&z->class_id, 1);
+  saved = z->resident;
+  z->resident = 0;
+  expect_wrong (false, "not charged");
+  z->resident = (uint8_t) saved;
+  z->resident++;
+  expect_wrong (false, "bytes charged");
+  z->resident--;
+  fixture_close (&f);
+}
+
+static void
+test_class (void **state)
+{
+  struct zs_class *c;
+
+  (void) state;
+  open_device ();
+  c = class_of (an_object (0));
+  c->inuse++;
+  expect_wrong (false, "objects of a class miscounted");
+  c->inuse--;
+  c->fresh--;
+  expect_wrong (false, "objects of a class miscounted");
+  c->fresh++;
+  for (unsigned g = 0; g < ZS_GROUPS; g++) {
+    c->zspages[g]++;
+    expect_wrong (false, "wrong length");
+    c->zspages[g]--;
+  }
+  /* Off its list. */
+  unsigned g = 0;
+  while (!c->group[g])
+    g++;
+  span_link head = c->group[g];
+  c->group[g] = 0;
+  expect_wrong (false, "wrong length");
+  c->group[g] = head;
+  fixture_close (&f);
+}
+
+static void
+test_arena (void **state)
+{
+  struct arena *a;
+
+  (void) state;
+  open_device ();
+  a = &f.store->pool->arena;
+  a->used_spans++;
+  expect_wrong (false, "pool: ");
+  a->used_spans--;
+  a->cold_spans++;
+  expect_wrong (false, "cold spans");
+  a->cold_spans--;
+  a->hot_pages++;
+  expect_wrong (false, "hot pages");
+  a->hot_pages--;
+  a->top++;
+  expect_wrong (false, "differ from top");
+  a->top--;
+  fixture_close (&f);
+}
+
+/* -- by another thread --------------------------------------------------- */
+
+/* What a thread holds it does not find held (a stream it may not even try
+ * for): it is held here, and audited there.
+ */
+static void *
+audit_there (void *what)
+{
+  expect_wrong (false, what);
+  return NULL;
+}
+
+static void
+expect_wrong_there (const char *what)
+{
+  struct unit_thread t;
+
+  unit_start (&t, audit_there, (void *) what);
+  unit_join (&t);
+}
+
+static void
+test_held (void **state)
+{
+  uint64_t handle, index;
+
+  (void) state;
+  open_device ();
+  struct zcomp_stream *stream = zcomp_stream_get (f.store->zcomp);
+  expect_wrong_there ("a stream is held");
+  zcomp_stream_put (stream);
+
+  index = an_object (0);
+  assert_non_null (zs_pin (f.store->pool, &slot_at (index)->cell, &handle));
+  expect_wrong_there ("pinned or locked");
+  zs_unpin (f.store->pool, handle);
+  fixture_close (&f);
+}
+
+int
+main (void)
+{
+  static const struct CMUnitTest tests[] = {
+    UNIT_TEST (test_counters),     UNIT_TEST (test_requests),
+    UNIT_TEST (test_budget),       UNIT_TEST (test_table),
+    UNIT_TEST (test_slot_state),   UNIT_TEST (test_slot_locked),
+    UNIT_TEST (test_held),         UNIT_TEST (test_back_pointer),
+    UNIT_TEST (test_lost_object),  UNIT_TEST (test_damaged),
+    UNIT_TEST (test_zspage),       UNIT_TEST (test_class),
+    UNIT_TEST (test_arena),
+  };
+
+  return UNIT_RUN (tests);
+}

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Many threads on few slots.  What they write says where it belongs, who
+ * wrote it and when, so that a reader knows at once whether it sees old or
+ * new data or something else.  Beside them objects are compacted and
+ * migrated without a pause, and the number of streams and the codec change.
+ *
+ *   slot   | part 0 | part 1 | … | part 7 |      part: 512 bytes
+ *   part   | stamp | bytes that follow from the stamp |
+ *
+ * Three kinds of slots:
+ *   WHOLE   written and discarded whole: all parts have the same stamp
+ *   OWNED   every thread has a part of its own and knows what is in it
+ *   MIXED   all of everything: every part is one that somebody wrote
+ * In each of them what a thread wrote earlier never comes back after
+ * something that the same thread wrote later was seen there.
+ */
+
+#include <config.h>
+
+#include "maint/compactor.h"
+#include "store-fixture.h"
+
+#define SLOT 4096u
+#define PARTS 8u
+#define PART (SLOT / PARTS)
+#define THREADS 6u
+#define EACH 3u /* slots of each kind */
+
+enum { WHOLE, OWNED, MIXED, SLOT_KINDS };
+
+#define SLOTS (SLOT_KINDS * EACH)
+#define DISK (16 * MiB)
+#define BALLAST 2048u /* the first of the slots that keep the arena moving */
+
+static struct fixture f;
+static struct compactor *compactor;
+static atomic_bool stop;
+
+/* Neighbours, and every third one in a leaf of its own. */
+static uint64_t
+place (unsigned slot)
+{
+  uint64_t index = slot % 3 == 2 ? (slot / 3 + 1) * LEAF_SLOTS + 7 : slot;
+
+  return index * SLOT;
+}
+
+/* -- stamps -------------------------------------------------------------- */
+
+struct stamp {
+  uint64_t magic;
+  uint32_t slot, part, thread, gen;
+};
+
+#define MAGIC UINT64_C (0x68616d6d65726564)
+
+/* Every fourth generation does not compress. */
+static void
+make_part (char *p, unsigned slot, unsigned part, unsigned thread,
+           uint32_t gen)
+{
+  struct stamp st = { .magic = MAGIC, .slot = slot, .part = part,
+                      .thread = thread, .gen = gen };
+  struct unit_rng rng = { .s = (uint64_t) slot << 56 | (uint64_t) part << 48 |
+                               (uint64_t) thread << 40 | gen };
+
+  fill_kind (p, PART, gen % 4 ? KIND_TEXT : KIND_RANDOM, &rng);
+  memcpy (p, &st, sizeof st);
+}
+
+static void
+make_parts (char *p, unsigned slot, unsigned from, unsigned to,
+            unsigned thread, uint32_t gen)
+{
+  for (unsigned part = from; part < to; part++)
+    make_part (p + (part - from) * PART, slot, part, thread, gen);
+}
+
+/* Who wrote this, and when; gen 0: nobody, it is all zero.  Anything else
+ * that is not a part of this place ends the test.
+ */
+static struct stamp
+identify (const char *p, unsigned slot, unsigned part)
+{
+  char again[PART];
+  struct stamp st;
+
+  memcpy (&st, p, sizeof st);
+  if (all_zero (p, PART))
+    return st;
+  check_always (st.magic == MAGIC);
+  check_always (st.slot == slot && st.part == part);
+  check_always (st.thread < THREADS && st.gen > 0);
+  make_part (again, slot, part, st.thread, st.gen);
+  check_always (memcmp (p, again, PART) == 0);
+  return st;
+}
+
+/* -- a thread ------------------------------------------------------------ */
+
+struct hammer {
+  unsigned id;
+  struct unit_rng rng;
+  uint32_t gen; /* counts this thread's writes */
+  uint32_t seen[SLOTS][PARTS][THREADS];
+  uint32_t mine[SLOTS]; /* OWNED: what the thread's part holds */
+};
+
+static void
+look_at (struct hammer *h, const char *p, unsigned slot, unsigned from,
+         unsigned to)
+{
+  uint32_t gen = 0, thread = 0;
+
+  for (unsigned part = from; part < to; part++) {
+    struct stamp st = identify (p + (part - from) * PART, slot, part);
+
+    if (slot / EACH == WHOLE && part > from)
+      check_always (st.gen == gen && st.thread == thread);
+    if (slot / EACH == OWNED) {
+      check_always (st.gen == 0 || st.thread == part);
+      if (part == h->id)
+        check_always (st.gen == h->mine[slot]);
+    }
+    gen = st.gen;
+    thread = st.thread;
+    if (gen == 0)
+      continue;
+    check_always (gen >= h->seen[slot][part][thread]);
+    h->seen[slot][part][thread] = gen;
+  }
+}
+
+static void
+read_parts (struct hammer *h, unsigned slot, unsigned from, unsigned to)
+{
+  char buf[SLOT];
+
+  must_read (&f, buf, (to - from) * PART, place (slot) + from * PART);
+  look_at (h, buf, slot, from, to);
+}
+
+static void
+write_parts (struct hammer *h, unsigned slot, unsigned from, unsigned to)
+{
+  char buf[SLOT];
+
+  make_parts (buf, slot, from, to, h->id, ++h->gen);
+  must_write (&f, buf, (to - from) * PART, place (slot) + from * PART);
+}
+
+static void
+zero_parts (unsigned slot, unsigned from, unsigned to)
+{
+  must_discard (&f, place (slot) + from * PART, (to - from) * PART);
+}
+
+static void
+step_whole (struct hammer *h, unsigned slot, unsigned dice)
+{
+  if (dice < 4)
+    write_parts (h, slot, 0, PARTS);
+  else if (dice < 5)
+    zero_parts (slot, 0, PARTS);
+  else if (dice < 7)
+    read_parts (h, slot, unit_below (&h->rng, PARTS), PARTS);
+  else
+    read_parts (h, slot, 0, PARTS);
+}
+
+static void
+step_owned (struct hammer *h, unsigned slot, unsigned dice)
+{
+  if (dice < 4) {
+    write_parts (h, slot, h->id, h->id + 1);
+    h->mine[slot] = h->gen;
+  }
+  else if (dice < 5) {
+    zero_parts (slot, h->id, h->id + 1);
+    h->mine[slot] = 0;
+  }
+  else if (dice < 7)
+    read_parts (h, slot, h->id, h->id + 1);
+  else
+    read_parts (h, slot, 0, PARTS);
+}
+
+static void
+step_mixed (struct hammer *h, unsigned slot, unsigned dice)
+{
+  unsigned from = unit_below (&h->rng, PARTS);
+  unsigned to = from + 1 + unit_below (&h->rng, PARTS - from);
+
+  if (dice < 2)
+    write_parts (h, slot, 0, PARTS);
+  else if (dice < 4)
+    write_parts (h, slot, from, to);
+  else if (dice < 5)
+    zero_parts (slot, 0, PARTS);
+  else if (dice < 6)
+    zero_parts (slot, from, to);
+  else
+    read_parts (h, slot, from, to);
+}
+
+static void *
+hammer (void *arg)
+{
+  static void (*const step[]) (struct hammer *, unsigned, unsigned) = {
+    [WHOLE] = step_whole, [OWNED] = step_owned, [MIXED] = step_mixed
+  };
+  struct hammer *h = arg;
+
+  for (unsigned i = 0; i < UNIT_TIMES (16000); i++) {
+    unsigned slot = unit_below (&h->rng, SLOTS);
+
+    step[slot / EACH](h, slot, unit_below (&h->rng, 10));
+  }
+  for (unsigned slot = 0; slot < SLOTS; slot++)
+    read_parts (h, slot, 0, PARTS);
+  return NULL;
+}
+
+/* -- beside them --------------------------------------------------------- */
+
+/* Other slots that are written and discarded in long runs, so that there
+ * are zspages to empty and spans to sink to.
+ */
+static void *
+churn (void *arg)
+{
+  struct unit_rng rng = unit_rng (200);
+  char data[SLOT];
+
+  (void) arg;
+  while (!atomic_load (&stop)) {
+    unsigned from = BALLAST + unit_below (&rng, 1000);
+    unsigned n = unit_below (&rng, 200);
+
+    if (unit_below (&rng, 2))
+      must_discard (&f, from * SLOT, n * SLOT);
+    else
+      for (unsigned i = 0; i < n && !atomic_load (&stop); i++) {
+        fill_any (data, SLOT, &rng);
+        must_write (&f, data, SLOT, (from + i) * SLOT);
+      }
+  }
+  return NULL;
+}
+
+static void *
+mover (void *arg)
+{
+  struct zs_pool *pool = f.store->pool;
+
+  (void) arg;
+  while (!atomic_load (&stop)) {
+    struct zs_cursor at = { 0 };
+
+    (void) compactor_run (compactor);
+    arena_return_hot (&pool->arena);
+    compactor_hold (compactor);
+    while (zs_migrate_step (pool, &at) && !atomic_load (&stop))
+      ;
+    compactor_unhold (compactor);
+  }
+  return NULL;
+}
+
+static void *
+switcher (void *arg)
+{
+  static const char *const codecs[] = { "zstd", "lz4", "deflate" };
+
+  (void) arg;
+  for (unsigned i = 0; !atomic_load (&stop); i++) {
+    unsigned id = codec_named (codecs[i / 2 % 3]);
+    struct zcomp_method m = { id, codec_by_id (id)->level_default };
+
+    check_always (store_set_workers (f.store, i % 2 ? 1 : 8) == 0);
+    if (i % 2)
+      check_always (store_set_primary (f.store, &m) == 0);
+    unit_sleep_ms (10);
+  }
+  return NULL;
+}
+
+static void
+run (bool move, bool switches)
+{
+  struct hammer *h = must_alloc (THREADS * sizeof *h);
+  struct unit_thread hammers[THREADS], others[3];
+
+  fixture_open (&f, SLOT, "lz4", 2, DISK);
+  compactor = compactor_create (f.dev, 0, 1);
+  assert_non_null (compactor);
+  atomic_store (&stop, false);
+  for (unsigned i = 0; i < THREADS; i++) {
+    h[i].id = i;
+    h[i].rng = unit_rng (i);
+  }
+  unit_start_all (hammers, THREADS, hammer, h, sizeof *h);
+  if (move) {
+    unit_start (&others[0], churn, NULL);
+    unit_start (&others[1], mover, NULL);
+  }
+  if (switches)
+    unit_start (&others[2], switcher, NULL);
+  unit_join_all (hammers, THREADS);
+  atomic_store (&stop, true);
+  if (move)
+    unit_join_all (others, 2);
+  if (switches)
+    unit_join (&others[2]);
+  compactor_destroy (compactor);
+  free (h);
+  fixture_audit (&f);
+}
+
+static void
+finish (void)
+{
+  must_discard (&f, 0, DISK);
+  fixture_check_empty (&f);
+  fixture_close (&f);
+}
+
+static void
+test_bare (void **state)
+{
+  (void) state;
+  run (false, false);
+  finish ();
+}
+
+static void
+test_moving (void **state)
+{
+  (void) state;
+  run (true, false);
+  assert_true (counter_sum (&f.store->pool->counters, ZS_OBJECTS_MOVED) > 0);
+  assert_true (counter_sum (&f.store->pool->counters, ZS_ZSPAGES_MIGRATED) >
+               0);
+  finish ();
+}
+
+static void
+test_switching (void **state)
+{
+  (void) state;
+  run (true, true);
+  finish ();
+}
+
+/* -- a buffer that changes while it is written --------------------------- */
+
+/* The client breaks the rule of range.h.  Nothing is overrun, and nothing but
+ * the slots that it wrote suffers: they hold anything, or cannot be read
+ * until they are written again.  A part of a slot is merged in a buffer of
+ * ours, so that slot can always be read.  (A data race on purpose, so not
+ * for TSan.)
+ */
+#if UNIT_SCALE < 8
+
+#define SHARED (8 * SLOT)
+#define MERGED (20 * SLOT) /* here only parts are written */
+
+static char shared_buffer[SHARED];
+
+static void *
+scribbler (void *arg)
+{
+  struct unit_rng rng = unit_rng (300);
+
+  (void) arg;
+  while (!atomic_load (&stop)) {
+    size_t at = unit_below (&rng, SHARED - SLOT);
+
+    fill_any (shared_buffer + at, unit_below (&rng, SLOT), &rng);
+  }
+  return NULL;
+}
+
+static void
+write_changing (uint32_t len, uint64_t offset)
+{
+  char got[SHARED];
+
+  errno = 0;
+  check_always (device_write (f.dev, shared_buffer, len, offset) == 0 ||
+                errno == EIO);
+  check_always (device_read (f.dev, got, len, offset) == 0 || errno == EIO);
+}
+
+static void *
+writer_of_changing (void *arg)
+{
+  struct unit_rng rng = unit_rng (310 + *(unsigned *) arg);
+
+  for (unsigned i = 0; i < UNIT_TIMES (3000); i++) {
+    uint32_t at = unit_below (&rng, SLOT - 1);
+    uint32_t len = 1 + unit_below (&rng, SLOT - 1 - at);
+    char got[SLOT];
+
+    write_changing (SLOT, i % 8 * SLOT);
+    if (i % 4 == 0)
+      write_changing (1 + unit_below (&rng, SHARED), unit_below (&rng, SLOT));
+    must_write (&f, shared_buffer + at, len, MERGED + at);
+    must_read (&f, got, SLOT, MERGED);
+  }
+  return NULL;
+}
+
+static void
+test_changing_buffer (void **state)
+{
+  static const char *const codecs[] = { "lz4", "lz4hc", "zstd", "deflate" };
+  struct unit_thread scribble, writers[2];
+  unsigned id[2] = { 0, 1 };
+  struct unit_rng rng = unit_rng (320);
+  char known[SLOT];
+
+  (void) state;
+  for (unsigned c = 0; c < 4; c++) {
+    fixture_open (&f, SLOT, codecs[c], 2, DISK);
+    fill_kind (known, SLOT, KIND_TEXT, &rng);
+    must_write (&f, known, SLOT, 100 * SLOT);
+    atomic_store (&stop, false);
+    unit_start (&scribble, scribbler, NULL);
+    unit_start_all (writers, 2, writer_of_changing, id, sizeof *id);
+    unit_join_all (writers, 2);
+    atomic_store (&stop, true);
+    unit_join (&scribble);
+    must_hold (&f, known, SLOT, 100 * SLOT);
+    for (unsigned i = 0; i < 10; i++)
+      must_write (&f, known, SLOT, i * SLOT);
+    fixture_close (&f);
+  }
+}
+
+#endif
+
+int
+main (void)
+{
+  static const struct CMUnitTest tests[] = {
+    UNIT_TEST (test_bare),
+    UNIT_TEST (test_moving),
+    UNIT_TEST (test_switching),
+#if UNIT_SCALE < 8
+    UNIT_TEST (test_changing_buffer),
+#endif
+  };
+
+  return UNIT_RUN (tests);
+}

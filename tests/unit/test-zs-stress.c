@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Many threads read, write, overwrite and free the same objects while
+ * compaction and migration run without pause.  Every read checks every byte,
+ * every fill pattern is an old handle, and the auditor comes last.
+ */
+
+#include <config.h>
+
+#include "zs-fixture.h"
+
+enum { WORKERS = 4, MOST_ITEMS = 3000 };
+
+struct world {
+  struct fixture f;
+  struct item items[MOST_ITEMS];
+  unsigned n;
+  uint32_t sizes; /* how many different sizes, of the whole range */
+  uint64_t total, each; /* steps of all workers, and one's */
+  _Atomic uint64_t done;
+  atomic_bool stop;
+};
+
+static struct world w;
+
+struct worker {
+  unsigned number;
+  struct unit_rng rng;
+};
+
+static uint32_t
+random_size (struct unit_rng *rng)
+{
+  uint32_t step = w.f.pool->classes.slot_size / w.sizes;
+
+  return step * (1 + unit_below (rng, w.sizes)) - unit_below (rng, 8);
+}
+
+static struct item *
+random_item (struct unit_rng *rng)
+{
+  return &w.items[unit_below (rng, w.n)];
+}
+
+/* -- the operations ----------------------------------------------------- */
+
+static void
+do_read (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct item *it = random_item (rng);
+  bool stays = unit_below (rng, 8) == 0;
+  uint64_t handle;
+
+  rwword_read_lock (&it->lock, 0, 0);
+  item_check (w.f.pool, it);
+  if (stays && it->size) {
+    void *mem = zs_pin (w.f.pool, &it->cell, &handle);
+    sched_yield ();
+    check_always (bytes_are_right (mem, it->size, it->tag));
+    check_always (atomic_load (&it->cell) == handle);
+    zs_unpin (w.f.pool, handle);
+  }
+  rwword_read_unlock (&it->lock);
+}
+
+/* As the store does it: the object first, without the lock. */
+static void
+do_write (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct item *it = random_item (rng);
+  uint32_t size = random_size (rng);
+  uint64_t tag = unit_rand (rng);
+  uint64_t handle = make_object (w.f.pool, size, tag);
+
+  if (!handle) {
+    check_always (errno == ENOSPC || errno == ENOMEM);
+    return;
+  }
+  if (unit_below (rng, 16) == 0) {
+    zs_drop (w.f.pool, handle);
+    return;
+  }
+  rwword_write_lock (&it->lock);
+  item_set_value (w.f.pool, it, handle);
+  it->size = size;
+  it->tag = tag;
+  zs_attach (w.f.pool, handle, &it->cell);
+  rwword_write_unlock (&it->lock);
+}
+
+static void
+do_overwrite_in_place (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct item *it = random_item (rng);
+  uint64_t handle;
+
+  rwword_write_lock (&it->lock);
+  if (it->size) {
+    it->tag = unit_rand (rng);
+    write_bytes (zs_pin (w.f.pool, &it->cell, &handle), it->size, it->tag);
+    zs_unpin (w.f.pool, handle);
+  }
+  rwword_write_unlock (&it->lock);
+}
+
+/* A fill pattern, and the nastiest there is: what this or another cell held
+ * a moment ago.
+ */
+static void
+do_fill (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct item *it = random_item (rng);
+
+  rwword_write_lock (&it->lock);
+  item_check (w.f.pool, it);
+  uint64_t value = unit_below (rng, 2) ? atomic_load (&it->cell)
+                                       : atomic_load (&random_item (rng)->cell);
+  item_set_value (w.f.pool, it, value);
+  rwword_write_unlock (&it->lock);
+}
+
+/* -- the threads -------------------------------------------------------- */
+
+static bool
+all_has_moved (void)
+{
+  return pool_counter (w.f.pool, ZS_OBJECTS_MOVED) > 0 &&
+         pool_counter (w.f.pool, ZS_ZSPAGES_MIGRATED) > 0;
+}
+
+/* There are times when more is written, and times when more is freed. */
+static void *
+work (void *arg)
+{
+  struct worker *me = arg;
+  struct unit_rng *rng = &me->rng;
+
+  for (uint64_t i = 0; i < w.each || !all_has_moved (); i++) {
+    bool growing = atomic_fetch_add (&w.done, 1) * 6 / w.total % 2 == 0;
+    uint32_t what = unit_below (rng, 100);
+
+    if (what < 40)
+      do_read (rng);
+    else if (what < 50)
+      do_overwrite_in_place (rng);
+    else if (what < (growing ? 95 : 60))
+      do_write (rng);
+    else
+      do_fill (rng);
+  }
+  return NULL;
+}
+
+static void *
+compact (void *arg)
+{
+  struct zs_cursor at = { 0 };
+
+  (void) arg;
+  while (!atomic_load (&w.stop))
+    zs_compact_step (w.f.pool, &at);
+  return NULL;
+}
+
+static void *
+migrate (void *arg)
+{
+  struct zs_cursor at = { 0 };
+
+  (void) arg;
+  while (!atomic_load (&w.stop))
+    zs_migrate_step (w.f.pool, &at);
+  return NULL;
+}
+
+#ifdef ZRAM_FAULTS
+static void *
+make_fail (void *arg)
+{
+  static const char *const points[] = { "arena.charge", "arena.alloc", "alloc",
+                                        "reserve.commit" };
+  struct unit_rng rng = unit_rng (WORKERS);
+
+  (void) arg;
+  while (!atomic_load (&w.stop)) {
+    fault_fail_nth (points[unit_below (&rng, 4)], 1 + unit_below (&rng, 50),
+                    false);
+    sched_yield ();
+  }
+  return NULL;
+}
+#endif
+
+/* -- the scenes --------------------------------------------------------- */
+
+struct scene {
+  uint32_t slot_size;
+  unsigned items;
+  uint32_t sizes;
+  uint64_t steps; /* of each worker */
+  uint64_t limit;
+  void *(*beside) (void *); /* another thread, or NULL */
+};
+
+static void
+run (const struct scene *s)
+{
+  struct unit_thread worker[WORKERS], mover[2], beside;
+  struct worker arg[WORKERS];
+
+  memset (&w, 0, sizeof w);
+  fixture_open (&w.f, s->slot_size, s->limit);
+  w.n = s->items;
+  w.sizes = s->sizes;
+  w.each = s->steps;
+  w.total = s->steps * WORKERS;
+  unit_start (&mover[0], compact, NULL);
+  unit_start (&mover[1], migrate, NULL);
+  if (s->beside)
+    unit_start (&beside, s->beside, NULL);
+  for (unsigned i = 0; i < WORKERS; i++)
+    arg[i] = (struct worker) { i, unit_rng (i + s->steps) };
+  unit_start_all (worker, WORKERS, work, arg, sizeof *arg);
+  unit_join_all (worker, WORKERS);
+  atomic_store (&w.stop, true);
+  unit_join_all (mover, 2);
+  if (s->beside)
+    unit_join (&beside);
+#ifdef ZRAM_FAULTS
+  fault_clear ();
+#endif
+
+  items_check (w.f.pool, w.items, w.n);
+  fixture_audit (&w.f, w.items, w.n);
+  items_free (w.f.pool, w.items, w.n);
+  fixture_audit (&w.f, w.items, w.n);
+  arena_return_hot (&w.f.pool->arena);
+  assert_int_equal (atomic_load (&w.f.budget.used), 0);
+  fixture_close (&w.f);
+}
+
+/* Everybody wants the same few. */
+static void
+test_few_items (void **state)
+{
+  static const struct scene s = {
+    .slot_size = 4096, .items = 400, .sizes = 2, .steps = UNIT_TIMES (30000)
+  };
+
+  (void) state;
+  run (&s);
+}
+
+static void
+test_many_sizes (void **state)
+{
+  static const struct scene s = { .slot_size = 4096,
+                                  .items = MOST_ITEMS,
+                                  .sizes = 256,
+                                  .steps = UNIT_TIMES (40000) };
+
+  (void) state;
+  run (&s);
+}
+
+static void
+test_large_slots (void **state)
+{
+  static const struct scene s = {
+    .slot_size = 65536, .items = 200, .sizes = 8, .steps = UNIT_TIMES (5000)
+  };
+
+  (void) state;
+  run (&s);
+}
+
+/* Most of the time the next page is refused, and room has to be made. */
+static void
+test_at_the_limit (void **state)
+{
+  static const struct scene s = { .slot_size = 4096,
+                                  .items = MOST_ITEMS,
+                                  .sizes = 3,
+                                  .steps = UNIT_TIMES (20000),
+                                  .limit = 2 << 20 };
+
+  (void) state;
+  run (&s);
+}
+
+#ifdef ZRAM_FAULTS
+static void
+test_failures (void **state)
+{
+  static const struct scene s = { .slot_size = 4096,
+                                  .items = MOST_ITEMS,
+                                  .sizes = 16,
+                                  .steps = UNIT_TIMES (20000),
+                                  .beside = make_fail };
+
+  (void) state;
+  run (&s);
+}
+#endif
+
+static const struct CMUnitTest tests[] = {
+  UNIT_TEST (test_few_items),
+  UNIT_TEST (test_many_sizes),
+  UNIT_TEST (test_large_slots),
+  UNIT_TEST (test_at_the_limit),
+#ifdef ZRAM_FAULTS
+  UNIT_TEST (test_failures),
+#endif
+};
+
+int
+main (void)
+{
+  return UNIT_RUN (tests);
+}
