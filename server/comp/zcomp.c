@@ -382,6 +382,14 @@ zcomp_compress (struct zcomp_stream *stream, const struct zcomp_method *method,
   return c->codec->compress (c->cctx, src, slen, p->buffer, dcap);
 }
 
+struct zcomp_method
+zcomp_stream_primary (const struct zcomp_stream *stream)
+{
+  const struct compressor *c = &stream->parts->compressors[0];
+
+  return (struct zcomp_method){ codec_id (c->codec), c->level };
+}
+
 void *
 zcomp_stream_scratch (struct zcomp_stream *stream)
 {

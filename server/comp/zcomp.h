@@ -115,6 +115,13 @@ void zcomp_stream_put (struct zcomp_stream *stream);
  * Below this line the caller has borrowed the stream.
  */
 
+/* The method that this stream was made for: the primary one, or the one that
+ * was primary a moment ago.  Its contexts are there, so compressing with it
+ * cannot fail for want of memory.
+ */
+struct zcomp_method
+zcomp_stream_primary (const struct zcomp_stream *stream);
+
 /* Compress src (slen bytes, 1 ... slot_size, which do not change meanwhile)
  * to at most dcap (1 ... slot_size) bytes.  Returns the size of the result and
  * sets *out to it: it is in the stream's buffer, until the next call or the

@@ -61,7 +61,7 @@ pack (struct device *dev, struct zcomp_stream *stream, const void *data,
       struct packed *packed)
 {
   struct store *store = dev->store;
-  const struct zcomp_method method = zcomp_primary (store->zcomp);
+  const struct zcomp_method method = zcomp_stream_primary (stream);
   uint64_t start = sample_start ();
   ssize_t n = zcomp_compress (stream, &method, data, store->config.slot_size,
                               size_class_largest (&store->pool->classes),

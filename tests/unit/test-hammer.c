@@ -32,6 +32,7 @@ enum { WHOLE, OWNED, MIXED, SLOT_KINDS };
 #define SLOTS (SLOT_KINDS * EACH)
 #define DISK (16 * MiB)
 #define BALLAST 2048u /* the first of the slots that keep the arena moving */
+#define CHURNED 600u  /* so many of them */
 
 static struct fixture f;
 static struct compactor *compactor;
@@ -224,8 +225,8 @@ hammer (void *arg)
 
 /* -- beside them --------------------------------------------------------- */
 
-/* Other slots that are written and discarded in long runs, so that there
- * are zspages to empty and spans to sink to.
+/* Other slots of the same classes, written in a row and discarded here and
+ * there, so that there always are zspages to empty and spans to sink to.
  */
 static void *
 churn (void *arg)
@@ -235,16 +236,13 @@ churn (void *arg)
 
   (void) arg;
   while (!atomic_load (&stop)) {
-    unsigned from = BALLAST + unit_below (&rng, 1000);
-    unsigned n = unit_below (&rng, 200);
-
-    if (unit_below (&rng, 2))
-      must_discard (&f, from * SLOT, n * SLOT);
-    else
-      for (unsigned i = 0; i < n && !atomic_load (&stop); i++) {
-        fill_any (data, SLOT, &rng);
-        must_write (&f, data, SLOT, (from + i) * SLOT);
-      }
+    for (unsigned i = 0; i < CHURNED && !atomic_load (&stop); i++) {
+      make_parts (data, 0, 0, PARTS, THREADS, unit_below (&rng, 100));
+      must_write (&f, data, SLOT, (BALLAST + i) * SLOT);
+    }
+    for (unsigned i = 0; i < CHURNED && !atomic_load (&stop); i++)
+      if (unit_below (&rng, 16))
+        must_discard (&f, (BALLAST + i) * SLOT, SLOT);
   }
   return NULL;
 }

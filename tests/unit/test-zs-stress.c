@@ -121,11 +121,13 @@ do_fill (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
 
 /* -- the threads -------------------------------------------------------- */
 
+/* Migration needs memory before it returns some: not for sure at a limit. */
 static bool
-all_has_moved (void)
+movers_had_work (void)
 {
   return pool_counter (w.f.pool, ZS_OBJECTS_MOVED) > 0 &&
-         pool_counter (w.f.pool, ZS_ZSPAGES_MIGRATED) > 0;
+         (atomic_load (&w.f.budget.limit) ||
+          pool_counter (w.f.pool, ZS_ZSPAGES_MIGRATED) > 0);
 }
 
 /* There are times when more is written, and times when more is freed. */
@@ -135,7 +137,7 @@ work (void *arg)
   struct worker *me = arg;
   struct unit_rng *rng = &me->rng;
 
-  for (uint64_t i = 0; i < w.each || !all_has_moved (); i++) {
+  for (uint64_t i = 0; i < w.each || !movers_had_work (); i++) {
     bool growing = atomic_fetch_add (&w.done, 1) * 6 / w.total % 2 == 0;
     uint32_t what = unit_below (rng, 100);
 

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""bench latency: random reads while a background pass runs without a pause.
+
+Two servers that differ only in that: one never compacts, in the other the
+compactor never rests (-D zram.compact=1).  Before each sample half of the disk
+is overwritten at random, and while it lasts a second client goes on writing
+at depth 1, so that there is always something to compact; both servers get the
+same.  Samples alternate, and the order turns with each round.
+"""
+import subprocess
+import tempfile
+
+from . import common, report, servers
+from .common import say
+
+DEPTHS = (1, 32)
+
+
+def make_servers(options, size):
+    command = common.plugin_command(options)
+    still = servers.zram_server(command, "compact_threshold=0", size)
+    busy = servers.zram_server(command, "-Dzram.compact=1", size)
+    still.name, busy.name = "no compaction", "compaction without a pause"
+    for server in (still, busy):
+        server.stores = False       # Two writers at once: no model.
+    return [still, busy]
+
+
+def sample(loader, server, depth, seconds):
+    loader.run(server, "overwrite", cover=0.5, depth=16)
+    churn = subprocess.Popen(
+        loader.words(server, "randwrite", {"depth": 1,
+                                           "seconds": seconds + 0.5}),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return loader.run(server, "randread", depth=depth, seconds=seconds)
+    finally:
+        churn.wait()
+
+
+def measure(options, folder):
+    image = common.Image(options.work, options.size)
+    loader = servers.Loader(common.build_loader(options.work), image)
+    samples = []
+    both = make_servers(options, image.size)
+    try:
+        for number, server in enumerate(both):
+            server.start(folder, number)
+            loader.run(server, "fill", size=256 << 10, depth=4)
+        for turn in range(options.rounds):
+            for depth in DEPTHS:
+                for server in both if turn % 2 == 0 else both[::-1]:
+                    result = sample(loader, server, depth, options.seconds)
+                    samples.append({"round": turn, "server": server.name,
+                                    "depth": depth, **result})
+            say(f"round {turn + 1} of {options.rounds}")
+    finally:
+        for server in both:
+            server.stop()
+    return image, samples
+
+
+def medians(samples, depth, key):
+    """Of each server, and of the second's ratio to the first in a round."""
+    by_round = {}
+    for s in samples:
+        if s["depth"] == depth:
+            by_round.setdefault(s["round"], {})[s["server"]] = s[key]
+    pairs = [(r["no compaction"], r["compaction without a pause"])
+             for r in by_round.values()]
+    ratios = [b / a for a, b in pairs if a]
+    return (common.median([a for a, _ in pairs]),
+            common.median([b for _, b in pairs]), common.median(ratios))
+
+
+def main(options):
+    common.install(False)
+    with tempfile.TemporaryDirectory(prefix="zram-bench.") as folder:
+        image, samples = measure(options, folder)
+    head = ["4k random read", "no compaction", "compaction without a pause",
+            "ratio"]
+    rows = []
+    for depth in DEPTHS:
+        for key, unit in (("p50_us", "p50 us"), ("p99_us", "p99 us"),
+                          ("ops_s", "ops/s")):
+            a, b, ratio = medians(samples, depth, key)
+            rows.append([f"depth {depth}, {unit}", report.number(a, 4),
+                         report.number(b, 4), f"{ratio:.2f}"])
+    machine = common.machine()
+    print("\n" + common.machine_line(machine))
+    print(report.describe_image(image.facts))
+    print("\n" + report.text_table(head, rows))
+    if options.json:
+        common.write_json(options.json, {
+            "bench": "latency", "machine": machine, "image": image.facts,
+            "samples": samples})
+    if options.markdown:
+        with open(options.markdown, "w") as f:
+            f.write(report.markdown_table(head, rows) + "\n")
+    return 0

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""nbdzramctl stays with long work: compact, audit, reset; shows how far it
+is, and on Ctrl-C cancels it and says what was done.
+
+Nothing here depends on how fast anything is: hold-decommit.c, preloaded into
+the server, keeps a compaction where it gives its first memory back until it
+is told to go on.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from controltest import ControlServer
+from ctltest import CTL, OK, REFUSED, Ctl, environment
+from zramtest import K, M, check, seed, skip
+
+SLOT = 4 * K
+SLOTS = 4096
+
+number = seed()
+rng = random.Random(number)
+folder = tempfile.mkdtemp(prefix="zram-test.")
+hold = folder + "/hold"
+
+
+def build_preload():
+    source = os.path.join(os.path.dirname(__file__), "hold-decommit.c")
+    so = folder + "/hold.so"
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", so, source, "-ldl"],
+                       check=True)
+    except FileNotFoundError:
+        skip("needs cc")
+    return so
+
+
+def wait_for(what, *condition):
+    """Up to a minute, which is failure and no measure."""
+    for _ in range(6000):
+        if condition[0](*condition[1:]):
+            return
+        time.sleep(0.01)
+    raise AssertionError("in vain waited for " + what)
+
+
+def fragment(h):
+    """Objects of a few classes, three of four discarded."""
+    for at in range(0, SLOTS * SLOT, M):
+        h.pwrite(b"".join((rng.randbytes(rng.choice((100, 500, 1000, 1700)))
+                           + bytes(SLOT))[:SLOT] for _ in range(M // SLOT)),
+                 at)
+    for i in range(SLOTS):
+        if i % 4:
+            h.trim(SLOT, i * SLOT)
+
+
+def start(path, *words):
+    return subprocess.Popen([CTL, "-s", path, *words],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True,
+                            env=environment())
+
+
+class Held:
+    """with Held(): a compaction that is begun inside stands still."""
+
+    def __enter__(self):
+        open(hold, "w").close()
+        return self
+
+    def wait(self):
+        wait_for("a compaction", os.path.exists, hold + ".held")
+
+    def go_on(self):
+        if os.path.exists(hold):
+            os.unlink(hold)
+
+    def __exit__(self, *ignored):
+        self.go_on()
+
+
+def finished(server, ctl, h):
+    """To its end: what it says fits what statistics say."""
+    fragment(h)
+    before = ctl.json("mm_stat")
+    check(server.control().call("stats")["compaction"]["freeable_pages"] > 100,
+          "nothing to compact")
+    p = ctl.run("compact")
+    check(p.returncode == OK, p)
+    m = re.fullmatch(r"compact: done after \S+, (\d+)/(\d+) pages: (\d+) "
+                     r"pages freed, (\d+) objects .*\n", p.stdout)
+    check(m, p.stdout)
+    after = ctl.json("mm_stat")
+    freed = after["pages_compacted"] - before["pages_compacted"]
+    check(int(m[1]) == int(m[3]) == freed > 100, m[0], freed)
+    check(before["mem_used_total"] - after["mem_used_total"] > 300 * K,
+          before, after)
+    check(after["orig_data_size"] == before["orig_data_size"], before, after)
+
+
+def watched(server, ctl, h):
+    """Without a terminal: a line each second on stderr; as JSON none."""
+    fragment(h)
+    with Held() as held:
+        p, lines = start(server.path, "compact"), []
+        held.wait()
+        for _ in range(2):
+            lines.append(p.stderr.readline())
+        held.go_on()
+        out, rest = p.communicate(timeout=60)
+    check(p.returncode == OK and out.startswith("compact: done after "), out)
+    for line in lines + rest.splitlines(True):
+        check(re.fullmatch(r"compact: +\d+% \d+/\d+ pages, [\d.]+k?/s, "
+                           r"(\?|[\d:]+) left\n", line), "line:", line)
+
+    fragment(h)
+    with Held() as held:
+        p = start(server.path, "compact", "--json")
+        held.wait()
+        time.sleep(1.2)                 # long enough for a line
+        held.go_on()
+        out, err = p.communicate(timeout=60)
+    job = json.loads(out)
+    check(err == "" and p.returncode == OK, out, err)
+    check((job["kind"], job["state"]) == ("compact", "done"), job)
+    check(job["result"]["pages_freed"] == job["done"] > 0, job)
+
+
+def interrupted(server, ctl, h):
+    for sig in signal.SIGINT, signal.SIGTERM:
+        fragment(h)
+        before = ctl.json("mm_stat")
+        control = server.control()
+        with Held() as held:
+            p = start(server.path, "compact")
+            held.wait()
+            check(control.call("stats")["compaction"]["running"], "running")
+            p.send_signal(sig)
+            # It waits for the server to have cancelled, and says so then.
+            time.sleep(0.3)
+            check(p.poll() is None, "did not wait for what was done")
+            # Meanwhile nothing else of the kind is begun.
+            ctl.fails(REFUSED, "compact", "audit")
+            held.go_on()
+            out, err = p.communicate(timeout=60)
+        check(p.returncode == REFUSED, "status", p.returncode)
+        m = re.fullmatch(r"compact: cancelled after \S+, (\d+)/(\d+) pages: "
+                         r"(\d+) pages freed, .*\n", out)
+        check(m, out)
+        check(err.splitlines()[-1] == "nbdzramctl: compact cancelled", err)
+        freed = (ctl.json("mm_stat")["pages_compacted"]
+                 - before["pages_compacted"])
+        check(int(m[3]) == freed < int(m[2]), "said", m[0], "freed", freed)
+        # What is left is still there to be had, and nothing is broken.
+        check("everything fits together" in ctl("audit", "--deep"), "audit")
+        check(ctl.run("compact").returncode == OK, "compact afterwards")
+
+
+def twice(server, ctl, h):
+    """A second signal does not wait; the server ends the work alone."""
+    fragment(h)
+    with Held() as held:
+        p = start(server.path, "compact")
+        held.wait()
+        p.send_signal(signal.SIGINT)
+        time.sleep(0.5)                 # two at once are one
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        held.go_on()
+    check(p.returncode == REFUSED and out == "", out)
+    check("the server goes on" in err, err)
+    wait_for("the end of it", lambda: not server.control().call("stats")
+             ["compaction"]["running"])
+
+
+def server_dies(h):
+    """In the middle of it: status 3, and one line more that says so."""
+    with ControlServer("64M", "compact_threshold=0") as other:
+        fragment(other.connect())
+        with Held() as held:
+            p = start(other.path, "compact")
+            held.wait()
+            os.kill(other.pid, signal.SIGKILL)
+            out, err = p.communicate(timeout=60)
+        check(p.returncode == 3 and out == "", out, p.returncode)
+        check(err.splitlines()[-1].startswith("nbdzramctl: "), err)
+        # So that its end is no surprise.
+        other.kill()
+        other.stop = lambda: None
+        os.unlink(other.path)
+
+
+def reset_and_audit(server, ctl, h):
+    fragment(h)
+    check(re.fullmatch(r"audit: done after \S+: %d slots: .*\n" % (SLOTS // 4),
+                       ctl("audit")), "audit")
+    job = json.loads(ctl("audit", "--deep", "--json"))
+    check(job["result"] == {"sound": True, "deep": True,
+                            "slots": SLOTS // 4}, job)
+    ctl.fails(REFUSED, ["reset", "1 NBD client"], "reset")
+    check(ctl.json("mm_stat")["orig_data_size"] == SLOTS // 4 * SLOT, "kept")
+    check(re.fullmatch(r"reset: done after \S+: %d slots discarded\n"
+                       % (SLOTS // 4), ctl("reset", "--force")), "reset")
+    mm = ctl.json("mm_stat")
+    check(mm["orig_data_size"] == mm["compr_data_size"] ==
+          mm["pages_compacted"] == 0, mm)
+    check(h.pread(SLOT, 0) == bytes(SLOT), "reads after reset")
+    # Nobody connected: nothing to force.
+    h.pwrite(b"x", 0)
+    h.shutdown()
+    wait_for("the client to be gone", lambda:
+             server.control().call("stats")["clients"] == 0)
+    check(json.loads(ctl("--json", "reset"))["result"] == {"slots": 1},
+          "reset")
+
+
+try:
+    os.environ["HOLD_DECOMMIT"] = hold
+    os.environ["LD_PRELOAD"] = build_preload()
+    with ControlServer("64M", "workers=2", "compact_threshold=0") as server:
+        ctl = Ctl(server.path)
+        h = server.connect()
+        finished(server, ctl, h)
+        watched(server, ctl, h)
+        interrupted(server, ctl, h)
+        twice(server, ctl, h)
+        server_dies(h)
+        reset_and_audit(server, ctl, h)
+finally:
+    shutil.rmtree(folder, ignore_errors=True)

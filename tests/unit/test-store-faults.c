@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of a store and a device, from its creation to its end, with the
+ * Nth thing that can fail failing: once, and for good, for every N until
+ * nothing fails any more.  What fails says so with a sensible errno, slots
+ * hold old or new data, the audit is clean, and nothing is left behind.
+ */
+
+#include <config.h>
+
+#include "maint/compactor.h"
+#include "store-fixture.h"
+
+#ifdef ZRAM_FAULTS
+
+#define SLOT 4096u
+#define NEAR 48u /* slots at the disk's beginning */
+#define FAR 4u   /* slots in places that need nodes of the table */
+#define SLOTS (NEAR + FAR)
+
+static const uint64_t far[FAR] = {
+  UINT64_C (1) << 32, UINT64_C (1) << 45, UINT64_C (1) << 50,
+  (UINT64_C (1) << 51) - 2
+};
+
+static struct fixture f;
+static char model[SLOTS][SLOT], data[NEAR * SLOT];
+static unsigned failures; /* of this run */
+
+static uint64_t
+place (unsigned i)
+{
+  return (i < NEAR ? i : far[i - NEAR]) * SLOT;
+}
+
+/* 'r' is what some call returned: 0, or -1 with one of the errors that may
+ * be.
+ */
+static bool
+done (int r)
+{
+  int err = errno;
+
+  if (r == 0)
+    return true;
+  assert_int_equal (r, -1);
+  if (err != ENOMEM && err != ENOSPC && err != EAGAIN)
+    fail_msg ("errno %d (%s)", err, strerror (err));
+  failures++;
+  return false;
+}
+
+/* -- requests ------------------------------------------------------------ */
+
+/* The request for [at, at + len) has failed: each slot as before, or as it
+ * should be.
+ */
+static void
+adopt (unsigned at, unsigned len, const char *wanted)
+{
+  char got[SLOT];
+
+  for (unsigned i = at / SLOT; i * SLOT < at + len; i++) {
+    unsigned from = i * SLOT < at ? at % SLOT : 0;
+    unsigned to = (i + 1) * SLOT > at + len ? (at + len - 1) % SLOT + 1 : SLOT;
+    char new[SLOT];
+
+    memcpy (new, model[i], SLOT);
+    if (wanted)
+      memcpy (new + from, wanted + i * SLOT + from - at, to - from);
+    else
+      memset (new + from, 0, to - from);
+    if (device_read (f.dev, got, SLOT, place (i)) == -1) {
+      assert_false (done (-1)); /* cannot tell now: not the end either */
+      fault_clear ();
+      must_read (&f, got, SLOT, place (i));
+    }
+    if (memcmp (got, model[i], SLOT) != 0)
+      assert_memory_equal (got, new, SLOT);
+    memcpy (model[i], got, SLOT);
+  }
+}
+
+/* Bytes of the near slots. */
+static void
+write_near (unsigned at, unsigned len, enum kind kind, struct unit_rng *rng)
+{
+  fill_kind (data, len, kind, rng);
+  if (done (device_write (f.dev, data, len, at)))
+    memcpy (&model[0][0] + at, data, len);
+  else
+    adopt (at, len, data);
+}
+
+static void
+discard_near (unsigned at, unsigned len)
+{
+  if (done (device_discard (f.dev, at, len)))
+    memset (&model[0][0] + at, 0, len);
+  else
+    adopt (at, len, NULL);
+}
+
+static void
+write_far (unsigned i, unsigned at, unsigned len, struct unit_rng *rng)
+{
+  char *old = model[NEAR + i], new[SLOT];
+
+  memcpy (new, old, SLOT);
+  fill_kind (new + at, len, KIND_TEXT, rng);
+  if (done (device_write (f.dev, new + at, len, place (NEAR + i) + at)))
+    memcpy (old, new, SLOT);
+}
+
+static void
+read_all (void)
+{
+  char got[SLOT];
+
+  for (unsigned i = 0; i < SLOTS; i++)
+    if (done (device_read (f.dev, got, SLOT, place (i))))
+      assert_memory_equal (got, model[i], SLOT);
+}
+
+/* -- the script ---------------------------------------------------------- */
+
+static void
+use_device (struct compactor *c)
+{
+  struct unit_rng rng = { .s = 42 }; /* the same in every run */
+  struct zcomp_method lz4 = { codec_named ("lz4"), 1 };
+
+  for (unsigned kind = 0; kind < KINDS; kind++)
+    write_near (kind * SLOT, SLOT, kind, &rng);
+  for (unsigned i = 0; i < FAR; i++)
+    write_far (i, i % 2 * 100, SLOT - i % 2 * 200, &rng);
+  write_near (0, NEAR * SLOT, KIND_TEXT, &rng); /* shared with workers */
+  write_near (SLOT / 2, 3 * SLOT, KIND_RANDOM, &rng);
+  write_near (10 * SLOT + 5, 7, KIND_SAME, &rng);
+  discard_near (20 * SLOT + 9, 100);
+  discard_near (30 * SLOT - 1, 5 * SLOT + 2);
+  read_all ();
+  (void) done (store_set_workers (f.store, 4));
+  if (!done (store_set_primary (f.store, &lz4)))
+    assert_int_equal (zcomp_primary (f.store->zcomp).codec_id,
+                      codec_named ("zstd"));
+  read_all (); /* codecs' contexts are made on demand */
+  for (unsigned i = 0; i < 4; i++)
+    write_near (i * 5 * SLOT + i * 900, 4 * SLOT, i, &rng);
+  (void) done (store_set_workers (f.store, 1));
+  if (c)
+    (void) compactor_run (c);
+  discard_near (0, NEAR * SLOT);
+  write_near (7 * SLOT, 2 * SLOT, KIND_MIXED, &rng);
+  write_far (0, 50, 1000, &rng);
+  read_all ();
+}
+
+static size_t
+address_space (void)
+{
+  FILE *fp = fopen ("/proc/self/statm", "r");
+  unsigned long pages = 0;
+
+  assert_non_null (fp);
+  assert_int_equal (fscanf (fp, "%lu", &pages), 1);
+  fclose (fp);
+  return pages * (size_t) sysconf (_SC_PAGESIZE);
+}
+
+/* One life.  What could not be made is not there to be used. */
+static void
+live (void)
+{
+  struct store_config config =
+    fixture_config (SLOT, codec_named ("zstd"), 2, LARGEST_DEVICE);
+  struct compactor *c = NULL;
+
+  memset (&f, 0, sizeof f);
+  memset (model, 0, sizeof model);
+  f.slot_size = SLOT;
+  errno = 0;
+  f.store = store_create (&config);
+  if (!done (f.store ? 0 : -1))
+    return;
+  f.dev = device_create (f.store, LARGEST_DEVICE);
+  if (done (f.dev ? 0 : -1) && done (store_start (f.store))) {
+    c = compactor_create (f.dev, 1, 1);
+    if (done (c ? 0 : -1) && !done (compactor_start (c)))
+      compactor_stop (c); /* harmless */
+    use_device (c);
+  }
+  compactor_destroy (c);
+  fault_clear ();
+  if (f.dev) {
+    read_all ();
+    fixture_close (&f);
+  }
+  else
+    store_destroy (f.store);
+}
+
+static void
+fail_each (const char *point, bool ever_after)
+{
+  size_t before;
+  unsigned n = 1, all_failures = 0;
+  bool reached = true;
+
+  live (); /* what is made once and for all, is made */
+  before = address_space ();
+  for (; reached; n++) {
+    failures = 0;
+    fault_fail_nth (point, n, ever_after);
+    live ();
+    /* fault_clear forgets how often it was reached, so: nothing failed. */
+    reached = failures > 0;
+    all_failures += failures;
+    if (n % 16 == 0)
+      assert_true (address_space () < before + 1024 * MiB);
+  }
+  assert_true (n > 3 && all_failures >= n - 2);
+  assert_true (address_space () < before + 1024 * MiB);
+}
+
+static void
+test_once (void **state)
+{
+  (void) state;
+  fail_each (NULL, false);
+}
+#endif
