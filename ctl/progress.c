@@ -40,31 +40,45 @@ terminal_columns (void)
   return 80;
 }
 
-/* "60% 1200/2000 pages, 400/s, 0:02 left" */
+/* ", 400/s, 0:02 left" */
 static void
-figures (char *buf, size_t size, json_t *job)
+pace (char *buf, size_t size, uint64_t done, uint64_t left, bool known,
+      uint64_t elapsed_ms)
 {
-  uint64_t done = answer_u64 (job, "done");
-  double elapsed = (double) answer_u64 (job, "elapsed_ms") / 1000;
-  double rate = elapsed > 0 ? (double) done / elapsed : 0;
-  json_t *total = answer_member (job, "total");
-  const char *unit = answer_string (job, "unit");
-  char per_second[TEXT_MAX], time[TEXT_MAX];
+  double seconds = (double) elapsed_ms / 1000;
+  double rate = elapsed_ms ? (double) done / seconds : 0;
+  char per_second[TEXT_MAX], time[TEXT_MAX] = "?";
 
   text_count (per_second, rate);
-  if (json_integer_value (total) > 0) {
-    uint64_t all = answer_u64 (job, "total");
-    uint64_t left = done < all ? all - done : 0;
-
-    snprintf (
-      buf, size, "%3.0f%% %" PRIu64 "/%" PRIu64 " %s, %s/s, %s left",
-      100 * (double) (all - left) / (double) all, done, all, unit, per_second,
-      rate > 0 ? text_duration (time, (uint64_t) ((double) left / rate + .5))
-               : "?");
+  if (!known)
+    snprintf (buf, size, ", %s/s, %s so far", per_second,
+              text_duration (time, (uint64_t) seconds));
+  else {
+    if (rate > 0)
+      text_duration (time, (uint64_t) ((double) left / rate + 0.5));
+    snprintf (buf, size, ", %s/s, %s left", per_second, time);
   }
+}
+
+/* "60% 1200/2000 pages, 400/s, 0:02 left" */
+static void
+figures (char *buf, size_t size, json_t *job, bool cancelling)
+{
+  bool known = json_integer_value (answer_member (job, "total")) > 0;
+  uint64_t total = known ? answer_u64 (job, "total") : 0;
+  uint64_t done = answer_u64 (job, "done");
+  uint64_t left = done < total ? total - done : 0;
+  const char *unit = answer_string (job, "unit");
+  char tail[3 * TEXT_MAX] = ", cancelling";
+
+  if (!cancelling)
+    pace (tail, sizeof tail, done, left, known, answer_u64 (job, "elapsed_ms"));
+  if (known)
+    snprintf (buf, size, "%3.0f%% %" PRIu64 "/%" PRIu64 " %s%s",
+              100 * (double) (total - left) / (double) total, done, total, unit,
+              tail);
   else
-    snprintf (buf, size, "%" PRIu64 " %s, %s/s, %s so far", done, unit,
-              per_second, text_duration (time, (uint64_t) elapsed));
+    snprintf (buf, size, "%" PRIu64 " %s%s", done, unit, tail);
 }
 
 static void
@@ -78,7 +92,7 @@ draw_bar (const char *kind, json_t *job, const char *text)
     width = BAR_MAX;
   fputs ("\r\033[K", stderr);
   if (width < 5 || json_integer_value (answer_member (job, "total")) <= 0) {
-    fprintf (stderr, "%.*s", columns, text);
+    fprintf (stderr, "%.*s", columns > 0 ? columns : 0, text);
     return;
   }
   double share = (double) answer_u64 (job, "done") /
@@ -98,8 +112,8 @@ clear_bar (void)
 
 /* What is on the terminal, or was last said. */
 struct view {
-  bool terminal, silent;
-  uint64_t said_ms;
+  bool terminal, silent, cancelling;
+  uint64_t next_ms; /* when the next line is due */
 };
 
 static void
@@ -111,12 +125,12 @@ show (struct view *v, json_t *job)
 
   if (v->silent)
     return;
-  figures (text, sizeof text, job);
+  figures (text, sizeof text, job, v->cancelling);
   if (v->terminal)
     draw_bar (kind, job, text);
-  else if (elapsed >= v->said_ms + LINE_MS) {
+  else if (elapsed >= v->next_ms) {
     fprintf (stderr, "%s: %s\n", kind, text);
-    v->said_ms = elapsed - elapsed % LINE_MS;
+    v->next_ms = elapsed - elapsed % LINE_MS + LINE_MS;
   }
   fflush (stderr);
 }
@@ -161,8 +175,10 @@ finish (struct ctl *ctl, json_t *job)
 int
 progress_follow (struct ctl *ctl, int64_t id)
 {
-  struct view view = { .terminal = isatty (STDERR_FILENO) };
-  bool cancelled = false;
+  struct view view = {
+    .terminal = isatty (STDERR_FILENO),
+    .next_ms = LINE_MS,
+  };
   unsigned pause = FIRST_LOOK_MS;
   json_t *job;
 
@@ -174,14 +190,15 @@ progress_follow (struct ctl *ctl, int64_t id)
                        json_pack ("{s:I}", "id", (json_int_t) id));
     if (strcmp (answer_string (job, "state"), ZRAM_JOB_RUNNING) != 0)
       break;
-    show (&view, job);
-    json_decref (job);
-    /* It may have ended just now: then there is nothing to cancel. */
-    if (signals_seen () && !cancelled) {
+    if (signals_seen () && !view.cancelling) {
+      /* It may have ended just now: then there is nothing to cancel. */
       json_decref (client_try (ctl, ZRAM_METHOD_JOB_CANCEL,
                                json_pack ("{s:I}", "id", (json_int_t) id)));
-      cancelled = true;
+      view.cancelling = true;
+      view.next_ms = 0;
     }
+    show (&view, job);
+    json_decref (job);
     if (signals_impatient ())
       die (STATUS_REFUSED, "interrupted; the server goes on with it");
     signals_sleep_ms (pause);

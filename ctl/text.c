@@ -11,7 +11,9 @@
 static void
 three_digits (char buf[TEXT_MAX], double n, const char *unit)
 {
-  if (n >= 99.95 || n - (double) (uint64_t) n < 0.05)
+  uint64_t tenths = (uint64_t) (n * 10 + 0.5);
+
+  if (tenths >= 1000 || tenths % 10 == 0)
     snprintf (buf, TEXT_MAX, "%.0f%s", n, unit);
   else
     snprintf (buf, TEXT_MAX, "%.1f%s", n, unit);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/fault.h"
 #include "base/histogram.h"
 #include "base/park.h"
 #include "base/rwword.h"
@@ -59,11 +60,14 @@ wait_for_change (struct rwword *w, uint32_t seen, uint32_t mark,
    * its success is what proves that the lock is still held after the ticket
    * was taken, so that an unlock, and its wake, are still to come.
    */
+  fault_pause ("rwword.seen");
   uint32_t ticket = park_ticket (w);
   if (atomic_compare_exchange_strong_explicit (&w->v, &seen, seen | mark,
                                                memory_order_relaxed,
-                                               memory_order_relaxed))
+                                               memory_order_relaxed)) {
+    fault_pause ("rwword.marked");
     park_wait (w, ticket);
+  }
 }
 
 void

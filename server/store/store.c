@@ -37,7 +37,7 @@ store_create (const struct store_config *config)
   budget_init (&store->budget, config->mem_limit);
   pthread_mutex_init (&store->gate_lock, NULL);
   pthread_cond_init (&store->gate_opened, NULL);
-  if (counter_set_init (&store->inflight, 1) == -1 ||
+  if (counter_set_init (&store->requests, REQUEST_COUNTERS) == -1 ||
       histogram_init (&store->compress_time) == -1 ||
       histogram_init (&store->decompress_time) == -1)
     goto fail;
@@ -112,7 +112,7 @@ int
 store_wait_at_gate (struct store *store)
 {
   do {
-    counter_add_ordered (&store->inflight, 0, -1);
+    store_request_end (store);
     pthread_mutex_lock (&store->gate_lock);
     while (atomic_load (&store->gate) == GATE_FROZEN)
       pthread_cond_wait (&store->gate_opened, &store->gate_lock);
@@ -121,7 +121,7 @@ store_wait_at_gate (struct store *store)
       errno = ESHUTDOWN;
       return -1;
     }
-    counter_add_ordered (&store->inflight, 0, 1);
+    counter_add_ordered (&store->requests, REQUESTS_BEGUN, 1);
   } while (atomic_load (&store->gate) != GATE_OPEN);
   return 0;
 }
@@ -189,7 +189,7 @@ store_destroy (struct store *store)
   zs_destroy (store->pool);
   histogram_destroy (&store->decompress_time);
   histogram_destroy (&store->compress_time);
-  counter_set_destroy (&store->inflight);
+  counter_set_destroy (&store->requests);
   pthread_cond_destroy (&store->gate_opened);
   pthread_mutex_destroy (&store->gate_lock);
   free (store);

@@ -35,7 +35,7 @@ struct store {
   struct zs_pool *pool;
   struct zcomp *zcomp;
   struct workpool *workpool;
-  struct counter_set inflight; /* one counter: requests being served */
+  struct counter_set requests; /* enum store_counter */
   atomic_int gate;             /* enum store_gate */
   pthread_mutex_t gate_lock;   /* a leaf: for those who wait at the gate */
   pthread_cond_t gate_opened;
@@ -48,6 +48,8 @@ struct store {
 #define TIME_SAMPLE 16
 
 enum store_gate { GATE_OPEN, GATE_FROZEN, GATE_CLOSED };
+
+enum store_counter { REQUESTS_BEGUN, REQUESTS_ENDED, REQUEST_COUNTERS };
 
 /* Everything but threads.  NULL with errno set. */
 struct store *store_create (const struct store_config *config) MUST_USE;
@@ -86,7 +88,7 @@ store_request_begin (struct store *store)
   /* Announced before the gate is read, and who shuts the gate does so before
    * it counts: one of the two sees the other.
    */
-  counter_add_ordered (&store->inflight, 0, 1);
+  counter_add_ordered (&store->requests, REQUESTS_BEGUN, 1);
   if (likely (atomic_load (&store->gate) == GATE_OPEN))
     return 0;
   return store_wait_at_gate (store);
@@ -95,13 +97,20 @@ store_request_begin (struct store *store)
 static inline void
 store_request_end (struct store *store)
 {
-  counter_add_ordered (&store->inflight, 0, -1);
+  counter_add_ordered (&store->requests, REQUESTS_ENDED, 1);
 }
 
+/* Requests being served, never fewer than there are.  A request may begin on
+ * one CPU and end on another while their shards are summed up; so what has
+ * ended is counted first, and separately: whatever comes or goes meanwhile
+ * can only add to the difference.
+ */
 static inline int64_t
 store_requests (struct store *store)
 {
-  return counter_sum (&store->inflight, 0);
+  int64_t ended = counter_sum (&store->requests, REQUESTS_ENDED);
+
+  return counter_sum (&store->requests, REQUESTS_BEGUN) - ended;
 }
 
 /* Let no request begin any more and wait for those that run, for at most

@@ -308,9 +308,8 @@ test_trim_beside_reader (void **state) NO_THREAD_SAFETY_ANALYSIS
   rwword_read_lock (lock, 0, 0);
   arena_trim (&arena);
   assert_int_equal (top (), 0);
-  assert_int_equal (reserve_resident (&arena.zspages,
-                                      N * sizeof (struct zspage)),
-                    MEM_PAGE);
+  assert_int_equal (
+    reserve_resident (&arena.zspages, N * sizeof (struct zspage)), MEM_PAGE);
   assert_int_equal (atomic_load (&lock->v), RW_READER);
   for (uint32_t i = 0; i < DESCRIPTORS; i++)
     if (i != 7)
@@ -574,7 +573,7 @@ test_threads (void **state)
   for (unsigned round = 0; round < ROUNDS; round++) {
     open_arena (1 << 30, 0);
     for (unsigned i = 0; i < N; i++)
-      u[i] = (struct user) { 1 + i + round * N, UNIT_TIMES (4000) };
+      u[i] = (struct user){ 1 + i + round * N, UNIT_TIMES (4000) };
     unit_start_all (t, N, use_and_free, u, sizeof *u);
     for (unsigned i = 0; i < 50; i++) {
       arena_return_hot (&arena);

@@ -107,7 +107,7 @@ test_threads (void **state)
   (void) state;
   budget_init (&b, LIMIT);
   for (unsigned i = 0; i < N; i++)
-    c[i] = (struct charger) { &b, i, UNIT_TIMES (100000), 0 };
+    c[i] = (struct charger){ &b, i, UNIT_TIMES (100000), 0 };
   unit_start_all (t, N, charge, c, sizeof *c);
   unit_join_all (t, N);
   assert_int_equal (used (&b), 0);

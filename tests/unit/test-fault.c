@@ -95,7 +95,7 @@ test_hold (void **state)
 
   (void) state;
   fault_hold ("gate");
-  fault_pause ("other"); /* is not held */
+  fault_pause ("other");             /* is not held */
   assert_false (fault_hit ("gate")); /* nor made to fail */
   start_visitor (&a);
   start_visitor (&b);

@@ -118,8 +118,8 @@ test_no_access_beyond (void **state)
 
   (void) state;
   /* A signal, or what a sanitizer makes of it. */
-  assert_int_not_equal (
-    unit_child (touch_uncommitted, &r, said, sizeof said), 0);
+  assert_int_not_equal (unit_child (touch_uncommitted, &r, said, sizeof said),
+                        0);
   reserve_close (&r);
 }
 

@@ -269,6 +269,41 @@ test_waiting_costs_nothing (void **state) NO_THREAD_SAFETY_ANALYSIS
   assert_int_equal (look (&w), 0);
 }
 
+/* Overtaken by the unlock, at either of the places where it would be easy to
+ * sleep on a lock that is free.  A second waiter has set the mark before.
+ */
+#ifdef ZRAM_FAULTS
+static void
+overtake (const char *point, bool write) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct rwword w = { 0 };
+  struct waiter first, second;
+
+  rwword_write_lock (&w);
+  start_waiter (&first, &w, false, true);
+  wait_for_bits (&w, RW_QUEUED);
+  unit_wait_asleep (&first.thread);
+  fault_hold (point);
+  start_waiter (&second, &w, write, true);
+  fault_wait_held (point);
+  rwword_write_unlock (&w);
+  unit_join (&first.thread);
+  fault_release (point);
+  unit_join (&second.thread);
+  assert_int_equal (look (&w), 0);
+}
+
+static void
+test_overtaken (void **state)
+{
+  (void) state;
+  for (unsigned write = 0; write < 2; write++) {
+    overtake ("rwword.seen", write);
+    overtake ("rwword.marked", write);
+  }
+}
+#endif
+
 /* ------------------------------------------------------------------------
  * Many threads.  A word's owner bits: 8 that readers stamp, 9 that writers
  * count in; 'data' is what the lock protects.
@@ -561,6 +596,9 @@ static const struct CMUnitTest tests[] = {
   UNIT_TEST (test_readers_together),
   UNIT_TEST (test_reader_overflow),
   UNIT_TEST (test_waiting_costs_nothing),
+#ifdef ZRAM_FAULTS
+  UNIT_TEST (test_overtaken),
+#endif
   UNIT_TEST (test_exclusion),
   UNIT_TEST (test_no_lost_wakeup),
   UNIT_TEST (test_writer_not_starved),

@@ -103,14 +103,15 @@ test_no_threads (void **state)
   workpool_destroy (wp);
 }
 
-/* -- a chunk that blocks until it is let go ----------------------------- */
+/* -- chunks that block until they are let go ---------------------------- */
 
 struct blocking {
   struct workpool *wp;
   unsigned chunks;
-  atomic_uint inside; /* chunks that were begun */
+  atomic_uint inside; /* chunks that were begun, each by another thread */
   atomic_bool go, returned;
   struct unit_thread caller;
+  pthread_t self; /* the caller's */
 };
 
 static void
@@ -120,7 +121,10 @@ block (void *ctx, unsigned chunk)
 
   (void) chunk;
   atomic_fetch_add (&b->inside, 1);
-  while (!atomic_load (&b->go))
+  while (atomic_load (&b->inside) < b->chunks && !atomic_load (&b->go))
+    unit_sleep_ms (1);
+  /* The caller's own is done then; what it waits for is the others. */
+  while (!pthread_equal (pthread_self (), b->self) && !atomic_load (&b->go))
     unit_sleep_ms (1);
 }
 
@@ -129,6 +133,7 @@ share_blocking (void *arg)
 {
   struct blocking *b = arg;
 
+  b->self = pthread_self ();
   workpool_share (b->wp, b->chunks, block, b);
   atomic_store (&b->returned, true);
   return NULL;
@@ -140,7 +145,7 @@ share_blocking (void *arg)
 static bool
 start_blocking (struct blocking *b, struct workpool *wp, unsigned chunks)
 {
-  *b = (struct blocking) { .wp = wp, .chunks = chunks };
+  *b = (struct blocking){ .wp = wp, .chunks = chunks };
   unit_start (&b->caller, share_blocking, b);
   for (unsigned i = 0; i < 1000 && atomic_load (&b->inside) < chunks; i++)
     unit_sleep_ms (1);
@@ -280,7 +285,7 @@ run_sharers (struct workpool *wp, unsigned resizes)
   struct unit_rng rng = unit_rng (N);
 
   for (unsigned i = 0; i < N; i++)
-    s[i] = (struct sharer) { wp, i, UNIT_TIMES (4000) };
+    s[i] = (struct sharer){ wp, i, UNIT_TIMES (4000) };
   unit_start_all (t, N, share_often, s, sizeof *s);
   for (unsigned i = 0; i < resizes; i++) {
     unsigned n = unit_below (&rng, 5);
@@ -343,14 +348,10 @@ test_no_thread (void **state)
 #endif
 
 static const struct CMUnitTest tests[] = {
-  UNIT_TEST (test_each_chunk_once),
-  UNIT_TEST (test_no_threads),
-  UNIT_TEST (test_help_comes),
-  UNIT_TEST (test_not_waiting_for_help),
-  UNIT_TEST (test_waits_for_begun),
-  UNIT_TEST (test_shrink_waits),
-  UNIT_TEST (test_many_sharers),
-  UNIT_TEST (test_resize_while_sharing),
+  UNIT_TEST (test_each_chunk_once), UNIT_TEST (test_no_threads),
+  UNIT_TEST (test_help_comes),      UNIT_TEST (test_not_waiting_for_help),
+  UNIT_TEST (test_waits_for_begun), UNIT_TEST (test_shrink_waits),
+  UNIT_TEST (test_many_sharers),    UNIT_TEST (test_resize_while_sharing),
 #ifdef ZRAM_FAULTS
   UNIT_TEST (test_no_thread),
 #endif

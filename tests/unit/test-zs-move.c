@@ -98,8 +98,8 @@ check_compaction (uint32_t slot_size, uint32_t size, unsigned n)
   assert_true (freeable > 0);
 
   compact_all (f.pool);
-  assert_int_equal (zspages_of (size), (live + objs_of (size) - 1) /
-                                         objs_of (size));
+  assert_int_equal (zspages_of (size),
+                    (live + objs_of (size) - 1) / objs_of (size));
   assert_int_equal (zs_freeable_pages (f.pool), 0);
   /* One zspage may not have all of its pages yet, and not all its objects. */
   uint64_t freed = pool_counter (f.pool, ZS_PAGES_COMPACTED);
@@ -264,12 +264,10 @@ test_span_on_its_way (void **state)
  */
 
 static void
-test_in_transit (void **state)
+check_in_transit (void)
 {
   void *mem;
 
-  (void) state;
-  open_with (0, 0);
   unsigned objs = objs_of (SIZE);
   for (unsigned i = 0; i < 3 * objs; i++)
     check_always (item_write (f.pool, &items[i], SIZE, i));
@@ -299,6 +297,30 @@ test_in_transit (void **state)
   compact_all (f.pool);
   assert_int_not_equal (atomic_load (&items[0].cell), handle);
   check_and_close ();
+}
+
+/* On memory never used before, and where the back pointers lie on something
+ * that looks like pointers.
+ */
+static void
+test_in_transit (void **state)
+{
+  (void) state;
+  open_with (0, 0);
+  check_in_transit ();
+
+  open_with (0, 0);
+  uint32_t spans = 4;
+  for (unsigned i = 0; i < spans * objs_of (4096); i++) {
+    check_always (item_write (f.pool, &items[i], 4096, i));
+    uint64_t handle, *mem = zs_pin (f.pool, &items[i].cell, &handle);
+    for (unsigned k = 0; k < 4096 / 8; k++)
+      mem[k] = (uintptr_t) &items[k];
+    zs_unpin (f.pool, handle);
+  }
+  items_free (f.pool, items, ITEMS);
+  assert_true (arena_stats (&f.pool->arena).hot_pages > 0);
+  check_in_transit ();
 }
 
 /* ------------------------------------------------------------------------
@@ -368,7 +390,7 @@ read_and_stay (void *arg)
 static void
 start_reader (struct reader *r, struct item *it)
 {
-  *r = (struct reader) { .item = it };
+  *r = (struct reader){ .item = it };
   unit_start (&r->thread, read_and_stay, r);
 }
 
@@ -569,8 +591,8 @@ open_with_spans (uint32_t spans)
 
   open_with (0, 0);
   for (; n < zs_class_count (f.pool) && top () < spans; n++)
-    check_always (item_write (f.pool, &items[n],
-                              zs_geometry (f.pool, n)->size, n));
+    check_always (
+      item_write (f.pool, &items[n], zs_geometry (f.pool, n)->size, n));
   for (; top () < spans; n++) {
     check_always (n < ITEMS);
     check_always (item_write (f.pool, &items[n], 4096, n));
@@ -650,9 +672,9 @@ test_pin_beside_trim (void **state)
   start_late_reader (&r, last);
   migrate_all (f.pool);
   assert_int_equal (top (), 1);
-  assert_int_equal (reserve_resident (&f.pool->arena.zspages,
-                                      spans * sizeof (struct zspage)),
-                    MEM_PAGE);
+  assert_int_equal (
+    reserve_resident (&f.pool->arena.zspages, spans * sizeof (struct zspage)),
+    MEM_PAGE);
   end_late_reader (&r, old);
   check_and_close ();
 }
@@ -697,8 +719,8 @@ free_the_highest (void)
   for (unsigned i = 0; i < ITEMS; i++)
     if (items[i].size && span_of (&items[i]) == highest)
       item_free (f.pool, &items[i]);
-  assert_int_equal (
-    zspage_group (arena_zspage (&f.pool->arena, highest)), ZS_NO_GROUP);
+  assert_int_equal (zspage_group (arena_zspage (&f.pool->arena, highest)),
+                    ZS_NO_GROUP);
 }
 
 static void

@@ -15,7 +15,7 @@ struct world {
   struct fixture f;
   struct item items[MOST_ITEMS];
   unsigned n;
-  uint32_t sizes; /* how many different sizes, of the whole range */
+  uint32_t sizes;       /* how many different sizes, of the whole range */
   uint64_t total, each; /* steps of all workers, and one's */
   _Atomic uint64_t done;
   atomic_bool stop;
@@ -221,7 +221,7 @@ run (const struct scene *s)
   if (s->beside)
     unit_start (&beside, s->beside, NULL);
   for (unsigned i = 0; i < WORKERS; i++)
-    arg[i] = (struct worker) { i, unit_rng (i + s->steps) };
+    arg[i] = (struct worker){ i, unit_rng (i + s->steps) };
   unit_start_all (worker, WORKERS, work, arg, sizeof *arg);
   unit_join_all (worker, WORKERS);
   atomic_store (&w.stop, true);
@@ -281,7 +281,7 @@ static void
 test_at_the_limit (void **state)
 {
   static const struct scene s = { .slot_size = 4096,
-                                  .items = MOST_ITEMS,
+                                  .items = 1000,
                                   .sizes = 3,
                                   .steps = UNIT_TIMES (20000),
                                   .limit = 2 << 20 };
@@ -306,10 +306,8 @@ test_failures (void **state)
 #endif
 
 static const struct CMUnitTest tests[] = {
-  UNIT_TEST (test_few_items),
-  UNIT_TEST (test_many_sizes),
-  UNIT_TEST (test_large_slots),
-  UNIT_TEST (test_at_the_limit),
+  UNIT_TEST (test_few_items),   UNIT_TEST (test_many_sizes),
+  UNIT_TEST (test_large_slots), UNIT_TEST (test_at_the_limit),
 #ifdef ZRAM_FAULTS
   UNIT_TEST (test_failures),
 #endif

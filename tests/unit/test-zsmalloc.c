@@ -53,8 +53,10 @@ test_sizes (void **state)
     fixture_open (&f, slot, 0);
     const struct size_classes *sc = &f.pool->classes;
     uint32_t largest = size_class_largest (sc);
-    uint32_t sizes[] = { 1, 7, 8, sc->step - 1, sc->step, sc->step + 1,
-                         largest - 1, largest, largest + 1, slot - 1, slot };
+    uint32_t sizes[] = {
+      1,           7,       8,           sc->step - 1, sc->step, sc->step + 1,
+      largest - 1, largest, largest + 1, slot - 1,     slot
+    };
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
       check_size (&f, sizes[i]);
@@ -87,6 +89,45 @@ test_drop (void **state)
   fixture_audit (&f, NULL, 0);
   assert_int_equal (zs_class_stats (f.pool, zs_handle_class (handle[0])).inuse,
                     0);
+  fixture_close (&f);
+}
+
+/* The list that a zspage with so many objects in use is on. */
+static unsigned
+group_for (unsigned inuse, unsigned objs)
+{
+  if (inuse == 0 || inuse == objs)
+    return inuse ? ZS_INUSE_RATIO_100 : ZS_INUSE_RATIO_0;
+  for (unsigned g = ZS_INUSE_RATIO_10; g <= ZS_INUSE_RATIO_90; g++)
+    if (inuse * 10 < objs * g)
+      return g;
+  return ZS_INUSE_RATIO_99;
+}
+
+static void
+test_groups (void **state)
+{
+  static struct item items[2000];
+  struct fixture f;
+
+  (void) state;
+  memset (items, 0, sizeof items);
+  fixture_open (&f, 4096, 0);
+  unsigned class_id = size_class_of (&f.pool->classes, 100);
+  unsigned objs = zs_geometry (f.pool, class_id)->objs;
+  assert_in_range (objs, 100, 2000);
+  for (unsigned i = 1; i <= objs; i++) {
+    assert_true (item_write (f.pool, &items[i - 1], 100, i));
+    assert_int_equal (zspage_group (arena_zspage (&f.pool->arena, 0)),
+                      group_for (i, objs));
+  }
+  for (unsigned i = objs; i > 0; i--) {
+    assert_int_equal (zspage_group (arena_zspage (&f.pool->arena, 0)),
+                      group_for (i, objs));
+    item_free (f.pool, &items[i - 1]);
+  }
+  assert_int_equal (zspage_group (arena_zspage (&f.pool->arena, 0)),
+                    ZS_NO_GROUP);
   fixture_close (&f);
 }
 
@@ -245,7 +286,9 @@ test_full (void **state)
   fixture_open (&f, 4096, 2 << 20);
   unsigned n = fill_up (&f, 1500, 0);
   assert_in_range (n * 1500, (2 << 20) * 9 / 10, 2 << 20);
-  assert_int_equal (item_write (f.pool, &items[n], 4096, 1), false);
+  uint32_t spans = arena_stats (&f.pool->arena).used_spans;
+  assert_false (item_write (f.pool, &items[n], 4096, 1)); /* a new class */
+  assert_int_equal (arena_stats (&f.pool->arena).used_spans, spans);
   items_check (f.pool, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   assert_true (atomic_load (&f.budget.used) <= 2 << 20);
@@ -356,8 +399,9 @@ test_destroy_alive (void **state)
     fixture_open (&f, 4096, 0);
     for (unsigned i = 0; i < ITEMS; i++)
       assert_true (item_write (f.pool, &items[i], 1 + i * 7 % 4096, i));
-    for (unsigned i = 0; i < ITEMS; i += 3)
-      item_free (f.pool, &items[i]);
+    for (unsigned i = 0; i < ITEMS; i++) /* whole zspages, and some of all */
+      if (i % 3 == 0 || i < ITEMS / 2)
+        item_free (f.pool, &items[i]);
     assert_true (make_object (f.pool, 4096, 1)); /* in transit */
     fixture_close (&f);
     if (round == 1)
@@ -476,18 +520,13 @@ test_fail_create (void **state)
 #endif
 
 static const struct CMUnitTest tests[] = {
-  UNIT_TEST (test_sizes),
-  UNIT_TEST (test_drop),
-  UNIT_TEST (test_packed),
-  UNIT_TEST (test_model),
-  UNIT_TEST (test_model_at_limit),
-  UNIT_TEST (test_full),
-  UNIT_TEST (test_full_beside_room),
-  UNIT_TEST (test_limit_moves),
-  UNIT_TEST (test_destroy_alive),
+  UNIT_TEST (test_sizes),       UNIT_TEST (test_drop),
+  UNIT_TEST (test_groups),      UNIT_TEST (test_packed),
+  UNIT_TEST (test_model),       UNIT_TEST (test_model_at_limit),
+  UNIT_TEST (test_full),        UNIT_TEST (test_full_beside_room),
+  UNIT_TEST (test_limit_moves), UNIT_TEST (test_destroy_alive),
 #ifdef ZRAM_FAULTS
-  UNIT_TEST (test_fail_nth),
-  UNIT_TEST (test_fail_ever_after),
+  UNIT_TEST (test_fail_nth),    UNIT_TEST (test_fail_ever_after),
   UNIT_TEST (test_fail_create),
 #endif
 };

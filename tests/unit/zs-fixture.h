@@ -26,8 +26,8 @@
 struct item {
   zs_cell cell;
   struct rwword lock;
-  uint32_t size;  /* bytes of the object; 0: the cell holds 'value' */
-  uint64_t tag;   /* what the object's bytes were made from */
+  uint32_t size; /* bytes of the object; 0: the cell holds 'value' */
+  uint64_t tag;  /* what the object's bytes were made from */
   uint64_t value;
 };
 
