@@ -163,8 +163,7 @@ receive_line (struct client *c)
     ssize_t n = recv (c->fd, c->buf + c->len, c->cap - c->len, 0);
 
     if (n == 0)
-      die (STATUS_NO_SERVER, "the server at %s closed the connection",
-           c->socket);
+      die (STATUS_NO_SERVER, "lost the server at %s: it hung up", c->socket);
     if (n < 0) {
       again_or_die (c);
       n = 0;

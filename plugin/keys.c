@@ -30,7 +30,7 @@ const char keys_help[] =
   "level=<N>               Compression level of the algorithm.\n"
   "slot_size=<SIZE>        What is compressed at a time, 4k (default) to 64k.\n"
   "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no limit).\n"
-  "workers=<N>             Streams and helper threads (default: one a CPU).\n"
+  "workers=<N>             Streams and helper threads (default: two a CPU).\n"
   "compact_threshold=<N>   Compact when N % could be freed (default 2).\n"
   "compact_pause=<SECONDS> Time between two looks at that (default 1).\n"
   "control=<PATH>          Unix socket for nbdzramctl (default: none).\n"
@@ -234,7 +234,11 @@ keys_complete (void)
   if (!keys.codec)
     keys.codec = codec_find ("lz4");
   if (!keys.workers) {
-    keys.workers = cpu_count ();
+    /* Two a CPU: a thread that loses its CPU keeps its stream, and with one
+     * a CPU the others wait for it.  Measured on 2 cores, 4 connections with 8
+     * writes each: 0.34 of nbdkit's null with 2 streams, 0.45 with 4 or 8.
+     */
+    keys.workers = 2 * cpu_count ();
     if (keys.workers > ZCOMP_MAX_STREAMS)
       keys.workers = ZCOMP_MAX_STREAMS;
   }

@@ -22,7 +22,7 @@ struct keys {
   int codec_level;           /* level= once the algorithm is known */
   uint32_t slot_size;        /* bytes */
   uint64_t mem_limit;        /* bytes, 0 = none */
-  unsigned workers;          /* 0 = one for each online CPU */
+  unsigned workers;          /* 0 = two for each CPU */
   unsigned compact_threshold; /* percent, 0 = never */
   unsigned compact_pause;     /* seconds */
   char *control;              /* absolute path, owned; NULL = no socket */

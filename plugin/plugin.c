@@ -181,6 +181,7 @@ zram_unload (void)
 {
   /* Here and not in cleanup: when nbdkit cannot start, only this is called. */
   control_close (control);
+  control = NULL;
   metrics_http_close (metrics_http);
   free (keys.control);
   /* A request that did not end in time still needs all of it. */
@@ -189,6 +190,15 @@ zram_unload (void)
   compactor_destroy (compactor);
   device_destroy (device);
   store_destroy (store);
+}
+
+/* When nbdkit cannot start, say because its port is taken, it calls nothing
+ * of ours.
+ */
+static void __attribute__ ((destructor))
+zram_exit (void)
+{
+  control_exit (control);
 }
 
 /* -- what a client is told ---------------------------------------------- */

@@ -365,3 +365,10 @@ control_close (struct control *control)
     close (control->wake_fd);
   free (control);
 }
+
+void
+control_exit (struct control *control)
+{
+  if (control)
+    listener_unlink (&control->listener);
+}

@@ -37,4 +37,9 @@ void control_stop (struct control *control);
 /* And remove the socket.  Harmless if it is NULL. */
 void control_close (struct control *control);
 
+/* The process ends without a word, perhaps with threads still running: remove
+ * the socket, and nothing else.  Harmless if it is NULL.
+ */
+void control_exit (struct control *control);
+
 #endif /* ZRAM_CONTROL_H */

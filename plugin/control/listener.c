@@ -4,7 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -15,6 +16,21 @@
 #include "plugin/control/listener.h"
 
 #define BACKLOG 128
+
+/* Forks after which this process was the parent. */
+static atomic_uint forks_seen;
+
+static void
+after_fork_in_parent (void)
+{
+  atomic_fetch_add (&forks_seen, 1);
+}
+
+static void
+count_forks (void)
+{
+  pthread_atfork (NULL, after_fork_in_parent, NULL);
+}
 
 struct refusal {
   const char *path;
@@ -116,9 +132,13 @@ int
 listener_open (struct listener *l, const char *path, char *why, size_t size)
 {
   const struct refusal r = { path, why, size };
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
   int folder, status;
 
-  *l = (struct listener) { .fd = -1, .owner = getpid () };
+  pthread_once (&once, count_forks);
+  *l = (struct listener) { .fd = -1,
+                           .owner = getpid (),
+                           .forks = atomic_load (&forks_seen) };
   l->address.sun_family = AF_UNIX;
   if (strlen (path) >= sizeof l->address.sun_path) {
     snprintf (why, size, "%s: too long: a socket's path has at most %zu bytes",
@@ -147,19 +167,33 @@ void
 listener_adopt (struct listener *l)
 {
   l->owner = getpid ();
+  l->adopted = true;
+}
+
+static bool
+is_owner (const struct listener *l)
+{
+  return l->fd != -1 && l->owner == getpid () &&
+         (l->adopted || l->forks == atomic_load (&forks_seen));
+}
+
+void
+listener_unlink (const struct listener *l)
+{
+  const char *path = l->address.sun_path;
+  struct stat st;
+
+  if (is_owner (l) && lstat (path, &st) == 0 && st.st_dev == l->dev &&
+      st.st_ino == l->ino)
+    unlink (path);
 }
 
 void
 listener_close (struct listener *l)
 {
-  const char *path = l->address.sun_path;
-  struct stat st;
-
   if (l->fd == -1)
     return;
-  if (l->owner == getpid () && lstat (path, &st) == 0 &&
-      st.st_dev == l->dev && st.st_ino == l->ino)
-    unlink (path);
+  listener_unlink (l);
   close (l->fd);
   l->fd = -1;
 }

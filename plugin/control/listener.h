@@ -9,8 +9,14 @@
  *     anything else               refused
  *
  * The folder is locked (flock) from looking to making, so that of two servers
- * that find the same dead socket only one replaces it.  At the end the socket
- * is removed if it still is the one that was made.
+ * that find the same dead socket only one replaces it.
+ *
+ * It is removed at the end, if it still is the one that was made, and by the
+ * process that serves only:
+ *
+ *   owner             until
+ *     who opened it   it forks: then it is the child that serves
+ *     who adopted it  the end
  */
 
 #ifndef ZRAM_LISTENER_H
@@ -28,7 +34,9 @@ struct listener {
   struct sockaddr_un address;
   dev_t dev; /* of the socket that was made */
   ino_t ino;
-  pid_t owner; /* only that process removes it */
+  pid_t owner;    /* only that process removes it */
+  unsigned forks; /* that the owner had seen when it opened it */
+  bool adopted;
 };
 
 /* The path is absolute.  Changes the umask for a moment, so no thread may be
@@ -40,7 +48,10 @@ int listener_open (struct listener *l, const char *path, char *why,
 /* The calling process is the one that serves, and removes it. */
 void listener_adopt (struct listener *l);
 
-/* Close it, and remove it if the calling process owns it. */
+/* Remove it if the calling process owns it. */
+void listener_unlink (const struct listener *l);
+
+/* And close it. */
 void listener_close (struct listener *l);
 
 #endif /* ZRAM_LISTENER_H */

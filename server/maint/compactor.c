@@ -106,13 +106,14 @@ reclaim_leaves (struct compactor *c) REQUIRES (c->control)
 {
   struct slot_table *t = &c->dev->table;
   uint64_t freed = 0;
+  unsigned looked_at = 0;
 
   for (uint64_t i = slot_table_next_present (t, 0, t->slots);
        i < t->slots && slot_table_empty_leaves (t) > 0;
        i = slot_table_next_present (t, (i | (LEAF_SLOTS - 1)) + 1, t->slots)) {
     if (slot_table_leaf_is_empty (t, i))
       freed += slot_table_reclaim (t, i);
-    if (i / LEAF_SLOTS % 64 == 0 && !let_requests_go_first (c))
+    if (++looked_at % 64 == 0 && !let_requests_go_first (c))
       break;
   }
   return freed;

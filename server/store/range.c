@@ -75,15 +75,14 @@ transfer_chunk (void *ctx, unsigned chunk)
     atomic_store_explicit (&t->err, err, memory_order_relaxed);
 }
 
-/* Sharing pays while there are fewer requests than workers. */
+/* Sharing pays while there are fewer requests than CPUs. */
 static bool
 worth_sharing (struct transfer *t)
 {
   struct device *dev = t->dev;
 
   return t->count >= 2 * t->chunk &&
-         store_requests (dev->store) <
-           (int64_t) zcomp_workers (dev->store->zcomp);
+         store_requests (dev->store) < (int64_t) dev->store->cpus;
 }
 
 static int

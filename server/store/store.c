@@ -33,6 +33,7 @@ store_create (const struct store_config *config)
   if (!store)
     return NULL;
   store->config = *config;
+  store->cpus = cpu_count ();
   store->slot_shift = (uint32_t) __builtin_ctz (config->slot_size);
   budget_init (&store->budget, config->mem_limit);
   pthread_mutex_init (&store->gate_lock, NULL);

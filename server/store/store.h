@@ -31,6 +31,7 @@ struct store_config {
 struct store {
   struct store_config config;
   uint32_t slot_shift;
+  unsigned cpus; /* that the process may run on */
   struct budget budget; /* pool and slot tables */
   struct zs_pool *pool;
   struct zcomp *zcomp;

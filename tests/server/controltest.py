@@ -23,8 +23,8 @@ class Control:
 
     def __init__(self, path, timeout=60):
         self.s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.s.connect(path)            # waits where the queue is full
         self.s.settimeout(timeout)      # a stalled server fails the test
-        self.s.connect(path)
         self.f = self.s.makefile("rb")
         self.id = 0
 

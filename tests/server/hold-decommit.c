@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Preloaded into nbdkit by test-ctl-job.py and test-ctl-screen.sh: who gives memory back to the
- * system waits there for as long as the file $HOLD_DECOMMIT exists.  While
- * one waits the file $HOLD_DECOMMIT.held exists.
+/* Preloaded into nbdkit by test-ctl-job.py and test-ctl-screen.sh: who gives
+ * memory back to the system waits there for as long as the file $HOLD_DECOMMIT
+ * exists.  While one waits the file $HOLD_DECOMMIT.held exists.
  */
 
 #define _GNU_SOURCE

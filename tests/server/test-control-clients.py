@@ -420,6 +420,16 @@ def in_the_file_system(server):
         status, said = start(mine, "metrics=256.0.0.1:1")
         check(status != 0 and not os.path.lexists(mine), "left behind:", said)
 
+        s = socket.create_server(("127.0.0.1", 0))
+        run = subprocess.run([NBDKIT, "-i", "127.0.0.1", "-p",
+                              str(s.getsockname()[1]), PLUGIN, "1M",
+                              "control=" + mine], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, timeout=60,
+                             stderr=subprocess.STDOUT, text=True)
+        s.close()
+        check(run.returncode != 0 and not os.path.lexists(mine),
+              "left behind:", run.stdout)
+
         # Relative, and the server goes into the background.
         pidfile = os.path.join(d, "pid")
         old = os.umask(0)

@@ -21,7 +21,7 @@ import subprocess
 
 from controltest import ControlServer
 from ctltest import (CTL, NO_SERVER, OK, REFUSED, USAGE, Ctl, environment)
-from zramtest import K, M, check, errno_of, seed
+from zramtest import K, M, T, check, errno_of, seed
 
 SLOT = 4 * K
 SAME, HUGE, GOOD, FAIR = range(0, 256), range(256, 512), range(512, 1024), \
@@ -183,6 +183,25 @@ def block_state(ctl):
     equal(without_age(pieces), without_age(text), "in pieces")
     equal(without_age(ctl("block_state", "1000-").splitlines()),
           without_age(text[1000:]), "from 1000 on")
+
+
+def far_slots():
+    """More than the server tells at once, on a large disk."""
+    with ControlServer("1T") as server:
+        h = server.connect()
+        ctl = Ctl(server.path)
+        far = [0, 1, 65535, 65536, 65537, 131072, 10**8, T // SLOT - 1]
+        for i in far:
+            h.pwrite(b"x", i * SLOT)
+        equal([numbers(line[:13])[0]
+               for line in ctl("block_state").splitlines()], far, "far slots")
+        for start in 1, 65536, 10**8:
+            equal([s["i"] for s in
+                   ctl.json("block_state", "%d-" % start)["slots"]],
+                  [i for i in far if i >= start], "from", start)
+        equal([s["i"] for s in
+               ctl.json("block_state", "65536-131071")["slots"]],
+              [65536, 65537], "range")
 
 
 def classes(ctl):
@@ -392,7 +411,7 @@ def usage(ctl):
             (["top", "1", "2"], "2"),
             (["map", "often"], "often")):
         ctl.fails(USAGE, about, *words)
-    p = ctl.run("--help")
+    p = ctl.run("--help", leaks=True)
     equal((p.returncode, p.stderr), (OK, ""), "--help")
     for verb in {w[0] for w in LOOKS if w} | {"idle", "compact", "reset",
                                               "audit"}:
@@ -474,6 +493,7 @@ def full_disk(ctl):
     equal(p.returncode, REFUSED, "output to a full disk", p.stderr)
 
 
+far_slots()
 with ControlServer("64M", "workers=2", "mem_limit=%d" % LIMIT,
                    "compact_threshold=0") as server:
     h = server.connect()

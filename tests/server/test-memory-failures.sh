@@ -66,7 +66,7 @@ END
 stop_nbdkit
 
 echo "4. one mutex is held while it compresses: others wait"
-start_nbdkit "$PLUGIN" 64M algorithm=zstd level=19 slot_size=64k workers=1
+start_nbdkit "$PLUGIN" 64M algorithm=zstd level=19 slot_size=64k workers=4
 py <<'END'
 # While a large, slow write goes on, another client looks at slots of it.
 # That it sees one slot with new data and after that one with old data shows

@@ -63,10 +63,16 @@ uri="nbd+unix:///?socket=$tmp/run/zram.sock"
 # Serves the size and the keys that it was given, and prints what to paste.
 start one 64M algorithm=zstd
 [ "$(nbdinfo --size "$uri")" = 67108864 ] || fail "size"
-for word in "$uri" nbd-client qemu-system nbdcopy; do
+for word in "$uri" nbd-client qemu-system nbdcopy nbdzramctl; do
   grep -qF "$word" "$tmp/one.log" || fail "does not print $word"
 done
 [ "$(stat -c %a "$tmp/run")" = 700 ] || fail "others may enter $tmp/run"
+
+# nbdzramctl can reach it.
+ctl=${NBDZRAMCTL:-nbdzramctl}
+"$ctl" -s "$tmp/run/control.sock" -n -b >"$tmp/ctl.log" 2>&1 ||
+  fail "nbdzramctl"
+grep -qw 67108864 "$tmp/ctl.log" || fail "nbdzramctl sees another disk"
 
 # A second one is refused and leaves the first alone.
 if "$run" 1M >"$tmp/two.log" 2>&1; then fail "a second one started"; fi

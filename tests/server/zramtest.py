@@ -41,6 +41,10 @@ BAD_LOG = re.compile(r"Sanitizer|runtime error:|Assertion|double free"
                      r"|corrupted|audit:|still running")
 
 
+# So that a test that is stopped stops its server.
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
 def skip(why):
     print("SKIP: " + why)
     sys.exit(77)
@@ -96,9 +100,10 @@ class Server:
                 return
             time.sleep(0.05)
         self.kill()
+        said = self._read(self.log)
+        shutil.rmtree(self.dir, ignore_errors=True)
         raise AssertionError("nbdkit %s did not start: %s"
-                             % (" ".join(map(str, args)),
-                                self._read(self.log)))
+                             % (" ".join(map(str, args)), said))
 
     @staticmethod
     def _read(path):
@@ -328,11 +333,14 @@ class Pipeline:
         by_fd = {}
         for h in self.handles:
             way = h.aio_get_direction()
+            if not way:
+                continue                # closed or dead
             fd = h.aio_get_fd()
             by_fd[fd] = h
             poller.register(
                 fd, (select.POLLIN if way & nbd.AIO_DIRECTION_READ else 0)
                 | (select.POLLOUT if way & nbd.AIO_DIRECTION_WRITE else 0))
+        check(by_fd, "all connections are gone")
         ready = poller.poll(120000)
         check(ready, "no answer in 120 s;", len(self.flying), "in flight")
         for fd, event in ready:
@@ -341,7 +349,7 @@ class Pipeline:
             if event & (select.POLLIN | select.POLLHUP | select.POLLERR) \
                and way & nbd.AIO_DIRECTION_READ:
                 h.aio_notify_read()
-            elif event & select.POLLOUT and way & nbd.AIO_DIRECTION_WRITE:
+            elif way & nbd.AIO_DIRECTION_WRITE:
                 h.aio_notify_write()
         if self.errors:
             raise AssertionError(self.errors[0])
@@ -357,7 +365,7 @@ class Pipeline:
         self.flying[number] = (start, end, args)    # keeps buffers alive
 
         def completed(error):
-            del self.flying[number]
+            self.flying.pop(number, None)
             try:
                 if error.value:
                     raise AssertionError("%s of [%d, %d): error %d"
@@ -371,13 +379,17 @@ class Pipeline:
         h = self.handles[self.turn % len(self.handles)]
         self.turn += 1
         flags = args[-1]
-        getattr(h, "aio_" + name)(*args[:-1], completion=completed,
-                                  flags=flags)
+        try:
+            getattr(h, "aio_" + name)(*args[:-1], completion=completed,
+                                      flags=flags)
+        except nbd.Error:
+            self.flying.pop(number, None)
+            raise
 
     def settle(self):
         """After an error: wait for all the answers that still come."""
-        while self.flying and any(h.aio_get_direction()
-                                  for h in self.handles):
+        while any(h.aio_in_flight() and h.aio_get_direction()
+                  for h in self.handles):
             self.errors.clear()
             try:
                 self._pump()

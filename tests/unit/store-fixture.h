@@ -104,7 +104,7 @@ static inline struct store_config
 fixture_config (uint32_t slot_size, unsigned id, unsigned workers,
                 uint64_t size)
 {
-  return (struct store_config) {
+  return (struct store_config){
     .slot_size = slot_size,
     .primary = { .codec_id = id, .level = codec_by_id (id)->level_default },
     .workers = workers,

@@ -94,8 +94,10 @@ test_counters (void **state)
     enum device_counter id;
     const char *name;
   } counters[] = {
-    { DEV_SLOTS_STORED, "slots stored" }, { DEV_SLOTS_SAME, "same-filled" },
-    { DEV_SLOTS_HUGE, "huge" },           { DEV_OBJECTS, "objects" },
+    { DEV_SLOTS_STORED, "slots stored" },
+    { DEV_SLOTS_SAME, "same-filled" },
+    { DEV_SLOTS_HUGE, "huge" },
+    { DEV_OBJECTS, "objects" },
     { DEV_COMPR_BYTES, "compressed bytes" },
   };
 
@@ -182,9 +184,9 @@ test_slot_state (void **state)
   /* The size of an object. */
   index = an_object (0);
   meta = slot_load_meta (slot_at (index));
-  atomic_store (&slot_at (index)->meta,
-                slot_meta (SLOT_OBJECT, slot_meta_codec (meta),
-                           slot_meta_size (meta) + 1));
+  atomic_store (
+    &slot_at (index)->meta,
+    slot_meta (SLOT_OBJECT, slot_meta_codec (meta), slot_meta_size (meta) + 1));
   expect_wrong (false, "compressed bytes");
   atomic_store (&slot_at (index)->meta, meta);
   fixture_close (&f);
@@ -261,8 +263,7 @@ test_damaged (void **state)
   (void) state;
   open_device ();
   index = an_object (0);
-  unsigned char *p =
-    zs_pin (f.store->pool, &slot_at (index)->cell, &handle);
+  unsigned char *p = zs_pin (f.store->pool, &slot_at (index)->cell, &handle);
   zs_unpin (f.store->pool, handle);
   unsigned char first = p[0];
   p[0] = 0xff; /* lz4: literals, more of them than there are */
@@ -402,12 +403,12 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_counters),     UNIT_TEST (test_requests),
-    UNIT_TEST (test_budget),       UNIT_TEST (test_table),
-    UNIT_TEST (test_slot_state),   UNIT_TEST (test_slot_locked),
-    UNIT_TEST (test_held),         UNIT_TEST (test_back_pointer),
-    UNIT_TEST (test_lost_object),  UNIT_TEST (test_damaged),
-    UNIT_TEST (test_zspage),       UNIT_TEST (test_class),
+    UNIT_TEST (test_counters),    UNIT_TEST (test_requests),
+    UNIT_TEST (test_budget),      UNIT_TEST (test_table),
+    UNIT_TEST (test_slot_state),  UNIT_TEST (test_slot_locked),
+    UNIT_TEST (test_held),        UNIT_TEST (test_back_pointer),
+    UNIT_TEST (test_lost_object), UNIT_TEST (test_damaged),
+    UNIT_TEST (test_zspage),      UNIT_TEST (test_class),
     UNIT_TEST (test_arena),
   };
 

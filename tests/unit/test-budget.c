@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The budget: used never goes over the limit, whoever charges at once, and
- * what is refunded can be had again.
+ * The budget: used never goes over the limit, whoever charges at once, what
+ * is refunded can be had again, and each warning comes once.
  */
 
 #include <config.h>
@@ -68,6 +68,54 @@ test_no_limit (void **state)
   assert_int_equal (used (&b), 0);
 }
 
+static uint64_t
+warnings (struct budget *b, unsigned level)
+{
+  return atomic_load (&b->warnings[level]);
+}
+
+/* 80, 90 and 95 %, once on the way up, and again only after a real fall. */
+static void
+test_warnings (void **state)
+{
+  struct budget b;
+
+  (void) state;
+  budget_init (&b, 1000);
+  assert_true (budget_charge (&b, 799));
+  assert_int_equal (budget_take_warning (&b), 0);
+  assert_true (budget_charge (&b, 1));
+  assert_int_equal (budget_take_warning (&b), 80);
+  assert_int_equal (budget_take_warning (&b), 0);
+  for (unsigned i = 0; i < 10; i++) { /* to and fro about the mark */
+    budget_refund (&b, 50);
+    assert_true (budget_charge (&b, 50));
+  }
+  assert_int_equal (budget_take_warning (&b), 0);
+  budget_refund (&b, 51); /* 74.9 % */
+  assert_true (budget_charge (&b, 51));
+  assert_int_equal (budget_take_warning (&b), 80);
+  assert_int_equal (warnings (&b, 0), 2);
+
+  assert_true (budget_charge (&b, 150)); /* two at once: the higher */
+  assert_int_equal (budget_take_warning (&b), 95);
+  assert_int_equal (warnings (&b, 1), 1);
+  assert_int_equal (warnings (&b, 2), 1);
+  budget_refund (&b, 70); /* 88 %: below 95 - 5, not below 90 - 5 */
+  assert_true (budget_charge (&b, 70));
+  assert_int_equal (budget_take_warning (&b), 95);
+  assert_int_equal (warnings (&b, 1), 1);
+  assert_int_equal (warnings (&b, 2), 2);
+  budget_refund (&b, 950);
+  assert_true (budget_charge (&b, 1000));
+  assert_int_equal (budget_take_warning (&b), 95);
+  assert_int_equal (warnings (&b, 0), 3);
+
+  budget_init (&b, 0); /* no limit, nothing to warn of */
+  assert_true (budget_charge (&b, UINT64_C (1) << 60));
+  assert_int_equal (budget_take_warning (&b), 0);
+}
+
 #define LIMIT 1000
 
 struct charger {
@@ -119,6 +167,7 @@ test_threads (void **state)
 static const struct CMUnitTest tests[] = {
   UNIT_TEST (test_limit),
   UNIT_TEST (test_no_limit),
+  UNIT_TEST (test_warnings),
   UNIT_TEST (test_threads),
 };
 

@@ -1,98 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The compactor: when it starts by itself and when not, that there is one
- * pass at a time, that a pass ends when it shall, and what memory is left
- * after overwriting and discarding.
+ * pass at a time, and that a pass ends when it shall.  What memory is left
+ * after it is in test-compact-memory.c.
  */
 
 #include <config.h>
 
-#include "maint/compactor.h"
-#include "store-fixture.h"
-
-#define SLOT 4096u
-
-static struct fixture f;
-static struct compactor *compactor;
-
-static void
-open_device (unsigned slots, unsigned threshold, unsigned pause)
-{
-  fixture_open (&f, SLOT, "lz4", 2, (uint64_t) slots * SLOT);
-  compactor = compactor_create (f.dev, threshold, pause);
-  assert_non_null (compactor);
-}
-
-static void
-close_device (void)
-{
-  compactor_destroy (compactor);
-  fixture_close (&f);
-}
-
-/* What slot i holds; other slots have other sizes, if they may. */
-static void
-content (char *buf, unsigned i, bool sizes)
-{
-  struct unit_rng rng = unit_rng (5000 + i);
-
-  fill_kind (buf, SLOT, sizes ? KIND_MIXED : KIND_TEXT, &rng);
-}
-
-static void
-fill (unsigned from, unsigned to, bool sizes)
-{
-  char buf[SLOT];
-
-  for (unsigned i = from; i < to; i++) {
-    content (buf, i, sizes);
-    must_write (&f, buf, SLOT, (uint64_t) i * SLOT);
-  }
-}
-
-/* Is the slot one of those that thin_out leaves? */
-static bool
-stays (unsigned i, unsigned one_in)
-{
-  return unit_mix (unit_seed + i) % one_in == 0;
-}
-
-static void
-thin_out (unsigned slots, unsigned one_in)
-{
-  for (unsigned i = 0; i < slots; i++)
-    if (!stays (i, one_in))
-      must_discard (&f, (uint64_t) i * SLOT, SLOT);
-}
-
-static void
-check_thinned (unsigned slots, unsigned one_in, bool sizes)
-{
-  char buf[SLOT];
-
-  for (unsigned i = 0; i < slots; i++) {
-    content (buf, i, sizes);
-    must_hold (&f, stays (i, one_in) ? buf : NULL, SLOT, (uint64_t) i * SLOT);
-  }
-}
-
-static int64_t
-moved (void)
-{
-  return counter_sum (&f.store->pool->counters, ZS_OBJECTS_MOVED);
-}
-
-static uint64_t
-freeable (void)
-{
-  return zs_freeable_pages (f.store->pool);
-}
-
-static struct arena_stats
-arena (void)
-{
-  return arena_stats (&f.store->pool->arena);
-}
+#include "compact-fixture.h"
 
 /* -- when it runs -------------------------------------------------------- */
 
@@ -106,7 +21,9 @@ test_by_hand (void **state)
   uint64_t before = fixture_used (&f), pages = freeable ();
   assert_true (pages > 100);
   struct compactor_result r = compactor_run (compactor);
-  assert_int_equal (r.pages_freed, pages);
+  /* It was an estimate: the last zspage of a class is not fully grown. */
+  assert_true (r.pages_freed > pages - pages / 8 &&
+               r.pages_freed < pages + pages / 8);
   assert_true (r.objects_moved > 0);
   assert_int_equal (r.objects_moved, moved ());
   assert_int_equal (freeable (), 0);
@@ -130,12 +47,12 @@ test_by_itself (void **state)
   fill (0, 3000, false);
   thin_out (3000, 4);
   while (compactor_passes (compactor) == 0 || freeable () > 0)
-    sched_yield ();
+    unit_sleep_ms (1);
   assert_true (moved () > 0);
   check_thinned (3000, 4, false);
   /* Without requests it gives back too what the arena keeps. */
   while (arena ().hot_pages > 0)
-    sched_yield ();
+    unit_sleep_ms (1);
   compactor_stop (compactor);
   close_device ();
 }
@@ -155,7 +72,7 @@ test_below_threshold (void **state)
   assert_true (freeable () > 100);
   assert_int_equal (compactor_start (compactor), 0);
   while (arena ().hot_pages > 0)
-    sched_yield ();
+    unit_sleep_ms (1);
   compactor_stop (compactor);
   assert_int_equal (compactor_passes (compactor), 0);
   assert_int_equal (moved (), 0);
@@ -178,7 +95,7 @@ test_threshold_0 (void **state)
   assert_true (before > 100);
   assert_int_equal (compactor_start (compactor), 0);
   while (compactor_passes (compactor) < 20)
-    sched_yield ();
+    unit_sleep_ms (1);
   compactor_stop (compactor);
   assert_int_equal (moved (), 0);
   assert_int_equal (freeable (), before);
@@ -204,6 +121,25 @@ test_start_stop (void **state)
   close_device (); /* which stops it */
 }
 
+static void
+test_leaves (void **state)
+{
+  enum { N = 100 };
+
+  (void) state;
+  open_device (N * LEAF_SLOTS, 2, 1);
+  for (unsigned i = 0; i < N; i++)
+    fill (i * LEAF_SLOTS + i, i * LEAF_SLOTS + i + 1, true);
+  for (unsigned i = 0; i < N; i++)
+    if (i % 4)
+      slot_discard (f.dev, i * LEAF_SLOTS + i);
+  assert_int_equal (slot_table_empty_leaves (&f.dev->table), N - N / 4);
+  assert_int_equal (compactor_run (compactor).leaves_freed, N - N / 4);
+  assert_int_equal (f.dev->table.leaf_count, N / 4);
+  assert_int_equal (slot_table_memory (&f.dev->table), N / 4 * 4096);
+  close_device ();
+}
+
 /* -- trapped in a pass --------------------------------------------------- */
 
 #ifdef ZRAM_FAULTS
@@ -219,7 +155,9 @@ run_a_pass (void *arg)
   return NULL;
 }
 
-/* One at a time, by hand or by itself. */
+/* One at a time, by hand or by itself.  The first one stands where it holds
+ * nothing but what keeps the others out.
+ */
 static void
 test_never_twice (void **state)
 {
@@ -229,27 +167,28 @@ test_never_twice (void **state)
   open_device (3000, 1, 0);
   fill (0, 3000, false);
   thin_out (3000, 4);
+  for (unsigned i = 0; i < LEAF_SLOTS; i++)
+    slot_discard (f.dev, i); /* which leaves the leaf */
   atomic_store (&passes_done, 0);
-  fault_hold ("zs.compact.moved");
+  fault_hold_first ("table.reclaim.found");
   unit_start (&t[0], run_a_pass, NULL);
-  fault_wait_held ("zs.compact.moved");
+  fault_wait_held ("table.reclaim.found");
   assert_true (compactor_is_running (compactor));
   assert_int_equal (compactor_start (compactor), 0);
   unit_start (&t[1], run_a_pass, NULL);
   unit_start (&t[2], run_a_pass, NULL);
   unit_wait_asleep (&t[1]);
   unit_wait_asleep (&t[2]);
+  unit_sleep_ms (100); /* in vain */
   assert_int_equal (atomic_load (&passes_done), 0);
   assert_int_equal (compactor_passes (compactor), 0);
-  /* Only the first has moved anything: one zspage's objects at the most. */
-  assert_int_equal (moved (), 0); /* counted after the step */
-  fault_release ("zs.compact.moved");
+  fault_release ("table.reclaim.found");
   unit_join_all (t, 3);
   while (compactor_passes (compactor) == 0)
-    sched_yield ();
+    unit_sleep_ms (1);
   compactor_stop (compactor);
   assert_int_equal (freeable (), 0);
-  check_thinned (3000, 4, false);
+  assert_int_equal (slot_table_empty_leaves (&f.dev->table), 0);
   close_device ();
 }
 
@@ -284,10 +223,8 @@ test_stop_in_a_pass (void **state)
   assert_false (atomic_load (&stopped));
   fault_release ("zs.compact.moved");
   unit_join (&t);
-  assert_int_equal (before - freeable (),
-                    counter_sum (&f.store->pool->counters,
-                                 ZS_PAGES_COMPACTED));
-  assert_true (freeable () > before - 33); /* a zspage */
+  assert_true (freeable () >= before - 32); /* a zspage's pages */
+  assert_true (moved () > 0);
   check_thinned (6000, 4, false);
   assert_true (compactor_run (compactor).objects_moved > 0);
   close_device ();
@@ -344,6 +281,17 @@ test_cancel (void **state)
 
 /* -- trapped while it moves objects -------------------------------------- */
 
+/* The same in every slot, so that all objects are of one class. */
+static void
+fill_alike (unsigned from, unsigned to)
+{
+  char buf[SLOT];
+
+  content (buf, 0, false);
+  for (unsigned i = from; i < to; i++)
+    must_write (&f, buf, SLOT, (uint64_t) i * SLOT);
+}
+
 static void *
 read_slot_0 (void *arg)
 {
@@ -365,12 +313,17 @@ test_reader_sleeps (void **state)
 
   (void) state;
   open_device (3000, 1, 1);
-  fill (0, 1000, false);
-  /* Slot 0 is alone in its zspage, the emptiest. */
-  must_discard (&f, SLOT, 200 * SLOT);
-  for (unsigned i = 201; i < 1000; i += 2)
-    must_discard (&f, i * SLOT, SLOT);
+  /* Ten full zspages; in the first slot 0 stays alone, so that it is the
+   * emptiest.
+   */
+  fill_alike (0, 1);
   uint64_t cell = slot_load_cell (slot_table_peek (&f.dev->table, 0));
+  unsigned objs = f.store->pool->classes.g[zs_handle_class (cell)].objs;
+  assert_true (objs > 10 && 10 * objs <= 3000);
+  fill_alike (1, 10 * objs);
+  must_discard (&f, SLOT, (objs - 1) * SLOT);
+  for (unsigned i = objs; i < 10 * objs; i += 2)
+    must_discard (&f, i * SLOT, SLOT);
   fault_hold_first ("zs.pin.before_lock");
   unit_start (&reader, read_slot_0, NULL);
   fault_wait_held ("zs.pin.before_lock");
@@ -382,7 +335,7 @@ test_reader_sleeps (void **state)
   uint64_t sleeps = park_sleeps ();
   fault_release ("zs.pin.before_lock");
   while (park_sleeps () == sleeps)
-    sched_yield ();
+    unit_sleep_ms (1);
   unit_wait_asleep (&reader);
   fault_release ("zs.compact.moved");
   unit_join (&reader);
@@ -395,7 +348,7 @@ write_slot (void *arg)
 {
   unsigned i = *(unsigned *) arg;
 
-  fill (i, i + 1, false);
+  fill_alike (i, i + 1);
   return NULL;
 }
 
@@ -417,199 +370,26 @@ test_one_zspage (void **state)
     unit_wait_asleep (&t[i]);
   fault_release ("zs.alloc.zspage");
   unit_join_all (t, 4);
-  assert_true (arena ().used_spans <= 2); /* classes, at the most */
-  thin_out (4, UINT32_MAX);
-  assert_true (arena ().used_spans == 0 ||
-               fixture_count (&f, DEV_SLOTS_STORED) > 0);
+  assert_int_equal (arena ().used_spans, 1);
+  must_discard (&f, 0, 4 * SLOT);
+  assert_int_equal (arena ().used_spans, 0);
   close_device ();
 }
 
 #endif
-
-/* -- memory -------------------------------------------------------------- */
-
-#if UNIT_SCALE > 1
-#define LARGE 6000u
-#else
-#define LARGE 24000u
-#endif
-
-static uint64_t
-resident (void)
-{
-  struct arena *a = &f.store->pool->arena;
-
-  return reserve_resident (&a->memory, arena ().top * a->span_size) +
-         reserve_resident (&f.dev->table.leaves,
-                           f.dev->table.top * UINT64_C (4096));
-}
-
-/* What is charged is in RAM, and what is in RAM is charged, within 2 %. */
-static void
-check_charged (void)
-{
-  uint64_t used =
-    fixture_used (&f) - f.dev->table.node_count * UINT64_C (4096);
-  uint64_t in_ram = resident ();
-
-  if (in_ram > used || in_ram + used / 50 + 16 * MEM_PAGE < used)
-    fail_msg ("charged %" PRIu64 ", resident %" PRIu64, used, in_ram);
-}
-
-static uint64_t
-process_rss (void)
-{
-  FILE *fp = fopen ("/proc/self/statm", "r");
-  unsigned long size, pages;
-
-  assert_non_null (fp);
-  assert_int_equal (fscanf (fp, "%lu %lu", &size, &pages), 2);
-  fclose (fp);
-  return (uint64_t) pages * (uint64_t) sysconf (_SC_PAGESIZE);
-}
-
-static void
-test_discard_everything (void **state)
-{
-  (void) state;
-  open_device (LARGE, 2, 1);
-  fill (0, 100, true);
-  must_discard (&f, 0, 100 * SLOT);
-  uint64_t rss = process_rss ();
-  for (unsigned round = 0; round < 3; round++) {
-    fill (0, LARGE, true);
-    check_charged ();
-    if (round == 0)
-      must_discard (&f, 0, (uint64_t) LARGE * SLOT);
-    else
-      thin_out (LARGE, UINT32_MAX);
-    must_discard (&f, 0, (uint64_t) LARGE * SLOT);
-    (void) compactor_run (compactor);
-    arena_return_hot (&f.store->pool->arena);
-    arena_trim (&f.store->pool->arena);
-    fixture_check_empty (&f);
-    assert_int_equal (resident (), 0);
-    assert_int_equal (arena ().top, 0);
-    assert_int_equal (f.dev->table.leaf_count, 0);
-#if UNIT_SCALE == 1
-    /* All of the process: generous, for the C library keeps some. */
-    assert_true (process_rss () < rss + rss / 20 + 2 * MiB);
-#endif
-  }
-  (void) rss;
-  close_device ();
-}
-
-/* It comes to rest by itself, at what an empty device costs. */
-static void
-test_rests (void **state)
-{
-  (void) state;
-  open_device (LARGE, 2, 1);
-  assert_int_equal (compactor_start (compactor), 0);
-  fill (0, LARGE, true);
-  thin_out (LARGE, UINT32_MAX);
-  must_discard (&f, 0, (uint64_t) LARGE * SLOT);
-  while (fixture_used (&f) > f.dev->table.node_count * 4096)
-    sched_yield ();
-  compactor_stop (compactor);
-  fixture_check_empty (&f);
-  assert_int_equal (arena ().hot_pages, 0);
-  close_device ();
-}
-
-/* Overwritten at random, then half discarded: little more memory than is
- * stored.  (Of 4 KiB slots of random sizes; the bounds are the issue's.)
- */
-static void
-test_little_waste (void **state)
-{
-  struct unit_rng rng = unit_rng (7);
-  char buf[SLOT];
-
-  (void) state;
-  open_device (LARGE, 2, 1);
-  fill (0, LARGE, false);
-  for (unsigned i = 0; i < 2 * LARGE; i++) {
-    unsigned at = unit_below (&rng, LARGE);
-
-    fill_kind (buf, SLOT, i % 3 ? KIND_TEXT : KIND_RANDOM, &rng);
-    must_write (&f, buf, SLOT, (uint64_t) at * SLOT);
-  }
-  (void) compactor_run (compactor);
-  arena_return_hot (&f.store->pool->arena);
-  uint64_t stored = (uint64_t) fixture_count (&f, DEV_COMPR_BYTES);
-  assert_true (fixture_used (&f) < stored + stored / 20);
-  check_charged ();
-  thin_out (LARGE, 2);
-  (void) compactor_run (compactor);
-  arena_return_hot (&f.store->pool->arena);
-  stored = (uint64_t) fixture_count (&f, DEV_COMPR_BYTES);
-  assert_true (fixture_used (&f) < stored + stored / 10);
-  check_charged ();
-  close_device ();
-}
-
-/* A tenth is left, all over the arena: its end comes down to what is used,
- * and every slot reads as before.
- */
-static void
-test_migration (void **state)
-{
-  (void) state;
-  open_device (LARGE, 2, 1);
-  fill (0, LARGE, false);
-  uint32_t top = arena ().top;
-  assert_true (top > 64);
-  thin_out (LARGE, 10);
-  struct compactor_result r = compactor_run (compactor);
-  assert_true (r.zspages_migrated > 0);
-  assert_true (arena ().top < top / 4);
-  assert_true (arena ().top <= 2 * arena ().used_spans);
-  check_thinned (LARGE, 10, false);
-  check_charged ();
-  close_device ();
-}
-
-static void
-test_leaves (void **state)
-{
-  enum { N = 100 };
-
-  (void) state;
-  open_device (N * LEAF_SLOTS, 2, 1);
-  for (unsigned i = 0; i < N; i++)
-    fill (i * LEAF_SLOTS + i, i * LEAF_SLOTS + i + 1, true);
-  for (unsigned i = 0; i < N; i++)
-    if (i % 4)
-      slot_discard (f.dev, i * LEAF_SLOTS + i);
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table), N - N / 4);
-  assert_int_equal (compactor_run (compactor).leaves_freed, N - N / 4);
-  assert_int_equal (f.dev->table.leaf_count, N / 4);
-  assert_int_equal (slot_table_memory (&f.dev->table), N / 4 * 4096);
-  close_device ();
-}
 
 int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_by_hand),
-    UNIT_TEST (test_by_itself),
-    UNIT_TEST (test_below_threshold),
-    UNIT_TEST (test_threshold_0),
+    UNIT_TEST (test_by_hand),         UNIT_TEST (test_by_itself),
+    UNIT_TEST (test_below_threshold), UNIT_TEST (test_threshold_0),
     UNIT_TEST (test_start_stop),
 #ifdef ZRAM_FAULTS
-    UNIT_TEST (test_never_twice),
-    UNIT_TEST (test_stop_in_a_pass),
-    UNIT_TEST (test_cancel),
-    UNIT_TEST (test_reader_sleeps),
+    UNIT_TEST (test_never_twice),     UNIT_TEST (test_stop_in_a_pass),
+    UNIT_TEST (test_cancel),          UNIT_TEST (test_reader_sleeps),
     UNIT_TEST (test_one_zspage),
 #endif
-    UNIT_TEST (test_discard_everything),
-    UNIT_TEST (test_rests),
-    UNIT_TEST (test_little_waste),
-    UNIT_TEST (test_migration),
     UNIT_TEST (test_leaves),
   };
 

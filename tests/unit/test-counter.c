@@ -83,6 +83,24 @@ test_threads (void **state)
   counter_set_destroy (&set);
 }
 
+static void
+test_reset (void **state)
+{
+  struct counter_set set;
+
+  (void) state;
+  assert_int_equal (counter_set_init (&set, 2), 0);
+  /* In every shard, wherever this thread happened to run. */
+  for (unsigned s = 0; s <= set.shard_mask; s++) {
+    atomic_store (&set.v[s * set.stride], 5);
+    atomic_store (&set.v[s * set.stride + 1], 7);
+  }
+  counter_reset (&set, 0);
+  assert_int_equal (counter_sum (&set, 0), 0);
+  assert_int_equal (counter_sum (&set, 1), 7 * (set.shard_mask + 1));
+  counter_set_destroy (&set);
+}
+
 #ifdef ZRAM_FAULTS
 static void
 test_no_memory (void **state)
@@ -100,6 +118,7 @@ test_no_memory (void **state)
 static const struct CMUnitTest tests[] = {
   UNIT_TEST (test_one_thread),
   UNIT_TEST (test_threads),
+  UNIT_TEST (test_reset),
 #ifdef ZRAM_FAULTS
   UNIT_TEST (test_no_memory),
 #endif

@@ -114,9 +114,8 @@ check_query (struct fixture *f, const struct model *m, uint64_t offset,
   struct walk w = { .m = m, .next = offset };
   struct report one;
 
-  assert_int_equal (device_extents (f->dev, offset, count, false,
-                                    check_extent, &w),
-                    0);
+  assert_int_equal (
+    device_extents (f->dev, offset, count, false, check_extent, &w), 0);
   assert_int_equal (w.next, offset + count);
 
   /* With 'one' the first of those, whole. */
@@ -205,7 +204,7 @@ test_stopped (void **state)
     must_write (&f, "data", 4, i * 2 * 4096);
   assert_int_equal (device_extents (f.dev, 0, MiB, false, collect, &r), -1);
   assert_int_equal (r.n, 2);
-  r = (struct report) { .stop_after = 1 };
+  r = (struct report){ .stop_after = 1 };
   assert_int_equal (device_extents (f.dev, 0, MiB, true, collect, &r), -1);
   assert_int_equal (r.n, 1);
   fixture_close (&f);
@@ -332,8 +331,7 @@ disturber (void *arg)
 }
 
 static int
-check_whole (void *ctx, uint64_t offset, uint64_t length,
-             enum extent_type type)
+check_whole (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
 {
   struct walk *w = ctx;
 
@@ -377,9 +375,9 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_model),        UNIT_TEST (test_clamped),
-    UNIT_TEST (test_stopped),      UNIT_TEST (test_zero_or_hole),
-    UNIT_TEST (test_largest),      UNIT_TEST (test_no_locks),
+    UNIT_TEST (test_model),     UNIT_TEST (test_clamped),
+    UNIT_TEST (test_stopped),   UNIT_TEST (test_zero_or_hole),
+    UNIT_TEST (test_largest),   UNIT_TEST (test_no_locks),
     UNIT_TEST (test_disturbed),
   };
 

@@ -110,6 +110,23 @@ test_hold (void **state)
   unit_join (&c.thread);
 }
 
+/* Only one is held; who comes after it passes. */
+static void
+test_hold_first (void **state)
+{
+  struct visitor first, second;
+
+  (void) state;
+  fault_hold_first ("gate");
+  start_visitor (&first);
+  fault_wait_held ("gate");
+  start_visitor (&second);
+  unit_join (&second.thread);
+  assert_false (atomic_load (&first.passed));
+  fault_release ("gate");
+  unit_join (&first.thread);
+}
+
 static void
 test_clear_lets_go (void **state)
 {
@@ -152,9 +169,10 @@ test_threads (void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-  UNIT_TEST (test_unarmed),       UNIT_TEST (test_nth),
-  UNIT_TEST (test_any),           UNIT_TEST (test_hold),
-  UNIT_TEST (test_clear_lets_go), UNIT_TEST (test_threads),
+  UNIT_TEST (test_unarmed),    UNIT_TEST (test_nth),
+  UNIT_TEST (test_any),        UNIT_TEST (test_hold),
+  UNIT_TEST (test_hold_first), UNIT_TEST (test_clear_lets_go),
+  UNIT_TEST (test_threads),
 };
 
 #else

@@ -58,11 +58,11 @@ struct stamp {
 
 /* Every fourth generation does not compress. */
 static void
-make_part (char *p, unsigned slot, unsigned part, unsigned thread,
-           uint32_t gen)
+make_part (char *p, unsigned slot, unsigned part, unsigned thread, uint32_t gen)
 {
-  struct stamp st = { .magic = MAGIC, .slot = slot, .part = part,
-                      .thread = thread, .gen = gen };
+  struct stamp st = {
+    .magic = MAGIC, .slot = slot, .part = part, .thread = thread, .gen = gen
+  };
   struct unit_rng rng = { .s = (uint64_t) slot << 56 | (uint64_t) part << 48 |
                                (uint64_t) thread << 40 | gen };
 
@@ -71,8 +71,8 @@ make_part (char *p, unsigned slot, unsigned part, unsigned thread,
 }
 
 static void
-make_parts (char *p, unsigned slot, unsigned from, unsigned to,
-            unsigned thread, uint32_t gen)
+make_parts (char *p, unsigned slot, unsigned from, unsigned to, unsigned thread,
+            uint32_t gen)
 {
   for (unsigned part = from; part < to; part++)
     make_part (p + (part - from) * PART, slot, part, thread, gen);
@@ -338,8 +338,7 @@ test_moving (void **state)
   (void) state;
   run (true, false);
   assert_true (counter_sum (&f.store->pool->counters, ZS_OBJECTS_MOVED) > 0);
-  assert_true (counter_sum (&f.store->pool->counters, ZS_ZSPAGES_MIGRATED) >
-               0);
+  assert_true (counter_sum (&f.store->pool->counters, ZS_ZSPAGES_MIGRATED) > 0);
   finish ();
 }
 

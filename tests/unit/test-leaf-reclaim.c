@@ -106,7 +106,7 @@ test_create_race (void **state)
   open_table (UINT64_C (1) << 40);
   pthread_barrier_init (&barrier, NULL, THREADS);
   for (unsigned i = 0; i < THREADS; i++)
-    r[i] = (struct racer) { .id = i, .barrier = &barrier, .rounds = rounds };
+    r[i] = (struct racer){ .id = i, .barrier = &barrier, .rounds = rounds };
   unit_start_all (t, THREADS, create_racer, r, sizeof *r);
   unit_join_all (t, THREADS);
   pthread_barrier_destroy (&barrier);
@@ -205,7 +205,7 @@ test_reclaim_race (void **state)
   atomic_store (&stop, false);
   atomic_store (&reclaimed, 0);
   for (unsigned i = 0; i < THREADS; i++)
-    r[i] = (struct racer) { .id = i, .rounds = rounds };
+    r[i] = (struct racer){ .id = i, .rounds = rounds };
   unit_start_all (owners, THREADS, owner, r, sizeof *r);
   unit_start_all (sharers, 2, sharer, r, sizeof *r);
   unit_start_all (reclaimers, 2, reclaimer, r, 0);
@@ -437,13 +437,10 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_create_race),
-    UNIT_TEST (test_reclaim_race),
+    UNIT_TEST (test_create_race),     UNIT_TEST (test_reclaim_race),
 #ifdef ZRAM_FAULTS
-    UNIT_TEST (test_create_together),
-    UNIT_TEST (test_late_reclaimer),
-    UNIT_TEST (test_trapped),
-    UNIT_TEST (test_stale_visitors),
+    UNIT_TEST (test_create_together), UNIT_TEST (test_late_reclaimer),
+    UNIT_TEST (test_trapped),         UNIT_TEST (test_stale_visitors),
 #endif
   };
 

@@ -26,8 +26,9 @@ static void
 flat_open (struct flat *m, struct fixture *f, uint64_t base, uint32_t size,
            uint64_t stream)
 {
-  *m = (struct flat) { .f = f, .base = base, .size = size,
-                       .rng = unit_rng (stream) };
+  *m = (struct flat){
+    .f = f, .base = base, .size = size, .rng = unit_rng (stream)
+  };
   m->model = must_alloc (size);
   m->buf = must_alloc (size);
 }
@@ -303,8 +304,8 @@ test_faults (void **state)
 static void
 test_discard_edges (void **state)
 {
-  static const uint32_t points[] = { 0, 1, 8, 4095, 4096, 4097, 6000, 8191,
-                                     8192, 8193, 12287, 12288 };
+  static const uint32_t points[] = { 0,    1,    8,    4095, 4096,  4097,
+                                     6000, 8191, 8192, 8193, 12287, 12288 };
   enum { POINTS = sizeof points / sizeof *points, SIZE = 3 * 4096 };
   struct unit_rng rng = unit_rng (7);
   static char model[SIZE];
@@ -420,16 +421,13 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_random),
-    UNIT_TEST (test_random_threads),
+    UNIT_TEST (test_random),        UNIT_TEST (test_random_threads),
     UNIT_TEST (test_limit),
 #ifdef ZRAM_FAULTS
     UNIT_TEST (test_faults),
 #endif
-    UNIT_TEST (test_discard_edges),
-    UNIT_TEST (test_discard_when_full),
-    UNIT_TEST (test_last_slot),
-    UNIT_TEST (test_empty_requests),
+    UNIT_TEST (test_discard_edges), UNIT_TEST (test_discard_when_full),
+    UNIT_TEST (test_last_slot),     UNIT_TEST (test_empty_requests),
   };
 
   return UNIT_RUN (tests);

@@ -205,6 +205,40 @@ test_return_all (void **state)
   reserve_close (&r);
 }
 
+#if UNIT_SCALE == 1 /* a sanitizer's shadow has page tables too */
+static size_t
+page_tables (void)
+{
+  FILE *fp = fopen ("/proc/self/status", "r");
+  unsigned long kib = 0;
+  char line[256];
+
+  check_always (fp);
+  while (fgets (line, sizeof line, fp))
+    if (sscanf (line, "VmPTE: %lu kB", &kib) == 1)
+      break;
+  fclose (fp);
+  return kib * 1024;
+}
+
+/* A page of them for every 2 MiB in which a page was touched. */
+static void
+test_page_tables (void **state)
+{
+  enum { N = 64 };
+  struct reserve r = opened (N * 2 * MIB, N * 2 * MIB);
+  size_t before = page_tables ();
+
+  (void) state;
+  for (unsigned i = 0; i < N; i++)
+    r.base[i * 2 * MIB] = 1;
+  assert_true (page_tables () >= before + N * PAGE);
+  reserve_return_all (&r, 0, N * 2 * MIB);
+  assert_in_range (page_tables (), 0, before + 4 * PAGE);
+  reserve_close (&r);
+}
+#endif
+
 /* -- the system says no ------------------------------------------------- */
 
 static void
@@ -297,6 +331,9 @@ static const struct CMUnitTest tests[] = {
   UNIT_TEST (test_populate),
   UNIT_TEST (test_return),
   UNIT_TEST (test_return_all),
+#if UNIT_SCALE == 1
+  UNIT_TEST (test_page_tables),
+#endif
   UNIT_TEST (test_smaller),
 #ifdef ZRAM_FAULTS
   UNIT_TEST (test_faults),

@@ -579,7 +579,7 @@ test_page_zeroing (void **state)
   assert_int_equal (reserve_commit (&p.r, PAGE), 0);
   for (unsigned i = 0; i < N; i++)
     unit_start (&t[i], use_page, &p);
-  while (zeroed < UNIT_TIMES (2000) || park_sleeps () == sleeps)
+  while (zeroed < UNIT_TIMES (800) || park_sleeps () == sleeps)
     zeroed += zero_page (&p);
   atomic_store (&p.stop, true);
   unit_join_all (t, N);

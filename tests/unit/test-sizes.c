@@ -13,8 +13,7 @@
 static const uint32_t slot_sizes[] = { 4096, 16384, 65536 };
 
 static int
-last_extent (void *ctx, uint64_t offset, uint64_t length,
-             enum extent_type type)
+last_extent (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
 {
   (void) type;
   *(uint64_t *) ctx = offset + length;
@@ -46,9 +45,8 @@ check_ends (struct fixture *f, uint64_t size)
   int64_t stored = head + 1 + ((size - 1) / f->slot_size - tail + 1) -
                    (head >= tail ? head - tail + 1 : 0);
   assert_int_equal (fixture_count (f, DEV_SLOTS_STORED), stored);
-  assert_int_equal (fixture_count (f, DEV_OBJECTS) +
-                      fixture_count (f, DEV_SLOTS_SAME),
-                    stored);
+  assert_int_equal (
+    fixture_count (f, DEV_OBJECTS) + fixture_count (f, DEV_SLOTS_SAME), stored);
 }
 
 static void
@@ -65,11 +63,24 @@ test_small (void **state)
   (void) state;
   for (unsigned s = 0; s < 3; s++) {
     uint32_t slot = slot_sizes[s];
-    const uint64_t sizes[] = {
-      1, 2, 7, 511, 512, 513, 4095, 4096, 4097, slot - 1, slot, slot + 1,
-      2 * slot - 1, 255 * slot + 1, 256 * slot - 1, 256 * slot,
-      256 * slot + 1, 512 * 256 * (uint64_t) slot + 1
-    };
+    const uint64_t sizes[] = { 1,
+                               2,
+                               7,
+                               511,
+                               512,
+                               513,
+                               4095,
+                               4096,
+                               4097,
+                               slot - 1,
+                               slot,
+                               slot + 1,
+                               2 * slot - 1,
+                               255 * slot + 1,
+                               256 * slot - 1,
+                               256 * slot,
+                               256 * slot + 1,
+                               512 * 256 * (uint64_t) slot + 1 };
 
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
       struct fixture f;
@@ -114,13 +125,18 @@ test_large (void **state)
   (void) state;
   for (unsigned s = 0; s < 3; s++) {
     uint64_t slot = slot_sizes[s];
-    const uint64_t sizes[] = {
-      UINT32_MAX, UINT64_C (1) << 32, (UINT64_C (1) << 32) + 1,
-      (SLOTS_2_32 - 1) * slot - 1, (SLOTS_2_32 - 1) * slot,
-      SLOTS_2_32 * slot - 1, SLOTS_2_32 * slot, SLOTS_2_32 * slot + 1,
-      (SLOTS_2_32 + 1) * slot, UINT64_C (1) << 60, LARGEST_DEVICE - 1,
-      LARGEST_DEVICE
-    };
+    const uint64_t sizes[] = { UINT32_MAX,
+                               UINT64_C (1) << 32,
+                               (UINT64_C (1) << 32) + 1,
+                               (SLOTS_2_32 - 1) * slot - 1,
+                               (SLOTS_2_32 - 1) * slot,
+                               SLOTS_2_32 * slot - 1,
+                               SLOTS_2_32 * slot,
+                               SLOTS_2_32 * slot + 1,
+                               (SLOTS_2_32 + 1) * slot,
+                               UINT64_C (1) << 60,
+                               LARGEST_DEVICE - 1,
+                               LARGEST_DEVICE };
 
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
       struct fixture f;

@@ -74,9 +74,8 @@ ignore (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
 static void
 look (void)
 {
-  assert_int_equal (device_extents (f.dev, 0, SLOTS * SLOT, false, ignore,
-                                    NULL),
-                    0);
+  assert_int_equal (
+    device_extents (f.dev, 0, SLOTS * SLOT, false, ignore, NULL), 0);
   assert_true (device_stats (f.dev).objects > 0);
 }
 
@@ -230,10 +229,9 @@ test_all_parked (void **state)
   open_device (N + 1);
   for (unsigned i = 0; i < 300; i++)
     must_write (&f, old_data, SLOT, (100 + i) * SLOT);
-  uint32_t objs =
-    f.store->pool->classes
-      .g[size_class_of (&f.store->pool->classes, SIZE)]
-      .objs;
+  uint32_t objs = f.store->pool->classes
+                    .g[size_class_of (&f.store->pool->classes, SIZE)]
+                    .objs;
   assert_true (300 / objs + 1 <= N);
   /* Of each zspage one is left, and read. */
   for (unsigned i = 0; i < 300; i++)
@@ -250,8 +248,7 @@ test_all_parked (void **state)
   assert_non_null (c);
   int64_t skips = counter_sum (&f.store->pool->counters, ZS_MOVER_SKIPS);
   assert_int_equal (compactor_run (c).objects_moved, 0);
-  assert_true (counter_sum (&f.store->pool->counters, ZS_MOVER_SKIPS) >
-               skips);
+  assert_true (counter_sum (&f.store->pool->counters, ZS_MOVER_SKIPS) > skips);
   fault_release ("test.decompress");
   for (unsigned i = 0; i < n; i++)
     finish (&readers[i]);
@@ -435,9 +432,9 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_reading),       UNIT_TEST (test_all_parked),
-    UNIT_TEST (test_merging),       UNIT_TEST (test_writing),
-    UNIT_TEST (test_all_standing),  UNIT_TEST (test_fewer_streams),
+    UNIT_TEST (test_reading),      UNIT_TEST (test_all_parked),
+    UNIT_TEST (test_merging),      UNIT_TEST (test_writing),
+    UNIT_TEST (test_all_standing), UNIT_TEST (test_fewer_streams),
     UNIT_TEST (test_close_waits),
   };
 

@@ -246,8 +246,7 @@ test_compress_fails (void **state)
     assert_int_equal (errno, EIO);
     check_slot (&f, 5);
     atomic_store (&sized_fail_compress, SIZED_NONE);
-    assert_int_equal (slot_write_part (f.dev, 5, wanted + 3000, 3000, 1, 1),
-                      0);
+    assert_int_equal (slot_write_part (f.dev, 5, wanted + 3000, 3000, 1, 1), 0);
     memcpy (model[5], wanted, SLOT);
     check_slot (&f, 5);
   }
@@ -311,8 +310,7 @@ test_decompress_fails (void **state)
 static unsigned char *
 object_of (struct fixture *f, unsigned index) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s =
-    (struct slot *) slot_table_peek (&f->dev->table, index);
+  struct slot *s = (struct slot *) slot_table_peek (&f->dev->table, index);
   uint64_t handle;
   unsigned char *p = zs_pin (f->store->pool, &s->cell, &handle);
 
@@ -323,8 +321,7 @@ object_of (struct fixture *f, unsigned index) NO_THREAD_SAFETY_ANALYSIS
 static void
 set_meta (struct fixture *f, unsigned index, uint32_t meta)
 {
-  struct slot *s =
-    (struct slot *) slot_table_peek (&f->dev->table, index);
+  struct slot *s = (struct slot *) slot_table_peek (&f->dev->table, index);
 
   atomic_store (&s->meta, meta);
 }

@@ -32,9 +32,8 @@ check_table (struct table *x)
 
   if (wrong)
     fail_msg ("%s", wrong);
-  assert_int_equal (slot_table_memory (&x->t),
-                    x->t.leaf_count * LEAF_BYTES +
-                      x->t.node_count * NODE_BYTES);
+  assert_int_equal (slot_table_memory (&x->t), x->t.leaf_count * LEAF_BYTES +
+                                                 x->t.node_count * NODE_BYTES);
   assert_int_equal (atomic_load (&x->budget.used), slot_table_memory (&x->t));
 }
 
@@ -112,13 +111,23 @@ test_empty (void **state)
 static void
 test_sizes (void **state)
 {
-  static const uint64_t sizes[] = {
-    1, 2, 255, 256, 257, 512 * 256 - 1, 512 * 256, 512 * 256 + 1,
-    UINT64_C (512) * 512 * 256, UINT64_C (512) * 512 * 256 + 1,
-    (UINT64_C (1) << 32) - 1, UINT64_C (1) << 32, (UINT64_C (1) << 32) + 1,
-    (UINT64_C (1) << 35) + 1, (UINT64_C (1) << 44) + 1,
-    (UINT64_C (1) << 51) - 1, UINT64_C (1) << 51
-  };
+  static const uint64_t sizes[] = { 1,
+                                    2,
+                                    255,
+                                    256,
+                                    257,
+                                    512 * 256 - 1,
+                                    512 * 256,
+                                    512 * 256 + 1,
+                                    UINT64_C (512) * 512 * 256,
+                                    UINT64_C (512) * 512 * 256 + 1,
+                                    (UINT64_C (1) << 32) - 1,
+                                    UINT64_C (1) << 32,
+                                    (UINT64_C (1) << 32) + 1,
+                                    (UINT64_C (1) << 35) + 1,
+                                    (UINT64_C (1) << 44) + 1,
+                                    (UINT64_C (1) << 51) - 1,
+                                    UINT64_C (1) << 51 };
 
   (void) state;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -272,10 +281,9 @@ random_step (struct table *x, struct model *m, struct unit_rng *rng)
 static void
 test_model (void **state)
 {
-  static const uint64_t sizes[] = {
-    100 * 256 + 17, 512 * 256 + 300, (UINT64_C (1) << 32) + 1,
-    UINT64_C (1) << 51
-  };
+  static const uint64_t sizes[] = { 100 * 256 + 17, 512 * 256 + 300,
+                                    (UINT64_C (1) << 32) + 1,
+                                    UINT64_C (1) << 51 };
   struct unit_rng rng = unit_rng (1);
   struct model *m = must_alloc (sizeof *m);
 
@@ -466,16 +474,12 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_empty),
-    UNIT_TEST (test_sizes),
-    UNIT_TEST (test_costs_nothing),
-    UNIT_TEST (test_model),
-    UNIT_TEST (test_memory_returns),
-    UNIT_TEST (test_reclaim_refused),
+    UNIT_TEST (test_empty),          UNIT_TEST (test_sizes),
+    UNIT_TEST (test_costs_nothing),  UNIT_TEST (test_model),
+    UNIT_TEST (test_memory_returns), UNIT_TEST (test_reclaim_refused),
     UNIT_TEST (test_budget),
 #ifdef ZRAM_FAULTS
-    UNIT_TEST (test_no_memory),
-    UNIT_TEST (test_no_table),
+    UNIT_TEST (test_no_memory),      UNIT_TEST (test_no_table),
 #endif
   };
 

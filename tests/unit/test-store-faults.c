@@ -18,10 +18,9 @@
 #define FAR 4u   /* slots in places that need nodes of the table */
 #define SLOTS (NEAR + FAR)
 
-static const uint64_t far[FAR] = {
-  UINT64_C (1) << 32, UINT64_C (1) << 45, UINT64_C (1) << 50,
-  (UINT64_C (1) << 51) - 2
-};
+static const uint64_t far[FAR] = { UINT64_C (1) << 32, UINT64_C (1) << 45,
+                                   UINT64_C (1) << 50,
+                                   (UINT64_C (1) << 51) - 2 };
 
 static struct fixture f;
 static char model[SLOTS][SLOT], data[NEAR * SLOT];
@@ -181,8 +180,8 @@ address_space (void)
 static void
 live (void)
 {
-  struct store_config config =
-    fixture_config (SLOT, codec_named ("zstd"), 2, LARGEST_DEVICE);
+  struct store_config config = fixture_config (SLOT, codec_named ("zstd"), 2,
+                                               LARGEST_DEVICE);
   struct compactor *c = NULL;
 
   memset (&f, 0, sizeof f);

@@ -381,7 +381,13 @@ test_freeze_under_load (void **state)
   atomic_store (&stop, false);
   unit_start_all (t, THREADS, load, id, sizeof *id);
   for (unsigned i = 0; i < UNIT_TIMES (200); i++)
-    if (store_freeze (f.store, 1000)) {
+    if (i % 2) {
+      char why[256];
+
+      if (device_audit_live (f.dev, true, why, sizeof why) == -1)
+        fail_msg ("%s", why);
+    }
+    else if (store_freeze (f.store, 1000)) {
       fixture_audit (&f);
       store_thaw (f.store);
     }

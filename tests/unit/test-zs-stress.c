@@ -246,7 +246,7 @@ static void
 test_few_items (void **state)
 {
   static const struct scene s = {
-    .slot_size = 4096, .items = 400, .sizes = 2, .steps = UNIT_TIMES (30000)
+    .slot_size = 4096, .items = 400, .sizes = 2, .steps = UNIT_TIMES (16000)
   };
 
   (void) state;
@@ -259,7 +259,7 @@ test_many_sizes (void **state)
   static const struct scene s = { .slot_size = 4096,
                                   .items = MOST_ITEMS,
                                   .sizes = 256,
-                                  .steps = UNIT_TIMES (40000) };
+                                  .steps = UNIT_TIMES (24000) };
 
   (void) state;
   run (&s);
@@ -283,7 +283,7 @@ test_at_the_limit (void **state)
   static const struct scene s = { .slot_size = 4096,
                                   .items = 1000,
                                   .sizes = 3,
-                                  .steps = UNIT_TIMES (20000),
+                                  .steps = UNIT_TIMES (12000),
                                   .limit = 2 << 20 };
 
   (void) state;
@@ -297,7 +297,7 @@ test_failures (void **state)
   static const struct scene s = { .slot_size = 4096,
                                   .items = MOST_ITEMS,
                                   .sizes = 16,
-                                  .steps = UNIT_TIMES (20000),
+                                  .steps = UNIT_TIMES (12000),
                                   .beside = make_fail };
 
   (void) state;

@@ -373,6 +373,56 @@ test_limit_moves (void **state)
 }
 
 /* ------------------------------------------------------------------------
+ * What the system says.
+ */
+
+#if UNIT_SCALE == 1 /* a sanitizer's shadow is memory too */
+static size_t
+anonymous_bytes (void)
+{
+  FILE *fp = fopen ("/proc/self/smaps_rollup", "r");
+  unsigned long kib = 0;
+  char line[256];
+
+  check_always (fp);
+  while (fgets (line, sizeof line, fp))
+    if (sscanf (line, "Anonymous: %lu kB", &kib) == 1)
+      break;
+  fclose (fp);
+  return kib * 1024;
+}
+
+static void
+test_process_shrinks (void **state)
+{
+  const size_t slack = 256 << 10; /* descriptors, malloc, stdio */
+  struct fixture f;
+
+  (void) state;
+  memset (items, 0, sizeof items);
+  fixture_open (&f, 4096, 0);
+  size_t before = anonymous_bytes ();
+  for (unsigned i = 0; i < ITEMS; i++)
+    assert_true (item_write (f.pool, &items[i], 3000 + i % 3 * 500, i));
+  size_t used = atomic_load (&f.budget.used);
+  assert_in_range (anonymous_bytes () - before, used, used + slack);
+
+  for (unsigned i = 0; i < ITEMS; i++)
+    if (i % 8)
+      item_free (f.pool, &items[i]);
+  compact_all (f.pool);
+  migrate_all (f.pool);
+  assert_in_range (atomic_load (&f.budget.used), 0, used / 6);
+  assert_in_range (anonymous_bytes () - before, atomic_load (&f.budget.used),
+                   atomic_load (&f.budget.used) + slack);
+  items_free (f.pool, items, ITEMS);
+  migrate_all (f.pool);
+  assert_in_range (anonymous_bytes (), 0, before + slack);
+  fixture_close (&f);
+}
+#endif
+
+/* ------------------------------------------------------------------------
  * The end.
  */
 
@@ -390,11 +440,12 @@ allocated (void)
 static void
 test_destroy_alive (void **state)
 {
+  enum { ROUNDS = 64 / UNIT_SCALE, SLACK = 4096 };
   struct fixture f;
   size_t before = 0;
 
   (void) state;
-  for (unsigned round = 0; round < 3; round++) {
+  for (unsigned round = 0; round < ROUNDS; round++) {
     memset (items, 0, sizeof items);
     fixture_open (&f, 4096, 0);
     for (unsigned i = 0; i < ITEMS; i++)
@@ -404,10 +455,11 @@ test_destroy_alive (void **state)
         item_free (f.pool, &items[i]);
     assert_true (make_object (f.pool, 4096, 1)); /* in transit */
     fixture_close (&f);
-    if (round == 1)
+    if (round == 3)
       before = allocated ();
   }
-  assert_int_equal (allocated (), before);
+  /* The C library keeps some freed blocks for itself, but not from each. */
+  assert_in_range (allocated (), 0, before + SLACK);
   zs_destroy (NULL);
 }
 
@@ -520,13 +572,22 @@ test_fail_create (void **state)
 #endif
 
 static const struct CMUnitTest tests[] = {
-  UNIT_TEST (test_sizes),       UNIT_TEST (test_drop),
-  UNIT_TEST (test_groups),      UNIT_TEST (test_packed),
-  UNIT_TEST (test_model),       UNIT_TEST (test_model_at_limit),
-  UNIT_TEST (test_full),        UNIT_TEST (test_full_beside_room),
-  UNIT_TEST (test_limit_moves), UNIT_TEST (test_destroy_alive),
+  UNIT_TEST (test_sizes),
+  UNIT_TEST (test_drop),
+  UNIT_TEST (test_groups),
+  UNIT_TEST (test_packed),
+  UNIT_TEST (test_model),
+  UNIT_TEST (test_model_at_limit),
+  UNIT_TEST (test_full),
+  UNIT_TEST (test_full_beside_room),
+  UNIT_TEST (test_limit_moves),
+  UNIT_TEST (test_destroy_alive),
+#if UNIT_SCALE == 1
+  UNIT_TEST (test_process_shrinks),
+#endif
 #ifdef ZRAM_FAULTS
-  UNIT_TEST (test_fail_nth),    UNIT_TEST (test_fail_ever_after),
+  UNIT_TEST (test_fail_nth),
+  UNIT_TEST (test_fail_ever_after),
   UNIT_TEST (test_fail_create),
 #endif
 };
