@@ -179,7 +179,6 @@ zram_cleanup (void)
 static void
 zram_unload (void)
 {
-  /* Here and not in cleanup: when nbdkit cannot start, only this is called. */
   control_close (control);
   control = NULL;
   metrics_http_close (metrics_http);
@@ -195,7 +194,9 @@ zram_unload (void)
 /* When nbdkit cannot start, say because its port is taken, it calls nothing
  * of ours.
  */
-static void __attribute__ ((destructor))
+static void zram_exit (void) __attribute__ ((destructor));
+
+static void
 zram_exit (void)
 {
   control_exit (control);

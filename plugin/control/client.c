@@ -17,7 +17,7 @@
 void
 client_open (struct client *c, int fd, uint64_t serial)
 {
-  *c = (struct client) { .fd = fd, .serial = serial };
+  *c = (struct client){ .fd = fd, .serial = serial };
 }
 
 void
@@ -26,7 +26,7 @@ client_close (struct client *c)
   close (c->fd);
   text_free (&c->in);
   text_free (&c->out);
-  *c = (struct client) { .fd = -1 };
+  *c = (struct client){ .fd = -1 };
 }
 
 /* -- lines -------------------------------------------------------------- */

@@ -28,11 +28,11 @@
 #include "zram-protocol.h"
 
 struct client {
-  int fd;           /* owned; -1: this place is free */
-  uint64_t serial;  /* no two clients have the same */
-  struct text in;   /* what was read and not served yet */
-  struct text out;  /* what was not sent yet */
-  size_t searched;  /* so many bytes of 'in' have no \n among them */
+  int fd;            /* owned; -1: this place is free */
+  uint64_t serial;   /* no two clients have the same */
+  struct text in;    /* what was read and not served yet */
+  struct text out;   /* what was not sent yet */
+  size_t searched;   /* so many bytes of 'in' have no \n among them */
   uint64_t heard_ns; /* when it was not deaf, or took something */
   bool waiting, eof, ending, mute, dead;
 };
@@ -59,8 +59,7 @@ bool client_has_line (struct client *c);
 enum client_line { CLIENT_NO_LINE, CLIENT_LINE, CLIENT_LINE_TOO_LONG };
 
 /* The next line, without its \n; it is there until client_line_done. */
-enum client_line client_line (struct client *c, const char **line,
-                              size_t *len);
+enum client_line client_line (struct client *c, const char **line, size_t *len);
 void client_line_done (struct client *c, size_t len);
 
 /* Nothing more will come from it or go to it. */

@@ -85,8 +85,7 @@ serve_line (struct control *control, struct client *c, const char *line,
   struct rpc_request request;
 
   rpc_parse (&request, line, len);
-  if (rpc_is_slow (&request) &&
-      slow_put (control->slow, c->serial, &request)) {
+  if (rpc_is_slow (&request) && slow_put (control->slow, c->serial, &request)) {
     c->waiting = true;
     return;
   }
@@ -224,8 +223,8 @@ prepare (struct control *control)
 {
   int timeout = control->accept_pause ? ACCEPT_PAUSE : -1;
 
-  control->fds[POLL_WAKE] = (struct pollfd) { control->wake_fd, POLLIN, 0 };
-  control->fds[POLL_LISTENER] = (struct pollfd) {
+  control->fds[POLL_WAKE] = (struct pollfd){ control->wake_fd, POLLIN, 0 };
+  control->fds[POLL_LISTENER] = (struct pollfd){
     control->accept_pause ? -1 : control->listener.fd, POLLIN, 0
   };
   control->accept_pause = false;
@@ -236,8 +235,8 @@ prepare (struct control *control)
     /* One that waits for nothing is not looked at: poll would report for
      * ever that its other end is closed.
      */
-    control->fds[POLL_CLIENTS + i] = (struct pollfd) { events ? c->fd : -1,
-                                                       events, 0 };
+    control->fds[POLL_CLIENTS + i] = (struct pollfd){ events ? c->fd : -1,
+                                                      events, 0 };
     if (c->fd != -1)
       timeout = sooner (timeout, client_timeout (c));
   }
@@ -266,28 +265,29 @@ static void *
 control_thread (void *arg)
 {
   struct control *control = arg;
+  struct pollfd *fds = control->fds;
   eventfd_t ignored;
 
   for (;;) {
     int timeout = prepare (control);
 
-    if (poll (control->fds, POLL_CLIENTS + ZRAM_CLIENTS_MAX, timeout) == -1) {
+    if (poll (fds, POLL_CLIENTS + ZRAM_CLIENTS_MAX, timeout) == -1) {
       if (errno != EINTR)
         usleep (ACCEPT_PAUSE * 1000); /* no memory for a moment */
       continue;
     }
     if (atomic_load (&control->stop))
       return NULL;
-    if (control->fds[POLL_WAKE].revents) {
+    if (fds[POLL_WAKE].revents) {
       eventfd_read (control->wake_fd, &ignored);
       answer_slow_requests (control);
     }
     for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
       if (control->clients[i].fd != -1)
         attend_to (control, &control->clients[i],
-                   control->fds[POLL_CLIENTS + i].revents);
+                   fds[POLL_CLIENTS + i].revents);
     /* Last, so that what poll said is never taken for a new client's. */
-    if (control->fds[POLL_LISTENER].revents)
+    if (fds[POLL_LISTENER].revents)
       accept_clients (control);
   }
 }

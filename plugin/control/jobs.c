@@ -17,10 +17,10 @@ struct jobs {
   struct engine *engine; /* not owned */
   pthread_mutex_t lock;
   pthread_cond_t begun;
-  struct job current;              /* while its state is RUNNING */
+  struct job current;                 /* while its state is RUNNING */
   struct compactor_progress progress; /* of current */
-  uint64_t started_ns;             /* current */
-  struct job kept[ZRAM_JOBS_KEPT]; /* job n at n % ZRAM_JOBS_KEPT */
+  uint64_t started_ns;                /* current */
+  struct job kept[ZRAM_JOBS_KEPT];    /* job n at n % ZRAM_JOBS_KEPT */
   uint64_t last_id;
   bool stop;
   bool started;
@@ -180,7 +180,7 @@ jobs_begin (struct jobs *jobs, enum job_kind kind, bool deep, char *why,
               jobs->current.id, job_kind_name (jobs->current.kind));
   else {
     id = ++jobs->last_id;
-    jobs->current = (struct job) { .id = id, .kind = kind, .deep = deep };
+    jobs->current = (struct job){ .id = id, .kind = kind, .deep = deep };
     jobs->started_ns = clock_ns ();
     atomic_store (&jobs->progress.done, 0);
     atomic_store (&jobs->progress.total, 0);

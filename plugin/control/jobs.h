@@ -26,13 +26,13 @@ struct job {
   uint64_t id; /* 0: none */
   enum job_kind kind;
   enum job_state state;
-  bool deep;           /* JOB_AUDIT: decompress everything */
-  bool total_known;    /* otherwise total says nothing */
+  bool deep;        /* JOB_AUDIT: decompress everything */
+  bool total_known; /* otherwise total says nothing */
   uint64_t done, total;
-  uint64_t elapsed_ms; /* so far, or in all */
-  char message[200];   /* what it did, or why it failed */
+  uint64_t elapsed_ms;               /* so far, or in all */
+  char message[200];                 /* what it did, or why it failed */
   struct compactor_result compacted; /* JOB_COMPACT */
-  uint64_t slots;                    /* JOB_AUDIT, JOB_RESET: looked at, freed */
+  uint64_t slots; /* JOB_AUDIT, JOB_RESET: looked at, freed */
 };
 
 /* NULL with errno set. */

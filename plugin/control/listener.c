@@ -58,7 +58,8 @@ new_socket (void)
   return socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-/* Lock the folder.  Its descriptor; -1 if that cannot be: then we do without. */
+/* Lock the folder.  Its descriptor; -1 if that cannot be: then we do without.
+ */
 static int
 lock_folder (const char *path)
 {
@@ -136,9 +137,9 @@ listener_open (struct listener *l, const char *path, char *why, size_t size)
   int folder, status;
 
   pthread_once (&once, count_forks);
-  *l = (struct listener) { .fd = -1,
-                           .owner = getpid (),
-                           .forks = atomic_load (&forks_seen) };
+  *l = (struct listener){ .fd = -1,
+                          .owner = getpid (),
+                          .forks = atomic_load (&forks_seen) };
   l->address.sun_family = AF_UNIX;
   if (strlen (path) >= sizeof l->address.sun_path) {
     snprintf (why, size, "%s: too long: a socket's path has at most %zu bytes",

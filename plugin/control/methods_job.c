@@ -55,6 +55,7 @@ run_reset (struct engine *e, const json_t *params, struct reply *r)
 
 /* -- looking at one ----------------------------------------------------- */
 
+/* clang-format off: a name and its value a line */
 static json_t *
 result_of (const struct job *job)
 {
@@ -63,16 +64,32 @@ result_of (const struct job *job)
   if (job->state == JOB_RUNNING)
     return json_null ();
   if (job->kind == JOB_COMPACT)
-    return json_pack ("{s:I, s:I, s:I, s:I}",
-                      "pages_freed", (json_int_t) c->pages_freed,
-                      "objects_moved", (json_int_t) c->objects_moved,
-                      "zspages_migrated", (json_int_t) c->zspages_migrated,
-                      "leaves_freed", (json_int_t) c->leaves_freed);
+    return json_pack ("{s:I, s:I, s:I, s:I}", "pages_freed",
+                      (json_int_t) c->pages_freed, "objects_moved",
+                      (json_int_t) c->objects_moved, "zspages_migrated",
+                      (json_int_t) c->zspages_migrated, "leaves_freed",
+                      (json_int_t) c->leaves_freed);
   if (job->kind == JOB_AUDIT)
     return json_pack ("{s:b, s:b, s:I}", "sound", job->state == JOB_DONE,
                       "deep", job->deep, "slots", (json_int_t) job->slots);
   return json_pack ("{s:I}", "slots", (json_int_t) job->slots);
 }
+
+static json_t *
+json_of (const struct job *job)
+{
+  json_t *total = job->total_known ? json_integer ((json_int_t) job->total)
+                                   : json_null ();
+
+  return json_pack (
+    "{s:I, s:s, s:s, s:I, s:o, s:s, s:I, s:s, s:o}", "id", (json_int_t) job->id,
+    "kind", job_kind_name (job->kind), "state", job_state_name (job->state),
+    "done", (json_int_t) job->done, "total", total, "unit",
+    job_unit (job->kind), "elapsed_ms", (json_int_t) job->elapsed_ms, "message",
+    job->message, "result", result_of (job));
+}
+
+/* clang-format on */
 
 void
 run_job (struct engine *e, const json_t *params, struct reply *r)
@@ -87,19 +104,7 @@ run_job (struct engine *e, const json_t *params, struct reply *r)
                      "that of the running job or one of the last 16");
     return;
   }
-  reply_json (
-    r, json_pack ("{s:I, s:s, s:s, s:I, s:o, s:s, s:I, s:s, s:o}",
-                  "id", (json_int_t) job.id,
-                  "kind", job_kind_name (job.kind),
-                  "state", job_state_name (job.state),
-                  "done", (json_int_t) job.done,
-                  "total", job.total_known ? json_integer (
-                                               (json_int_t) job.total)
-                                           : json_null (),
-                  "unit", job_unit (job.kind),
-                  "elapsed_ms", (json_int_t) job.elapsed_ms,
-                  "message", job.message,
-                  "result", result_of (&job)));
+  reply_json (r, json_of (&job));
 }
 
 void

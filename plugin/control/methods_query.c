@@ -30,6 +30,7 @@ run_version (struct engine *e, const json_t *params, struct reply *r)
 
 /* -- stats -------------------------------------------------------------- */
 
+/* clang-format off: a name and its value a line */
 static json_t *
 stats_head (struct engine *e)
 {
@@ -38,18 +39,13 @@ stats_head (struct engine *e)
                !compactor_is_running (e->compactor);
 
   return json_pack (
-    "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:b}",
-    "disksize", N (e->dev->size),
-    "slot_size", N (e->store->config.slot_size),
-    "slots", N (e->dev->table.slots),
-    "algorithm", codec_by_id (primary.codec_id)->name,
-    "level", primary.level,
-    "allocator", "zsmalloc",
-    "workers", N (zcomp_workers (e->store->zcomp)),
-    "streams_busy", N (zcomp_busy (e->store->zcomp)),
-    "clients", N (atomic_load (&e->clients)),
-    "uptime_s", (double) (clock_ns () - e->started_ns) / 1e9,
-    "exact", exact);
+    "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:b}", "disksize",
+    N (e->dev->size), "slot_size", N (e->store->config.slot_size), "slots",
+    N (e->dev->table.slots), "algorithm", codec_by_id (primary.codec_id)->name,
+    "level", primary.level, "allocator", "zsmalloc", "workers",
+    N (zcomp_workers (e->store->zcomp)), "streams_busy",
+    N (zcomp_busy (e->store->zcomp)), "clients", N (atomic_load (&e->clients)),
+    "uptime_s", (double) (clock_ns () - e->started_ns) / 1e9, "exact", exact);
 }
 
 /* The kernel's files, field by field in the kernel's order. */
@@ -59,26 +55,17 @@ stats_files (struct engine *e, const struct device_stats *st)
   return json_pack (
     "{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I},"
     " s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:I, s:I}}",
-    "mm",
-    "orig_data_size", N (st->orig_data_size),
-    "compr_data_size", N (st->compr_data_size),
-    "mem_used_total", N (st->mem_used_total),
-    "mem_limit", N (st->mem_limit),
-    "mem_used_max", N (st->mem_used_max),
-    "same_pages", N (pages (e, st->same_slots)),
-    "pages_compacted", N (st->pages_compacted),
-    "huge_pages", N (pages (e, st->huge_slots)),
-    "huge_pages_since", N (pages (e, st->huge_since)),
-    "io",
-    "failed_reads", N (st->failed_reads),
-    "failed_writes", N (st->failed_writes),
-    "invalid_io", N (0), /* nbdkit refuses them before they come here */
+    "mm", "orig_data_size", N (st->orig_data_size), "compr_data_size",
+    N (st->compr_data_size), "mem_used_total", N (st->mem_used_total),
+    "mem_limit", N (st->mem_limit), "mem_used_max", N (st->mem_used_max),
+    "same_pages", N (pages (e, st->same_slots)), "pages_compacted",
+    N (st->pages_compacted), "huge_pages", N (pages (e, st->huge_slots)),
+    "huge_pages_since", N (pages (e, st->huge_since)), "io", "failed_reads",
+    N (st->failed_reads), "failed_writes", N (st->failed_writes), "invalid_io",
+    N (0), /* nbdkit refuses them before they come here */
     "notify_free", N (pages (e, st->slots_freed)),
     "bd", /* until there is a backing store */
-    "bd_count", N (0),
-    "bd_reads", N (0),
-    "bd_writes", N (0),
-    "debug",
+    "bd_count", N (0), "bd_reads", N (0), "bd_writes", N (0), "debug",
     "writestall", N (0), /* no write here ever starts over */
     "miss_free", N (st->reclaim_misses));
 }
@@ -91,24 +78,20 @@ stats_work (struct engine *e, const struct device_stats *st)
   return json_pack (
     "{s:{s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I}},"
     " s:{s:b, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}}",
-    "ops",
-    "read", "requests", N (st->read_requests), "bytes", N (st->read_bytes),
-    "write", "requests", N (st->write_requests), "bytes", N (st->write_bytes),
-    "discard", "requests", N (st->discard_requests),
-    "bytes", N (st->discard_bytes),
-    "flush", "requests", N (st->flush_requests),
-    "compaction",
-    "running", compactor_is_running (e->compactor),
-    "passes", N (compactor_passes (e->compactor)),
-    "pages_compacted", N (st->pages_compacted),
-    "objects_moved", N (st->objects_moved),
-    "zspages_migrated", N (st->zspages_migrated),
-    "freeable_pages", N (st->freeable_pages),
-    "warnings",
-    "80", N (atomic_load (&b->warnings[0])),
-    "90", N (atomic_load (&b->warnings[1])),
-    "95", N (atomic_load (&b->warnings[2])));
+    "ops", "read", "requests", N (st->read_requests), "bytes",
+    N (st->read_bytes), "write", "requests", N (st->write_requests), "bytes",
+    N (st->write_bytes), "discard", "requests", N (st->discard_requests),
+    "bytes", N (st->discard_bytes), "flush", "requests", N (st->flush_requests),
+    "compaction", "running", compactor_is_running (e->compactor), "passes",
+    N (compactor_passes (e->compactor)), "pages_compacted",
+    N (st->pages_compacted), "objects_moved", N (st->objects_moved),
+    "zspages_migrated", N (st->zspages_migrated), "freeable_pages",
+    N (st->freeable_pages), "warnings", "80", N (atomic_load (&b->warnings[0])),
+    "90", N (atomic_load (&b->warnings[1])), "95",
+    N (atomic_load (&b->warnings[2])));
 }
+
+/* clang-format on */
 
 void
 run_stats (struct engine *e, const json_t *params, struct reply *r)
@@ -118,8 +101,7 @@ run_stats (struct engine *e, const json_t *params, struct reply *r)
   json_t *work = stats_work (e, &st);
 
   (void) params;
-  if (!stats || !files || !work ||
-      json_object_update (stats, files) == -1 ||
+  if (!stats || !files || !work || json_object_update (stats, files) == -1 ||
       json_object_update (stats, work) == -1) {
     json_decref (stats);
     stats = NULL;
@@ -155,7 +137,7 @@ run_classes (struct engine *e, const json_t *params, struct reply *r)
 {
   struct zs_pool *pool = e->store->pool;
 
-  _Static_assert ((int) ZS_GROUPS == ZRAM_CLASS_GROUPS, "as the protocol says");
+  _Static_assert((int) ZS_GROUPS == ZRAM_CLASS_GROUPS, "as the protocol says");
   (void) params;
   text_puts (r->result, "{\"classes\":[");
   for (unsigned id = 0; id < zs_class_count (pool); id++) {
@@ -185,15 +167,14 @@ add_slot (struct text *out, uint64_t index, const struct slot_info *info,
 {
   text_printf (out,
                "%s{\"i\":%" PRIu64 ",\"t\":%" PRIu32
-               ",\"s\":\"%c%c%c%c%c%c\",\"size\":%" PRIu32
-               ",\"codec\":\"%s\"}",
+               ",\"s\":\"%c%c%c%c%c%c\",\"size\":%" PRIu32 ",\"codec\":\"%s\"}",
                first ? "" : ",", index, info->age_s,
                info->state == SLOT_SAME ? ZRAM_FLAG_SAME : ZRAM_FLAG_NONE,
                info->state == SLOT_BACKED ? ZRAM_FLAG_WRITTEN_BACK
                                           : ZRAM_FLAG_NONE,
                info->huge ? ZRAM_FLAG_HUGE : ZRAM_FLAG_NONE,
-               info->idle ? ZRAM_FLAG_IDLE : ZRAM_FLAG_NONE,
-               ZRAM_FLAG_NONE, ZRAM_FLAG_NONE, info->size, codec_name (info));
+               info->idle ? ZRAM_FLAG_IDLE : ZRAM_FLAG_NONE, ZRAM_FLAG_NONE,
+               ZRAM_FLAG_NONE, info->size, codec_name (info));
 }
 
 void
@@ -241,14 +222,13 @@ run_map (struct engine *e, const json_t *params, struct reply *r)
   device_map (e->dev, (unsigned) n, map);
   text_puts (r->result, "{\"cells\":[");
   for (uint64_t i = 0; i < n; i++)
-    text_printf (r->result,
-                 "%s{\"slots\":%" PRIu64 ",\"stored\":%" PRIu64
-                 ",\"same\":%" PRIu64 ",\"huge\":%" PRIu64 ",\"idle\":%" PRIu64
-                 ",\"backed\":%" PRIu64 ",\"orig\":%" PRIu64
-                 ",\"compr\":%" PRIu64 "}",
-                 i ? "," : "", map[i].slots, map[i].stored, map[i].same,
-                 map[i].huge, map[i].idle, map[i].backed, map[i].orig,
-                 map[i].compr);
+    text_printf (
+      r->result,
+      "%s{\"slots\":%" PRIu64 ",\"stored\":%" PRIu64 ",\"same\":%" PRIu64
+      ",\"huge\":%" PRIu64 ",\"idle\":%" PRIu64 ",\"backed\":%" PRIu64
+      ",\"orig\":%" PRIu64 ",\"compr\":%" PRIu64 "}",
+      i ? "," : "", map[i].slots, map[i].stored, map[i].same, map[i].huge,
+      map[i].idle, map[i].backed, map[i].orig, map[i].compr);
   text_puts (r->result, "]}");
   free (map);
 }
@@ -298,9 +278,8 @@ run_metrics (struct engine *e, const json_t *params, struct reply *r)
 
   (void) params;
   metrics_text (e, &text);
-  reply_json (r, text.broken
-                   ? NULL
-                   : json_pack ("{s:s%}", "text", text_begin (&text),
-                                text_size (&text)));
+  reply_json (r, text.broken ? NULL
+                             : json_pack ("{s:s%}", "text", text_begin (&text),
+                                          text_size (&text)));
   text_free (&text);
 }

@@ -40,7 +40,7 @@ idle_mode (const struct engine *e, const json_t *params, struct reply *r,
 
   if (!params_string (r, params, "mode", modes, &mode))
     return false;
-  *range = (struct idle_range) { .end = slots };
+  *range = (struct idle_range){ .end = slots };
   if (strcmp (mode, "all") == 0)
     return true;
   if (strcmp (mode, "age") == 0)
@@ -148,8 +148,8 @@ method_from (const json_t *params, const char *names, struct reply *r,
   if (level && (!json_is_integer (level) || n < codec->level_min ||
                 n > codec->level_max)) {
     snprintf (allowed, sizeof allowed,
-              "a whole number from %d to %d for algorithm %s",
-              codec->level_min, codec->level_max, codec->name);
+              "a whole number from %d to %d for algorithm %s", codec->level_min,
+              codec->level_max, codec->name);
     reply_bad_param (r, "level", level, allowed);
     return false;
   }

@@ -125,32 +125,29 @@ add_memory (struct engine *e, const struct device_stats *st, struct text *out)
 {
   struct budget *b = &e->store->budget;
 
-  one (out, "orig_data_bytes", "gauge",
-       "Stored data before compression.", st->orig_data_size);
+  one (out, "orig_data_bytes", "gauge", "Stored data before compression.",
+       st->orig_data_size);
   one (out, "compr_data_bytes", "gauge", "Stored data after compression.",
        st->compr_data_size);
   one (out, "mem_used_bytes", "gauge",
-       "Memory in use for data, allocator and slot table.",
-       st->mem_used_total);
+       "Memory in use for data, allocator and slot table.", st->mem_used_total);
   one (out, "mem_used_max_bytes", "gauge", "The most of that so far.",
        st->mem_used_max);
   one (out, "mem_limit_bytes", "gauge",
        "The most that may be used, 0 if there is no limit.", st->mem_limit);
   one (out, "freeable_bytes", "gauge", "What compaction could free now.",
        st->freeable_pages * MEM_PAGE);
-  one (out, "stored_slots", "gauge", "Slots that hold data.",
-       st->slots_stored);
+  one (out, "stored_slots", "gauge", "Slots that hold data.", st->slots_stored);
   one (out, "same_slots", "gauge", "Slots filled with one repeated word.",
        st->same_slots);
-  one (out, "huge_slots", "gauge", "Slots stored as they are.",
-       st->huge_slots);
+  one (out, "huge_slots", "gauge", "Slots stored as they are.", st->huge_slots);
   one (out, "huge_slots_stored_total", "counter",
        "Slots that did not compress when they were written.", st->huge_since);
   head (out, "limit_warnings_total", "counter",
         "How often memory in use rose over so many percent of the limit.");
   for (unsigned i = 0; i < BUDGET_LEVELS; i++)
-    text_printf (out, "nbdzram_limit_warnings_total{percent=\"%u\"} %" PRIu64
-                      "\n",
+    text_printf (out,
+                 "nbdzram_limit_warnings_total{percent=\"%u\"} %" PRIu64 "\n",
                  budget_percent[i], atomic_load (&b->warnings[i]));
 }
 
@@ -191,11 +188,10 @@ add_compaction (struct engine *e, const struct device_stats *st,
        "Passes that ran by themselves.", compactor_passes (e->compactor));
   one (out, "compacted_pages_total", "counter", "Pages freed by compaction.",
        st->pages_compacted);
-  one (out, "objects_moved_total", "counter",
-       "Objects that compaction moved.", st->objects_moved);
+  one (out, "objects_moved_total", "counter", "Objects that compaction moved.",
+       st->objects_moved);
   one (out, "zspages_migrated_total", "counter",
-       "Allocator's zspages that were moved as a whole.",
-       st->zspages_migrated);
+       "Allocator's zspages that were moved as a whole.", st->zspages_migrated);
   one (out, "compaction_skips_total", "counter",
        "Zspages passed over because they were being read.", st->mover_skips);
 }

@@ -19,9 +19,9 @@
 #define TIMES 7
 
 struct times {
-  const char *name;         /* in the answer of "latency" */
+  const char *name;          /* in the answer of "latency" */
   const struct histogram *h; /* NULL: nothing was measured yet */
-  unsigned sampled;         /* one in so many is timed */
+  unsigned sampled;          /* one in so many is timed */
 };
 
 void times_of (struct engine *engine, struct times all[TIMES]);

@@ -16,8 +16,9 @@
 void
 reply_json (struct reply *r, json_t *result)
 {
-  char *s = result ? json_dumps (result, JSON_COMPACT | JSON_REAL_PRECISION (12))
-                   : NULL;
+  char *s = result
+              ? json_dumps (result, JSON_COMPACT | JSON_REAL_PRECISION (12))
+              : NULL;
 
   if (s)
     text_puts (r->result, s);
@@ -75,7 +76,8 @@ params_known (struct reply *r, const json_t *params, const char *names)
   const char *name;
   json_t *value;
 
-  json_object_foreach ((json_t *) params, name, value) {
+  json_object_foreach ((json_t *) params, name, value)
+  {
     if (is_among (names, name))
       continue;
     reply_error (r, ZRAM_ERROR_PARAMS, "%.*s: unknown parameter; %s%s",

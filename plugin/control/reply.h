@@ -41,8 +41,8 @@ void reply_bad_param (struct reply *r, const char *name, const json_t *value,
 /* -- parameters: NULL is no parameters ---------------------------------- */
 
 /* Every parameter is one of 'names' (separated by blanks). */
-bool params_known (struct reply *r, const json_t *params,
-                   const char *names) MUST_USE;
+bool params_known (struct reply *r, const json_t *params, const char *names)
+  MUST_USE;
 
 static inline bool
 params_has (const json_t *params, const char *name)

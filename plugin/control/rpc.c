@@ -10,9 +10,8 @@
 #include "plugin/control/methods.h"
 #include "plugin/control/rpc.h"
 
-static void
-set_error (struct rpc_request *req, int code, const char *format, ...)
-  __attribute__ ((format (printf, 3, 4)));
+static void set_error (struct rpc_request *req, int code, const char *format,
+                       ...) __attribute__ ((format (printf, 3, 4)));
 
 static void
 set_error (struct rpc_request *req, int code, const char *format, ...)
@@ -38,13 +37,14 @@ is_id (const json_t *id)
 static bool
 parse_members (struct rpc_request *req)
 {
-  const char *version = json_string_value (json_object_get (req->root,
-                                                            "jsonrpc"));
+  const char *version = json_string_value (
+    json_object_get (req->root, "jsonrpc"));
   const char *name = json_string_value (json_object_get (req->root, "method"));
   const json_t *id = json_object_get (req->root, "id");
 
   if (id && !is_id (id)) {
-    set_error (req, ZRAM_ERROR_REQUEST, "id: must be a string, a number or null");
+    set_error (req, ZRAM_ERROR_REQUEST,
+               "id: must be a string, a number or null");
     return false;
   }
   req->id = id;

@@ -3,9 +3,11 @@
  * Slow requests: those that walk over the whole disk or wait for streams run
  * here, one after the other, while the event loop goes on.
  *
- *   event loop --slow_put--> queue --> thread --> done --slow_take--> event loop
+ *   event loop --slow_put--> queue --> thread --> done --slow_take--> event
+ * loop
  *                                                  |
- *                                                  wakes the loop by a descriptor
+ *                                                  wakes the loop by a
+ * descriptor
  *
  * Locks: 'lock' (a leaf) protects both lists and stop.
  */

@@ -101,5 +101,5 @@ void
 text_free (struct text *t)
 {
   free (t->p);
-  *t = (struct text) { 0 };
+  *t = (struct text){ 0 };
 }

@@ -160,8 +160,9 @@ set_content_locked (struct device *dev, struct slot *s,
 }
 
 /* At the memory limit there may be no room for a second object, though the
- * new one would fit where the old one is.  Nothing can fail any more here,
- * so the old data need not be kept until the new are safe.
+ * new one would fit where the old one is: what shrinks always does, so that
+ * trimming a part of a slot works when memory is out.  Nothing can fail any
+ * more here, so the old data need not be kept until the new are safe.
  */
 static bool
 overwrite_object_locked (struct device *dev, struct slot *s,
@@ -170,11 +171,10 @@ overwrite_object_locked (struct device *dev, struct slot *s,
 {
   const struct size_classes *classes = &dev->store->pool->classes;
   uint32_t old = slot_load_meta (s);
-  uint64_t handle;
+  uint64_t handle = slot_load_cell (s); /* it may move, but keeps its class */
 
   if (slot_meta_state (old) != SLOT_OBJECT ||
-      size_class_of (classes, slot_meta_size (old)) !=
-        size_class_of (classes, packed->size))
+      packed->size > classes->g[zs_handle_class (handle)].size)
     return false;
   memcpy (zs_pin (dev->store->pool, &s->cell, &handle), packed->bytes,
           packed->size);

@@ -90,6 +90,15 @@ END
 diff <(grep '^#' "$tmp/m1") <(grep '^#' "$tmp/m2") ||
   fail "the families over HTTP (<) and over the socket (>) differ"
 
+# ---- what the dashboard and the rules look at is there
+families="$(sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$tmp/m1")"
+used="$(grep -rhoE '\<nbdzram_[a-z_]+' "$SRCDIR/scripts/monitoring" |
+        sed -E 's/_(bucket|sum|count)$//' | sort -u)"
+[ "$(wc -l <<<"$used")" -gt 15 ] || fail "scripts/monitoring uses only: $used"
+for name in $used; do
+  grep -qx "$name" <<<"$families" || fail "scripts/monitoring: no such $name"
+done
+
 # ---- nothing else is served
 head="http://127.0.0.1:$port"
 [[ "$(http HEAD "$url")" == 200* ]] || fail "HEAD"

@@ -360,6 +360,33 @@ test_arena (void **state)
   fixture_close (&f);
 }
 
+/* -- it only looks -------------------------------------------------------- */
+
+static void
+test_leaves_no_trace (void **state)
+{
+  static uint32_t before[600];
+
+  (void) state;
+  open_device ();
+  for (unsigned i = 0; i < 512; i++) {
+    char byte;
+
+    assert_int_equal (slot_read (f.dev, i, &byte, 5, 1, 1000 + i), 0);
+    if (i % 3 == 0)
+      (void) slot_mark_idle (slot_at (i));
+    before[i] = atomic_load (&slot_at (i)->lock.v);
+  }
+  for (unsigned deep = 0; deep < 2; deep++) {
+    char why[100];
+
+    assert_int_equal (device_audit (f.dev, deep, why, sizeof why), 0);
+    for (unsigned i = 0; i < 512; i++)
+      assert_int_equal (atomic_load (&slot_at (i)->lock.v), before[i]);
+  }
+  fixture_close (&f);
+}
+
 /* -- by another thread --------------------------------------------------- */
 
 /* What a thread holds it does not find held (a stream it may not even try
@@ -409,7 +436,7 @@ main (void)
     UNIT_TEST (test_held),        UNIT_TEST (test_back_pointer),
     UNIT_TEST (test_lost_object), UNIT_TEST (test_damaged),
     UNIT_TEST (test_zspage),      UNIT_TEST (test_class),
-    UNIT_TEST (test_arena),
+    UNIT_TEST (test_arena),       UNIT_TEST (test_leaves_no_trace),
   };
 
   return UNIT_RUN (tests);

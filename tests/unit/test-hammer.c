@@ -37,6 +37,7 @@ enum { WHOLE, OWNED, MIXED, SLOT_KINDS };
 static struct fixture f;
 static struct compactor *compactor;
 static atomic_bool stop;
+static atomic_uint refused;
 
 /* Neighbours, and every third one in a leaf of its own. */
 static uint64_t
@@ -142,19 +143,32 @@ read_parts (struct hammer *h, unsigned slot, unsigned from, unsigned to)
   look_at (h, buf, slot, from, to);
 }
 
-static void
+/* Only at the memory limit may a request fail; then nothing has changed. */
+static bool
+succeeded (int r)
+{
+  if (r == 0)
+    return true;
+  check_always (atomic_load (&f.store->budget.limit) && errno == ENOSPC);
+  atomic_fetch_add (&refused, 1);
+  return false;
+}
+
+static bool
 write_parts (struct hammer *h, unsigned slot, unsigned from, unsigned to)
 {
   char buf[SLOT];
 
   make_parts (buf, slot, from, to, h->id, ++h->gen);
-  must_write (&f, buf, (to - from) * PART, place (slot) + from * PART);
+  return succeeded (
+    device_write (f.dev, buf, (to - from) * PART, place (slot) + from * PART));
 }
 
-static void
+static bool
 zero_parts (unsigned slot, unsigned from, unsigned to)
 {
-  must_discard (&f, place (slot) + from * PART, (to - from) * PART);
+  return succeeded (
+    device_discard (f.dev, place (slot) + from * PART, (to - from) * PART));
 }
 
 static void
@@ -174,12 +188,12 @@ static void
 step_owned (struct hammer *h, unsigned slot, unsigned dice)
 {
   if (dice < 4) {
-    write_parts (h, slot, h->id, h->id + 1);
-    h->mine[slot] = h->gen;
+    if (write_parts (h, slot, h->id, h->id + 1))
+      h->mine[slot] = h->gen;
   }
   else if (dice < 5) {
-    zero_parts (slot, h->id, h->id + 1);
-    h->mine[slot] = 0;
+    if (zero_parts (slot, h->id, h->id + 1))
+      h->mine[slot] = 0;
   }
   else if (dice < 7)
     read_parts (h, slot, h->id, h->id + 1);
@@ -238,7 +252,7 @@ churn (void *arg)
   while (!atomic_load (&stop)) {
     for (unsigned i = 0; i < CHURNED && !atomic_load (&stop); i++) {
       make_parts (data, 0, 0, PARTS, THREADS, unit_below (&rng, 100));
-      must_write (&f, data, SLOT, (BALLAST + i) * SLOT);
+      (void) succeeded (device_write (f.dev, data, SLOT, (BALLAST + i) * SLOT));
     }
     for (unsigned i = 0; i < CHURNED && !atomic_load (&stop); i++)
       if (unit_below (&rng, 16))
@@ -285,7 +299,7 @@ switcher (void *arg)
 }
 
 static void
-run (bool move, bool switches)
+run (bool move, bool switches, uint64_t limit)
 {
   struct hammer *h = must_alloc (THREADS * sizeof *h);
   struct unit_thread hammers[THREADS], others[3];
@@ -293,7 +307,9 @@ run (bool move, bool switches)
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   compactor = compactor_create (f.dev, 0, 1);
   assert_non_null (compactor);
+  fixture_limit (&f, limit);
   atomic_store (&stop, false);
+  atomic_store (&refused, 0);
   for (unsigned i = 0; i < THREADS; i++) {
     h[i].id = i;
     h[i].rng = unit_rng (i);
@@ -328,7 +344,7 @@ static void
 test_bare (void **state)
 {
   (void) state;
-  run (false, false);
+  run (false, false, 0);
   finish ();
 }
 
@@ -336,9 +352,21 @@ static void
 test_moving (void **state)
 {
   (void) state;
-  run (true, false);
+  run (true, false, 0);
   assert_true (counter_sum (&f.store->pool->counters, ZS_OBJECTS_MOVED) > 0);
   assert_true (counter_sum (&f.store->pool->counters, ZS_ZSPAGES_MIGRATED) > 0);
+  finish ();
+}
+
+/* So little memory that objects are overwritten where they are, and requests
+ * refused.
+ */
+static void
+test_at_limit (void **state)
+{
+  (void) state;
+  run (true, false, 256 * KiB);
+  assert_true (atomic_load (&refused) > 0);
   finish ();
 }
 
@@ -346,7 +374,7 @@ static void
 test_switching (void **state)
 {
   (void) state;
-  run (true, true);
+  run (true, true, 0);
   finish ();
 }
 
@@ -444,6 +472,7 @@ main (void)
   static const struct CMUnitTest tests[] = {
     UNIT_TEST (test_bare),
     UNIT_TEST (test_moving),
+    UNIT_TEST (test_at_limit),
     UNIT_TEST (test_switching),
 #if UNIT_SCALE < 8
     UNIT_TEST (test_changing_buffer),

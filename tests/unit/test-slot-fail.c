@@ -140,6 +140,59 @@ test_freeing_helps (void **state)
   fixture_close (&f);
 }
 
+static bool
+in_huge_class (struct fixture *f, unsigned index)
+{
+  uint64_t cell = slot_load_cell (slot_table_peek (&f->dev->table, index));
+
+  return zs_handle_class (cell) == size_class_huge (&f->store->pool->classes);
+}
+
+/* What shrinks, or is as large as before, has room where it is: so parts of
+ * slots can be zeroed, and slots be overwritten, with no memory left at all.
+ */
+static void
+test_shrinking_never_fails (void **state)
+{
+  struct unit_rng rng = unit_rng (6);
+  struct fixture f;
+  unsigned n = 0;
+
+  (void) state;
+  fixture_open (&f, SLOT, "lz4", 1, 1000 * SLOT);
+  fixture_limit (&f, 250 * KiB);
+  for (;; n++) {
+    fill_kind (wanted, SLOT, KIND_RANDOM, &rng);
+    if (slot_write (f.dev, n, wanted, 1) == -1)
+      break;
+    if (n < SLOTS)
+      memcpy (model[n], wanted, SLOT);
+  }
+  assert_true (n > 40);
+  n = n < SLOTS ? n : SLOTS;
+  for (unsigned i = 0; i < 10 * n; i++) {
+    unsigned slot = unit_below (&rng, n), how = unit_below (&rng, 4);
+    unsigned char *m = model[slot];
+
+    if (!in_huge_class (&f, slot) || how == 0) {
+      memset (m + 100, 0, SLOT - 100);
+      assert_int_equal (slot_write_part (f.dev, slot, NULL, 100, SLOT - 100, 1),
+                        0);
+    }
+    else if (how == 1) {
+      fill_kind (m + 1000, 10, KIND_RANDOM, &rng);
+      assert_int_equal (slot_write_part (f.dev, slot, m + 1000, 1000, 10, 1),
+                        0);
+    }
+    else {
+      fill_kind (m, SLOT, how == 2 ? KIND_RANDOM : KIND_TEXT, &rng);
+      assert_int_equal (slot_write (f.dev, slot, m, 1), 0);
+    }
+    check_slot (&f, slot);
+  }
+  fixture_close (&f);
+}
+
 /* Half of all discarded here and there leaves no zspage empty: what comes
  * then, of another size, needs them to be compacted.
  */
@@ -390,6 +443,7 @@ main (void)
   static const struct CMUnitTest tests[] = {
     UNIT_TEST (test_limit),
     UNIT_TEST (test_freeing_helps),
+    UNIT_TEST (test_shrinking_never_fails),
     UNIT_TEST (test_freeing_helps_others),
 #ifdef ZRAM_FAULTS
     UNIT_TEST (test_faults),

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Fuzz target: what a client of the control socket may say, from bytes to
+ * answers, with a real engine behind it.  Built and run by
+ * test-fuzz-rpc.sh; a crash is repeated by giving the program the file.
+ *
+ * Every answer must be one line of JSON with the members of an answer, and
+ * whatever was asked the engine must be sound afterwards.
+ */
+
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "plugin/control/client.h"
+#include "plugin/control/jobs.h"
+#include "plugin/control/rpc.h"
+#include "store/audit.h"
+#include "store/range.h"
+
+#define DISK (1u << 20)
+
+/* Inputs from one audit to the next. */
+#define AUDIT 256
+
+int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
+
+static struct engine engine;
+static const struct store_config config = {
+  .slot_size = 4096,
+  .primary = { 1, 1 }, /* lz4 */
+  .workers = 2,
+  .device_bytes = DISK,
+};
+
+static void
+fill (void)
+{
+  static char buf[DISK / 2];
+
+  /* Every other slot compresses, the others are one word.  None is huge: what
+   * such a slot owns is known only to memory in which leaks are not looked
+   * for.
+   */
+  for (size_t i = 0; i < sizeof buf; i++)
+    if (i / 4096 % 2 == 0)
+      buf[i] = (char) (i % 64);
+  check_always (device_write (engine.dev, buf, sizeof buf, 4096) == 0);
+}
+
+static void
+set_up (void)
+{
+  engine.store = store_create (&config);
+  check_always (engine.store && store_start (engine.store) == 0);
+  engine.dev = device_create (engine.store, DISK);
+  check_always (engine.dev);
+  engine.compactor = compactor_create (engine.dev, 0, 1);
+  check_always (engine.compactor);
+  pthread_mutex_init (&engine.settings, NULL);
+  engine.started_ns = clock_ns ();
+  json_object_seed (1);
+  fill ();
+}
+
+/* What was asked for earlier must not matter. */
+static void
+start_afresh (void)
+{
+  struct zcomp_method primary = zcomp_primary (engine.store->zcomp);
+
+  if (zcomp_workers (engine.store->zcomp) != config.workers)
+    check_always (store_set_workers (engine.store, config.workers) == 0);
+  if (memcmp (&primary, &config.primary, sizeof primary) != 0)
+    check_always (store_set_primary (engine.store, &config.primary) == 0);
+  store_set_mem_limit (engine.store, 0);
+  atomic_store (&engine.clients, 0);
+  jobs_destroy (engine.jobs);
+  engine.jobs = jobs_create (&engine);
+  check_always (engine.jobs);
+  if (device_stats (engine.dev).slots_stored == 0)
+    fill (); /* there was a reset */
+}
+
+static void
+check_answer (const char *answer, size_t len)
+{
+  json_t *json = json_loadb (answer, len, JSON_REJECT_DUPLICATES, NULL);
+  json_t *error = json_object_get (json, "error");
+
+  check_always (len > 0 && memchr (answer, '\n', len) == answer + len - 1);
+  check_always (json_object_size (json) == 3);
+  check_always (json_object_get (json, "id"));
+  check_always (!json_object_get (json, "result") != !error);
+  if (error) {
+    check_always (json_is_integer (json_object_get (error, "code")));
+    check_always (json_string_length (json_object_get (error, "message")));
+  }
+  json_decref (json);
+}
+
+static void
+serve (const char *line, size_t len)
+{
+  struct rpc_request request;
+  struct text answer = { 0 };
+
+  rpc_parse (&request, line, len);
+  rpc_run (&request, &engine, &answer);
+  rpc_request_free (&request);
+  check_always (!answer.broken);
+  if (text_size (&answer))
+    check_answer (text_begin (&answer), text_size (&answer));
+  text_free (&answer);
+}
+
+/* As control.c does it with a connection. */
+static void
+serve_all (const uint8_t *data, size_t size)
+{
+  struct client c = { .fd = -1 };
+  const char *line;
+  size_t len;
+
+  text_add (&c.in, (const char *) data, size);
+  c.eof = true;
+  while (client_line (&c, &line, &len) == CLIENT_LINE) {
+    serve (line, len);
+    client_line_done (&c, len);
+  }
+  text_free (&c.in);
+}
+
+int
+LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
+{
+  static unsigned n;
+  char why[200];
+
+  if (!engine.store)
+    set_up ();
+  start_afresh ();
+  serve_all (data, size);
+  jobs_run_current (engine.jobs);
+  if (++n % AUDIT == 0 &&
+      device_audit (engine.dev, true, why, sizeof why) == -1) {
+    fprintf (stderr, "audit: %s\n", why);
+    abort ();
+  }
+  return 0;
+}
