@@ -29,7 +29,8 @@ const char keys_help[] =
   "algorithm=<NAME>        lz4 (default), lz4hc, zstd or deflate.\n"
   "level=<N>               Compression level of the algorithm.\n"
   "slot_size=<SIZE>        What is compressed at a time, 4k (default) to 64k.\n"
-  "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no limit).\n"
+  "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no "
+  "limit).\n"
   "workers=<N>             Streams and helper threads (default: two a CPU).\n"
   "compact_threshold=<N>   Compact when N % could be freed (default 2).\n"
   "compact_pause=<SECONDS> Time between two looks at that (default 1).\n"
@@ -46,8 +47,8 @@ parse_number (const char *value, long min, long max, long *result)
 
   errno = 0;
   *result = strtol (value, &end, 10);
-  return !errno && end != value && !*end &&
-         !isspace ((unsigned char) *value) && *result >= min && *result <= max;
+  return !errno && end != value && !*end && !isspace ((unsigned char) *value) &&
+         *result >= min && *result <= max;
 }
 
 /* A size as nbdkit writes it.  What nbdkit_parse_size would refuse, with a
@@ -183,11 +184,10 @@ keys_set (const char *key, const char *value)
   if (strcmp (key, "mem_limit") == 0)
     return set_mem_limit (value);
   if (strcmp (key, "workers") == 0)
-    return set_number (key, value, 1, ZCOMP_MAX_STREAMS, "a number from 1 to 256",
-                       &keys.workers);
+    return set_number (key, value, 1, ZCOMP_MAX_STREAMS,
+                       "a number from 1 to 256", &keys.workers);
   if (strcmp (key, "compact_threshold") == 0)
-    return set_number (key, value, 0, 100,
-                       "a percentage from 0 (never) to 100",
+    return set_number (key, value, 0, 100, "a percentage from 0 (never) to 100",
                        &keys.compact_threshold);
   if (strcmp (key, "compact_pause") == 0)
     return set_number (key, value, 1, 86400, "1 to 86400 seconds",
@@ -211,12 +211,11 @@ complete_level (void)
   const struct codec *codec = keys.codec;
   long level = codec->level_default;
 
-  if (keys.level && !parse_number (keys.level, codec->level_min,
-                                   codec->level_max, &level)) {
+  if (keys.level &&
+      !parse_number (keys.level, codec->level_min, codec->level_max, &level)) {
     nbdkit_error ("level=%s: must be a number from %d to %d for "
                   "algorithm=%s",
-                  keys.level, codec->level_min, codec->level_max,
-                  codec->name);
+                  keys.level, codec->level_min, codec->level_max, codec->name);
     return -1;
   }
   keys.codec_level = (int) level;

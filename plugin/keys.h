@@ -16,13 +16,13 @@
 #define MEM_LIMIT_MIN (1 << 20)
 
 struct keys {
-  int64_t size;              /* bytes, -1 = not given */
-  const struct codec *codec; /* algorithm= */
-  const char *level;         /* as given, NULL = the codec's default */
-  int codec_level;           /* level= once the algorithm is known */
-  uint32_t slot_size;        /* bytes */
-  uint64_t mem_limit;        /* bytes, 0 = none */
-  unsigned workers;          /* 0 = two for each CPU */
+  int64_t size;               /* bytes, -1 = not given */
+  const struct codec *codec;  /* algorithm= */
+  const char *level;          /* as given, NULL = the codec's default */
+  int codec_level;            /* level= once the algorithm is known */
+  uint32_t slot_size;         /* bytes */
+  uint64_t mem_limit;         /* bytes, 0 = none */
+  unsigned workers;           /* 0 = two for each CPU */
   unsigned compact_threshold; /* percent, 0 = never */
   unsigned compact_pause;     /* seconds */
   char *control;              /* absolute path, owned; NULL = no socket */

@@ -141,11 +141,11 @@ log_stats (void)
 {
   struct device_stats st = device_stats (device);
 
-  nbdkit_debug ("zram: stats: orig_data_size=%" PRIu64 " compr_data_size=%" PRIu64
-                " mem_used_total=%" PRIu64 " mem_used_max=%" PRIu64
-                " same_pages=%" PRIu64 " huge_pages=%" PRIu64
-                " pages_compacted=%" PRIu64 " objects_moved=%" PRIu64
-                " zspages_migrated=%" PRIu64,
+  nbdkit_debug ("zram: stats: orig_data_size=%" PRIu64
+                " compr_data_size=%" PRIu64 " mem_used_total=%" PRIu64
+                " mem_used_max=%" PRIu64 " same_pages=%" PRIu64
+                " huge_pages=%" PRIu64 " pages_compacted=%" PRIu64
+                " objects_moved=%" PRIu64 " zspages_migrated=%" PRIu64,
                 st.orig_data_size, st.compr_data_size, st.mem_used_total,
                 st.mem_used_max, st.same_slots, st.huge_slots,
                 st.pages_compacted, st.objects_moved, st.zspages_migrated);
@@ -165,7 +165,8 @@ zram_cleanup (void)
   metrics_http_close (metrics_http);
   metrics_http = NULL;
   if (!store_close (store, CLOSE_TIMEOUT)) {
-    nbdkit_error ("%" PRIi64 " requests are still running", store_requests (store));
+    nbdkit_error ("%" PRIi64 " requests are still running",
+                  store_requests (store));
     return;
   }
   if (zram_debug_stats)
@@ -275,11 +276,9 @@ failed (const char *what, uint64_t offset, uint64_t count)
     uint64_t n = atomic_fetch_add (&full, 1) + 1;
 
     if ((n & (n - 1)) == 0)
-      nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64
-                    ": mem_limit=%" PRIu64 " is used up (%" PRIu64
-                    " requests failed so far)",
-                    what, count, offset,
-                    atomic_load (&store->budget.limit), n);
+      nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": mem_limit=%" PRIu64
+                    " is used up (%" PRIu64 " requests failed so far)",
+                    what, count, offset, atomic_load (&store->budget.limit), n);
   }
   else {
     errno = err;

@@ -59,15 +59,13 @@ budget_charge (struct budget *b, uint64_t bytes)
   do {
     if (limit && used + bytes > limit)
       return false;
-  } while (!atomic_compare_exchange_weak_explicit (&b->used, &used,
-                                                   used + bytes,
-                                                   memory_order_relaxed,
-                                                   memory_order_relaxed));
+  } while (!atomic_compare_exchange_weak_explicit (
+    &b->used, &used, used + bytes, memory_order_relaxed, memory_order_relaxed));
   used += bytes;
   peak = atomic_load_explicit (&b->peak, memory_order_relaxed);
-  while (peak < used && !atomic_compare_exchange_weak_explicit (
-                          &b->peak, &peak, used, memory_order_relaxed,
-                          memory_order_relaxed))
+  while (peak < used &&
+         !atomic_compare_exchange_weak_explicit (
+           &b->peak, &peak, used, memory_order_relaxed, memory_order_relaxed))
     ;
   if (limit && used / 4 >= limit / 5) /* 80 %, without overflow */
     budget_adjust_level (b);

@@ -17,13 +17,13 @@
 
 #include "base/compiler.h"
 
-#define check_always(cond)                                              \
-  do {                                                                  \
-    if (unlikely (!(cond))) {                                           \
-      fprintf (stderr, "zram: %s:%d: %s: invariant broken: %s\n",       \
-               __FILE__, __LINE__, __func__, #cond);                    \
-      abort ();                                                         \
-    }                                                                   \
+#define check_always(cond)                                                  \
+  do {                                                                      \
+    if (unlikely (!(cond))) {                                               \
+      fprintf (stderr, "zram: %s:%d: %s: invariant broken: %s\n", __FILE__, \
+               __LINE__, __func__, #cond);                                  \
+      abort ();                                                             \
+    }                                                                       \
   } while (0)
 
 #ifdef ZRAM_DEBUG

@@ -31,7 +31,7 @@
 #define RELEASE(...) TSA (release_capability (__VA_ARGS__))
 #define RELEASE_SHARED(...) TSA (release_shared_capability (__VA_ARGS__))
 #define TRY_ACQUIRE(...) TSA (try_acquire_capability (__VA_ARGS__))
-#define TRY_ACQUIRE_SHARED(...)                         \
+#define TRY_ACQUIRE_SHARED(...) \
   TSA (try_acquire_shared_capability (__VA_ARGS__))
 #define REQUIRES(...) TSA (requires_capability (__VA_ARGS__))
 #define REQUIRES_SHARED(...) TSA (requires_shared_capability (__VA_ARGS__))

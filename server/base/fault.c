@@ -36,8 +36,8 @@ find_exact (const char *name)
   for (unsigned i = 0; i < MAX_POINTS; i++) {
     struct point *p = &points[i];
 
-    if (p->used && (name && p->name ? strcmp (p->name, name) == 0
-                                    : p->name == name))
+    if (p->used &&
+        (name && p->name ? strcmp (p->name, name) == 0 : p->name == name))
       return p;
   }
   return NULL;

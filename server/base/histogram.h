@@ -24,7 +24,7 @@ struct histogram {
 };
 
 struct histogram_snapshot {
-  uint64_t count;  /* of all buckets */
+  uint64_t count; /* of all buckets */
   uint64_t sum_ns;
   uint64_t bucket[HISTOGRAM_BUCKETS];
 };

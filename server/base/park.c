@@ -17,7 +17,7 @@
 #define PAGE_SHIFT 12
 
 struct bucket {
-  _Alignas (CACHE_LINE) _Atomic uint32_t seq;
+  _Alignas(CACHE_LINE) _Atomic uint32_t seq;
 };
 
 static struct bucket buckets[BUCKETS];
@@ -35,8 +35,7 @@ bucket_of (const void *word)
 static long
 futex (_Atomic uint32_t *word, int op, uint32_t val)
 {
-  return syscall (SYS_futex, word, op | FUTEX_PRIVATE_FLAG, val, NULL, NULL,
-                  0);
+  return syscall (SYS_futex, word, op | FUTEX_PRIVATE_FLAG, val, NULL, NULL, 0);
 }
 
 uint32_t

@@ -104,8 +104,8 @@ reserve_return_all (struct reserve *r, size_t from, size_t len)
    * with the old one and merges the new one with its neighbours.
    */
   if (mmap (r->base + from, len, PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
-      MAP_FAILED) {
+            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+            0) == MAP_FAILED) {
     reserve_return (r, from, len);
     return;
   }

@@ -36,8 +36,8 @@ rwword_waits (void)
 static void
 record_wait (uint64_t start)
 {
-  struct histogram *h =
-    atomic_load_explicit (&waits_made, memory_order_acquire);
+  struct histogram *h = atomic_load_explicit (&waits_made,
+                                              memory_order_acquire);
 
   if (h)
     histogram_add (h, clock_ns () - start);
@@ -104,8 +104,8 @@ rwword_write_lock_slow (struct rwword *w)
     /* Q stays: those who set it are still parked, our unlock wakes them. */
     while (!(old & RW_HELD))
       if (atomic_compare_exchange_weak_explicit (
-            &w->v, &old, (old & ~RW_PENDING) | RW_WRITER,
-            memory_order_acquire, memory_order_relaxed))
+            &w->v, &old, (old & ~RW_PENDING) | RW_WRITER, memory_order_acquire,
+            memory_order_relaxed))
         goto got;
     wait_for_change (w, old, RW_QUEUED | RW_PENDING, &spins);
   }

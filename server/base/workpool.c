@@ -55,9 +55,8 @@ run_chunks (struct job *job)
 {
   unsigned chunk;
 
-  while ((chunk = atomic_fetch_add_explicit (&job->taken, 1,
-                                             memory_order_relaxed)) <
-         job->chunks)
+  while ((chunk = atomic_fetch_add_explicit (
+            &job->taken, 1, memory_order_relaxed)) < job->chunks)
     job->fn (job->ctx, chunk);
 }
 
@@ -181,8 +180,7 @@ unlist_locked (struct workpool *wp, struct job *job)
 }
 
 void
-workpool_share (struct workpool *wp, unsigned chunks, workpool_fn fn,
-                void *ctx)
+workpool_share (struct workpool *wp, unsigned chunks, workpool_fn fn, void *ctx)
 {
   struct job job = { .fn = fn, .ctx = ctx, .chunks = chunks };
   unsigned wake = atomic_load_explicit (&wp->idle, memory_order_relaxed);

@@ -119,8 +119,7 @@ void zcomp_stream_put (struct zcomp_stream *stream);
  * was primary a moment ago.  Its contexts are there, so compressing with it
  * cannot fail for want of memory.
  */
-struct zcomp_method
-zcomp_stream_primary (const struct zcomp_stream *stream);
+struct zcomp_method zcomp_stream_primary (const struct zcomp_stream *stream);
 
 /* Compress src (slen bytes, 1 ... slot_size, which do not change meanwhile)
  * to at most dcap (1 ... slot_size) bytes.  Returns the size of the result and

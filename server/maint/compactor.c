@@ -133,7 +133,7 @@ pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
   while (go_on && zs_migration_pays (pool)) {
     uint32_t used = arena_stats (&pool->arena).used_spans;
 
-    at = (struct zs_cursor) { 0 };
+    at = (struct zs_cursor){ 0 };
     while (go_on && zs_migrate_step (pool, &at))
       go_on = let_requests_go_first (c);
     if (arena_stats (&pool->arena).top > 2 * used)
@@ -174,8 +174,7 @@ compactor_run (struct compactor *c)
 }
 
 bool
-compactor_run_watched (struct compactor *c,
-                       struct compactor_progress *progress,
+compactor_run_watched (struct compactor *c, struct compactor_progress *progress,
                        struct compactor_result *result)
 {
   *result = run (c, true, progress);
@@ -183,15 +182,15 @@ compactor_run_watched (struct compactor *c,
 }
 
 void
-compactor_hold (struct compactor *c)
-  ACQUIRE (c->control) NO_THREAD_SAFETY_ANALYSIS
+compactor_hold (struct compactor *c) ACQUIRE (c->control)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&c->control);
 }
 
 void
-compactor_unhold (struct compactor *c)
-  RELEASE (c->control) NO_THREAD_SAFETY_ANALYSIS
+compactor_unhold (struct compactor *c) RELEASE (c->control)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_unlock (&c->control);
 }
@@ -212,8 +211,7 @@ pays (struct compactor *c)
                                         memory_order_relaxed);
   uint64_t freeable = zs_freeable_pages (store->pool) * MEM_PAGE;
 
-  return (c->threshold && freeable &&
-          freeable * 100 >= used * c->threshold) ||
+  return (c->threshold && freeable && freeable * 100 >= used * c->threshold) ||
          zs_migration_pays (store->pool) ||
          slot_table_empty_leaves (&c->dev->table) >= EMPTY_LEAVES;
 }

@@ -248,8 +248,8 @@ return_hot (struct arena *a, uint64_t pages)
 void
 arena_free (struct arena *a, uint32_t span)
 {
-  uint64_t all = atomic_load_explicit (&a->budget->used,
-                                       memory_order_relaxed) / MEM_PAGE;
+  uint64_t all = atomic_load_explicit (&a->budget->used, memory_order_relaxed) /
+                 MEM_PAGE;
   uint64_t keep = all / 128, over = 0;
 
   if (keep < HOT_MIN_PAGES)
@@ -276,8 +276,7 @@ arena_charge (struct arena *a, struct zspage *z, uint32_t pages)
 {
   check_debug (pages > z->resident);
   if (fault_hit ("arena.charge") ||
-      !budget_charge (a->budget,
-                      (uint64_t) (pages - z->resident) * MEM_PAGE))
+      !budget_charge (a->budget, (uint64_t) (pages - z->resident) * MEM_PAGE))
     return false;
   z->resident = pages;
   return true;
@@ -329,7 +328,8 @@ claim_cold_end (struct arena *a, uint32_t *end)
 
   mutex_lock (&a->lock);
   first = *end = a->top;
-  while (first > 0 && (*cold_word (a, (first - 1) / 64) >> (first - 1) % 64 & 1)) {
+  while (first > 0 &&
+         (*cold_word (a, (first - 1) / 64) >> (first - 1) % 64 & 1)) {
     first--;
     cold_remove_locked (a, first);
     a->used_spans++;
@@ -347,8 +347,8 @@ arena_trim (struct arena *a)
     return;
   reserve_return_all (&a->memory, (size_t) first * a->span_size,
                       (size_t) (end - first) * a->span_size);
-  for (uint32_t s = (first + ZSPAGES_PER_PAGE - 1) / ZSPAGES_PER_PAGE *
-                    ZSPAGES_PER_PAGE;
+  for (uint32_t s =
+         (first + ZSPAGES_PER_PAGE - 1) / ZSPAGES_PER_PAGE * ZSPAGES_PER_PAGE;
        s + ZSPAGES_PER_PAGE <= end; s += ZSPAGES_PER_PAGE)
     return_zspage_descriptors (a, s);
   fault_pause ("arena.trim.returned");

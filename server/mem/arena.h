@@ -37,7 +37,7 @@
 #define ARENA_NO_SPAN UINT32_MAX
 
 struct arena {
-  size_t span_size;        /* bytes */
+  size_t span_size; /* bytes */
   uint32_t max_spans;
   struct reserve memory;   /* the spans */
   struct reserve zspages;  /* struct zspage[]: the descriptors */

@@ -13,9 +13,9 @@ zs_class_stats (struct zs_pool *pool, unsigned class_id)
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   struct zs_class *c = &pool->class[class_id];
-  struct zs_class_stats st = {
-    .size = g->size, .pages = g->pages, .objs = g->objs
-  };
+  struct zs_class_stats st = { .size = g->size,
+                               .pages = g->pages,
+                               .objs = g->objs };
   uint64_t zspages = 0;
 
   zs_class_lock (pool, class_id);
@@ -50,8 +50,7 @@ audit_object (struct zs_pool *pool, unsigned class_id, struct zspage *z,
 {
   uint64_t back = atomic_load_explicit (&zs_backs (pool, z)[obj],
                                         memory_order_relaxed);
-  uint64_t handle =
-    zs_handle (class_id, obj, arena_span_of (&pool->arena, z));
+  uint64_t handle = zs_handle (class_id, obj, arena_span_of (&pool->arena, z));
 
   if (back & ZS_BACK_FREE)
     return;
@@ -65,8 +64,7 @@ audit_object (struct zs_pool *pool, unsigned class_id, struct zspage *z,
 }
 
 static unsigned
-free_list_length (const struct zspage *z,
-                  zs_back *backs)
+free_list_length (const struct zspage *z, zs_back *backs)
 {
   unsigned n = 0;
 
@@ -87,8 +85,7 @@ audit_zspage (struct zs_pool *pool, unsigned class_id, unsigned group,
     a->wrong = "a zspage has more objects in use than it has";
   else if (z->fresh && zs_pages_for (g, z->fresh) > z->resident)
     a->wrong = "an object lies in a page that was not charged";
-  else if (z->inuse + free_list_length (z, zs_backs (pool, z)) !=
-           z->fresh)
+  else if (z->inuse + free_list_length (z, zs_backs (pool, z)) != z->fresh)
     a->wrong = "a zspage's free list has the wrong length";
   for (unsigned obj = 0; obj < z->fresh && !a->wrong; obj++)
     audit_object (pool, class_id, z, obj, a);

@@ -89,8 +89,7 @@ move_object_locked (struct zs_pool *pool, unsigned class_id,
 /* Objects in transit stay, and so does then their zspage. */
 static unsigned
 move_objects_locked (struct zs_pool *pool, unsigned class_id,
-                     struct zspage *from)
-  REQUIRES (pool->class[class_id].lock)
+                     struct zspage *from) REQUIRES (pool->class[class_id].lock)
 {
   struct zspage *to = NULL;
   unsigned moved = 0;
@@ -115,8 +114,7 @@ move_objects_locked (struct zs_pool *pool, unsigned class_id,
  * out of its class.
  */
 static struct zspage *
-empty_a_source_locked (struct zs_pool *pool, unsigned class_id,
-                       unsigned *moved)
+empty_a_source_locked (struct zs_pool *pool, unsigned class_id, unsigned *moved)
   REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
 {
   struct zspage *z = lock_source_locked (pool, class_id);

@@ -26,10 +26,9 @@ zs_geometry (const struct zs_pool *pool, unsigned class_id)
 static inline zs_back *
 zs_backs (struct zs_pool *pool, struct zspage *z)
 {
-  return z->huge_back
-           ? z->huge_back
-           : (zs_back *) arena_address (&pool->arena,
-                                        arena_span_of (&pool->arena, z));
+  return z->huge_back ? z->huge_back
+                      : (zs_back *) arena_address (
+                          &pool->arena, arena_span_of (&pool->arena, z));
 }
 
 static inline char *
@@ -38,8 +37,7 @@ zs_object (const struct zs_pool *pool, unsigned class_id, uint32_t span,
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
 
-  return arena_address (&pool->arena, span) + g->first +
-         (size_t) obj * g->size;
+  return arena_address (&pool->arena, span) + g->first + (size_t) obj * g->size;
 }
 
 /* Pages that objects 0 … objs-1 lie in. */
@@ -69,8 +67,7 @@ void zs_release_zspage (struct zs_pool *pool, struct zspage *z);
 /* Make a free span a zspage of the class, on no list yet; NULL with errno.
  * Takes the arena lock.
  */
-struct zspage *zs_new_zspage (struct zs_pool *pool, unsigned class_id)
-  MUST_USE;
+struct zspage *zs_new_zspage (struct zs_pool *pool, unsigned class_id) MUST_USE;
 
 /* -- below this line the caller holds the class lock -------------------- */
 
@@ -78,13 +75,11 @@ struct zspage *zs_new_zspage (struct zs_pool *pool, unsigned class_id)
  * on (or none).
  */
 void zs_regroup_locked (struct zs_pool *pool, unsigned class_id,
-                        struct zspage *z)
-  REQUIRES (pool->class[class_id].lock);
+                        struct zspage *z) REQUIRES (pool->class[class_id].lock);
 
 /* Take it off its list. */
 void zs_unlist_locked (struct zs_pool *pool, unsigned class_id,
-                       struct zspage *z)
-  REQUIRES (pool->class[class_id].lock);
+                       struct zspage *z) REQUIRES (pool->class[class_id].lock);
 
 /* A free object of the zspage, whose back[] entry becomes 'back'; the zspage
  * stays on its list.  It must have one.
@@ -105,8 +100,7 @@ struct zspage *zs_other_with_room_locked (struct zs_pool *pool,
  * caller to release after unlocking; else NULL, and it is regrouped.
  */
 struct zspage *zs_remove_if_empty_locked (struct zs_pool *pool,
-                                          unsigned class_id,
-                                          struct zspage *z)
+                                          unsigned class_id, struct zspage *z)
   REQUIRES (pool->class[class_id].lock) MUST_USE;
 
 /* Give an object back; the zspage stays on its list. */

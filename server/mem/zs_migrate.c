@@ -28,8 +28,8 @@ static bool
 all_attached (struct zs_pool *pool, struct zspage *z)
 {
   for (unsigned obj = 0; obj < z->fresh; obj++)
-    if (atomic_load_explicit (&zs_backs (pool, z)[obj],
-                              memory_order_acquire) == 0)
+    if (atomic_load_explicit (&zs_backs (pool, z)[obj], memory_order_acquire) ==
+        0)
       return false;
   return true;
 }
@@ -61,23 +61,21 @@ move_zspage_locked (struct zs_pool *pool, unsigned class_id,
 
     if (!(back & ZS_BACK_FREE))
       check_always (atomic_compare_exchange_strong_explicit (
-        (zs_cell *) (uintptr_t) back, &old,
-        zs_handle (class_id, obj, to_span), memory_order_release,
-        memory_order_relaxed));
+        (zs_cell *) (uintptr_t) back, &old, zs_handle (class_id, obj, to_span),
+        memory_order_release, memory_order_relaxed));
   }
 }
 
 static bool
 try_move_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
-                 struct zspage *to)
-  REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+                 struct zspage *to) REQUIRES (pool->class[class_id].lock)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   /* Looked at again: it may have been freed, or grown, since it was chosen. */
   if (zspage_group (from) == ZS_NO_GROUP ||
       atomic_load_explicit (&from->class_id, memory_order_relaxed) !=
         class_id ||
-      from->resident > to->resident ||
-      !all_attached (pool, from))
+      from->resident > to->resident || !all_attached (pool, from))
     return false;
   if (!zspage_try_write_lock (from)) {
     counter_add (&pool->counters, ZS_MOVER_SKIPS, 1);
@@ -108,8 +106,8 @@ resident_pages (struct zs_pool *pool, unsigned class_id, struct zspage *z)
 static bool
 migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
 {
-  unsigned class_id =
-    atomic_load_explicit (&from->class_id, memory_order_relaxed);
+  unsigned class_id = atomic_load_explicit (&from->class_id,
+                                            memory_order_relaxed);
   struct zspage *to = arena_zspage (&pool->arena, span);
   uint32_t pages = resident_pages (pool, class_id, from);
   bool moved;

@@ -18,8 +18,8 @@ zs_create (uint32_t slot_size, uint64_t max_bytes, struct budget *budget)
   size_classes_init (&pool->classes, slot_size);
   if (counter_set_init (&pool->counters, ZS_COUNTERS) == -1)
     goto fail_counters;
-  if (arena_init (&pool->arena, pool->classes.span_pages, max_bytes,
-                  budget) == -1)
+  if (arena_init (&pool->arena, pool->classes.span_pages, max_bytes, budget) ==
+      -1)
     goto fail_arena;
   for (unsigned c = 0; c < pool->classes.n; c++)
     mutex_init (&pool->class[c].lock, RANK_CLASS);
@@ -155,8 +155,8 @@ zs_take_object_locked (struct zs_pool *pool, unsigned class_id,
 
   if (z->free_head) {
     obj = z->free_head - 1;
-    z->free_head =
-      atomic_load_explicit (&backs[obj], memory_order_relaxed) >> 1;
+    z->free_head = atomic_load_explicit (&backs[obj], memory_order_relaxed) >>
+                   1;
   }
   else {
     obj = z->fresh++;
@@ -169,8 +169,8 @@ zs_take_object_locked (struct zs_pool *pool, unsigned class_id,
 }
 
 void
-zs_put_object_locked (struct zs_pool *pool, unsigned class_id,
-                      struct zspage *z, unsigned obj)
+zs_put_object_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
+                      unsigned obj)
 {
   uint64_t link = (uint64_t) z->free_head << 1 | ZS_BACK_FREE;
 
@@ -204,8 +204,7 @@ struct growth {
  */
 static bool
 grow_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
-             struct growth *growth)
-  REQUIRES (pool->class[class_id].lock)
+             struct growth *growth) REQUIRES (pool->class[class_id].lock)
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   uint32_t need, more;
@@ -267,8 +266,7 @@ zs_other_with_room_locked (struct zs_pool *pool, unsigned class_id,
  */
 static uint64_t
 alloc_locked (struct zs_pool *pool, unsigned class_id, struct growth *growth,
-              struct zspage **empty)
-  REQUIRES (pool->class[class_id].lock)
+              struct zspage **empty) REQUIRES (pool->class[class_id].lock)
 {
   struct zspage *z = fullest_with_room_locked (pool, class_id);
 

@@ -51,7 +51,7 @@
 #include "mem/zspage.h"
 
 struct zs_class {
-  _Alignas (CACHE_LINE) struct mutex lock; /* rank CLASS */
+  _Alignas(CACHE_LINE) struct mutex lock; /* rank CLASS */
   span_link group[ZS_GROUPS] GUARDED_BY (lock);
   uint32_t zspages[ZS_GROUPS] GUARDED_BY (lock); /* in each group */
   uint64_t inuse GUARDED_BY (lock);              /* objects */
@@ -103,8 +103,7 @@ void zs_replace (struct zs_pool *pool, zs_cell *cell, uint64_t value);
  * zs_unpin.  *handle is what to give zs_unpin.  Takes the zspage's read lock
  * and keeps it.
  */
-void *zs_pin (struct zs_pool *pool, zs_cell *cell,
-              uint64_t *handle) MUST_USE;
+void *zs_pin (struct zs_pool *pool, zs_cell *cell, uint64_t *handle) MUST_USE;
 void zs_unpin (struct zs_pool *pool, uint64_t handle);
 
 /* -- moving objects: zs_compact.c, zs_migrate.c ------------------------- */

@@ -95,7 +95,8 @@ struct zspage {
   zs_back *huge_back; /* back[] of the huge class, owned; else NULL */
 };
 
-_Static_assert (sizeof (struct zspage) == 32, "32 bytes a span of 128 KiB or more");
+_Static_assert(sizeof (struct zspage) == 32,
+               "32 bytes a span of 128 KiB or more");
 
 #define ZS_HANDLE_TAG (UINT64_C (1) << 63)
 #define ZS_SPAN_BITS 41
@@ -104,8 +105,7 @@ _Static_assert (sizeof (struct zspage) == 32, "32 bytes a span of 128 KiB or mor
 static inline uint64_t
 zs_handle (unsigned class_id, unsigned obj, uint32_t span)
 {
-  return ZS_HANDLE_TAG |
-         (uint64_t) class_id << (ZS_SPAN_BITS + ZS_OBJ_BITS) |
+  return ZS_HANDLE_TAG | (uint64_t) class_id << (ZS_SPAN_BITS + ZS_OBJ_BITS) |
          (uint64_t) obj << ZS_SPAN_BITS | span;
 }
 
@@ -133,9 +133,9 @@ zs_handle_span (uint64_t handle)
 static inline unsigned
 zspage_group (const struct zspage *z)
 {
-  return (uint8_t) (atomic_load_explicit (&z->group_plus_1,
-                                          memory_order_relaxed) -
-                    1);
+  return (
+    uint8_t) (atomic_load_explicit (&z->group_plus_1, memory_order_relaxed) -
+              1);
 }
 
 static inline void
@@ -149,24 +149,24 @@ zspage_set_group (struct zspage *z, unsigned group)
 
 /* May sleep, so takes no class, arena or table lock along. */
 static inline void
-zspage_read_lock (struct zspage *z)
-  ACQUIRE_SHARED (z->lock) NO_THREAD_SAFETY_ANALYSIS
+zspage_read_lock (struct zspage *z) ACQUIRE_SHARED (z->lock)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   rank_acquire (RANK_ZSPAGE);
   rwword_read_lock (&z->lock, 0, 0);
 }
 
 static inline void
-zspage_read_unlock (struct zspage *z)
-  RELEASE_SHARED (z->lock) NO_THREAD_SAFETY_ANALYSIS
+zspage_read_unlock (struct zspage *z) RELEASE_SHARED (z->lock)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   rank_release (RANK_ZSPAGE);
   rwword_read_unlock (&z->lock);
 }
 
 static inline bool MUST_USE
-zspage_try_write_lock (struct zspage *z)
-  TRY_ACQUIRE (true, z->lock) NO_THREAD_SAFETY_ANALYSIS
+zspage_try_write_lock (struct zspage *z) TRY_ACQUIRE (true, z->lock)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   if (!rwword_try_write_lock (&z->lock))
     return false;
@@ -176,8 +176,8 @@ zspage_try_write_lock (struct zspage *z)
 }
 
 static inline void
-zspage_write_unlock (struct zspage *z)
-  RELEASE (z->lock) NO_THREAD_SAFETY_ANALYSIS
+zspage_write_unlock (struct zspage *z) RELEASE (z->lock)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   rank_atomic_end ();
   rank_release (RANK_ZSPAGE);

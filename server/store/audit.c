@@ -95,19 +95,18 @@ differs (const char *what, int64_t counted, int64_t recomputed, char *why,
 {
   if (counted == recomputed)
     return 0;
-  snprintf (why, why_size, "%s: counted %" PRId64 ", recomputed %" PRId64,
-            what, counted, recomputed);
+  snprintf (why, why_size, "%s: counted %" PRId64 ", recomputed %" PRId64, what,
+            counted, recomputed);
   return -1;
 }
 
 static int
-audit_counters (struct device *dev, const struct tally *t, char *why,
-                size_t n)
+audit_counters (struct device *dev, const struct tally *t, char *why, size_t n)
 {
   struct counter_set *c = &dev->counters;
 
-  return differs ("slots stored", counter_sum (c, DEV_SLOTS_STORED),
-                  t->stored, why, n) ||
+  return differs ("slots stored", counter_sum (c, DEV_SLOTS_STORED), t->stored,
+                  why, n) ||
              differs ("same-filled", counter_sum (c, DEV_SLOTS_SAME), t->same,
                       why, n) ||
              differs ("huge", counter_sum (c, DEV_SLOTS_HUGE), t->huge, why,
@@ -116,8 +115,8 @@ audit_counters (struct device *dev, const struct tally *t, char *why,
                       n) ||
              differs ("compressed bytes", counter_sum (c, DEV_COMPR_BYTES),
                       t->bytes, why, n) ||
-             differs ("requests in flight", store_requests (dev->store), 0,
-                      why, n)
+             differs ("requests in flight", store_requests (dev->store), 0, why,
+                      n)
            ? -1
            : 0;
 }

@@ -20,8 +20,8 @@
 /* The device must be its store's only one, with no request running and no
  * pass.  0, or -1 and a description of what is wrong in 'why'.
  */
-int device_audit (struct device *dev, bool deep, char *why,
-                  size_t why_size) MUST_USE;
+int device_audit (struct device *dev, bool deep, char *why, size_t why_size)
+  MUST_USE;
 
 /* The same while clients are connected: holds their requests back until it is
  * done.  The caller sees to it that no pass runs.  Fails too, with a reason,

@@ -15,7 +15,7 @@ device_stats (struct device *dev)
   struct budget *b = &dev->store->budget;
   uint64_t stored = (uint64_t) counter_sum (c, DEV_SLOTS_STORED);
 
-  return (struct device_stats) {
+  return (struct device_stats){
     .orig_data_size = stored << dev->store->slot_shift,
     .compr_data_size = (uint64_t) counter_sum (c, DEV_COMPR_BYTES),
     .mem_used_total = atomic_load_explicit (&b->used, memory_order_relaxed),
@@ -98,8 +98,8 @@ device_mark_idle (struct device *dev, uint64_t first, uint64_t end,
      */
     struct slot *s = (struct slot *) slot_table_peek (&dev->table, i);
 
-    if (s && (slot_is_idle (s) || (slot_age (s, now) >= min_age_s &&
-                                   slot_mark_idle (s))))
+    if (s && (slot_is_idle (s) ||
+              (slot_age (s, now) >= min_age_s && slot_mark_idle (s))))
       marked++;
   }
   return marked;

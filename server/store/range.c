@@ -17,7 +17,7 @@
 
 struct transfer {
   struct device *dev;
-  char *read_to;          /* one of these is NULL */
+  char *read_to; /* one of these is NULL */
   const char *write_from;
   uint32_t count;
   uint64_t offset;
@@ -34,8 +34,7 @@ transfer_slot (struct transfer *t, uint64_t index, uint32_t at, uint32_t len,
     return slot_read (t->dev, index, t->read_to + done, at, len, t->now);
   if (len == t->dev->store->config.slot_size)
     return slot_write (t->dev, index, t->write_from + done, t->now);
-  return slot_write_part (t->dev, index, t->write_from + done, at, len,
-                          t->now);
+  return slot_write_part (t->dev, index, t->write_from + done, at, len, t->now);
 }
 
 /* Bytes [from, to) of the transfer.  0, or an errno value. */
@@ -112,10 +111,12 @@ run_transfer (struct transfer *t, enum latency_kind kind)
 int
 device_read (struct device *dev, void *buf, uint32_t count, uint64_t offset)
 {
-  struct transfer t = {
-    .dev = dev, .read_to = buf, .count = count, .offset = offset,
-    .chunk = READ_CHUNK, .now = clock_coarse_s ()
-  };
+  struct transfer t = { .dev = dev,
+                        .read_to = buf,
+                        .count = count,
+                        .offset = offset,
+                        .chunk = READ_CHUNK,
+                        .now = clock_coarse_s () };
 
   device_count (dev, DEV_READ_REQUESTS, 1);
   device_count (dev, DEV_READ_BYTES, count);
@@ -129,10 +130,12 @@ int
 device_write (struct device *dev, const void *buf, uint32_t count,
               uint64_t offset)
 {
-  struct transfer t = {
-    .dev = dev, .write_from = buf, .count = count, .offset = offset,
-    .chunk = WRITE_CHUNK, .now = clock_coarse_s ()
-  };
+  struct transfer t = { .dev = dev,
+                        .write_from = buf,
+                        .count = count,
+                        .offset = offset,
+                        .chunk = WRITE_CHUNK,
+                        .now = clock_coarse_s () };
 
   device_count (dev, DEV_WRITE_REQUESTS, 1);
   device_count (dev, DEV_WRITE_BYTES, count);
@@ -177,8 +180,8 @@ zero_edges (struct device *dev, uint64_t offset, uint64_t end)
 
   if (offset >> shift == end >> shift)
     return slot_write_part (dev, offset >> shift, NULL, head, tail - head, now);
-  if (head && slot_write_part (dev, offset >> shift, NULL, head,
-                               slot_size - head, now))
+  if (head &&
+      slot_write_part (dev, offset >> shift, NULL, head, slot_size - head, now))
     return -1;
   if (tail && slot_write_part (dev, end >> shift, NULL, 0, tail, now))
     return -1;

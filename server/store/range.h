@@ -14,8 +14,8 @@
 
 #include "store/device.h"
 
-int device_read (struct device *dev, void *buf, uint32_t count,
-                 uint64_t offset) MUST_USE;
+int device_read (struct device *dev, void *buf, uint32_t count, uint64_t offset)
+  MUST_USE;
 
 /* The buffer does not change before this returns: it is compressed where it
  * is.  If it does, the slots concerned hold anything or cannot be read (EIO)
@@ -27,8 +27,8 @@ int device_write (struct device *dev, const void *buf, uint32_t count,
 /* Reads as zeroes from now on, and whole slots cost nothing any more.
  * Serves trim and write zeroes.  Of whole slots alone it cannot fail.
  */
-int device_discard (struct device *dev, uint64_t offset,
-                    uint64_t count) MUST_USE;
+int device_discard (struct device *dev, uint64_t offset, uint64_t count)
+  MUST_USE;
 
 /* Everything is where it stays; counted. */
 void device_flush (struct device *dev);

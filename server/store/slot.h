@@ -44,7 +44,7 @@ struct CAPABILITY ("slot") slot {
   _Atomic uint32_t meta;
 };
 
-_Static_assert (sizeof (struct slot) == 16, "a byte a slot is a GiB a TiB");
+_Static_assert(sizeof (struct slot) == 16, "a byte a slot is a GiB a TiB");
 
 enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
 
@@ -124,16 +124,15 @@ slot_mark_idle (struct slot *s)
 /* -- the lock; 'now' (clock_coarse_s) becomes the time of access --------- */
 
 static inline void
-slot_read_lock (struct slot *s, uint32_t now)
-  ACQUIRE_SHARED (s) NO_THREAD_SAFETY_ANALYSIS
+slot_read_lock (struct slot *s, uint32_t now) ACQUIRE_SHARED (s)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   rank_acquire (RANK_SLOT);
   rwword_read_lock (&s->lock, SLOT_STAMP_MASK, now & SLOT_AGE_MASK);
 }
 
 static inline void
-slot_read_unlock (struct slot *s)
-  RELEASE_SHARED (s) NO_THREAD_SAFETY_ANALYSIS
+slot_read_unlock (struct slot *s) RELEASE_SHARED (s) NO_THREAD_SAFETY_ANALYSIS
 {
   rank_release (RANK_SLOT);
   rwword_read_unlock (&s->lock);
@@ -147,8 +146,8 @@ slot_write_lock (struct slot *s) ACQUIRE (s) NO_THREAD_SAFETY_ANALYSIS
 }
 
 static inline bool MUST_USE
-slot_try_write_lock (struct slot *s)
-  TRY_ACQUIRE (true, s) NO_THREAD_SAFETY_ANALYSIS
+slot_try_write_lock (struct slot *s) TRY_ACQUIRE (true, s)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   if (!rwword_try_write_lock (&s->lock))
     return false;

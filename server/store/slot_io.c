@@ -75,9 +75,9 @@ pack (struct device *dev, struct zcomp_stream *stream, const void *data,
     packed->size = (uint32_t) n;
   }
   else
-    *packed = (struct packed) {
-      .codec = CODEC_RAW, .size = store->config.slot_size, .bytes = data
-    };
+    *packed = (struct packed){ .codec = CODEC_RAW,
+                               .size = store->config.slot_size,
+                               .bytes = data };
   return 0;
 }
 
@@ -92,17 +92,17 @@ make_object (struct device *dev, const struct packed *packed,
   if (!handle)
     return -1;
   memcpy (mem, packed->bytes, packed->size);
-  *new = (struct content) {
-    .state = SLOT_OBJECT, .codec = packed->codec, .size = packed->size,
-    .cell = handle
-  };
+  *new = (struct content){ .state = SLOT_OBJECT,
+                           .codec = packed->codec,
+                           .size = packed->size,
+                           .cell = handle };
   return 0;
 }
 
 /* Compress a slot's data into a new object. */
 static int
-pack_object (struct device *dev, struct zcomp_stream *stream,
-             const void *data, struct content *new)
+pack_object (struct device *dev, struct zcomp_stream *stream, const void *data,
+             struct content *new)
 {
   struct packed packed;
 
@@ -135,8 +135,7 @@ count_content (struct device *dev, enum slot_state state, unsigned codec,
 
 static void
 set_content_locked (struct device *dev, struct slot *s,
-                    const struct content *new)
-  REQUIRES (s)
+                    const struct content *new) REQUIRES (s)
 {
   uint32_t old = slot_load_meta (s);
   uint32_t meta = new->state == SLOT_EMPTY
@@ -166,8 +165,7 @@ set_content_locked (struct device *dev, struct slot *s,
  */
 static bool
 overwrite_object_locked (struct device *dev, struct slot *s,
-                         const struct packed *packed)
-  REQUIRES (s)
+                         const struct packed *packed) REQUIRES (s)
 {
   const struct size_classes *classes = &dev->store->pool->classes;
   uint32_t old = slot_load_meta (s);
@@ -182,8 +180,8 @@ overwrite_object_locked (struct device *dev, struct slot *s,
   atomic_store_explicit (&s->meta,
                          slot_meta (SLOT_OBJECT, packed->codec, packed->size),
                          memory_order_relaxed);
-  count_content (dev, SLOT_OBJECT, slot_meta_codec (old),
-                 slot_meta_size (old), -1);
+  count_content (dev, SLOT_OBJECT, slot_meta_codec (old), slot_meta_size (old),
+                 -1);
   count_content (dev, SLOT_OBJECT, packed->codec, packed->size, 1);
   return true;
 }
@@ -191,8 +189,7 @@ overwrite_object_locked (struct device *dev, struct slot *s,
 /* Compress the data and let the slot hold them. */
 static int
 store_data_locked (struct device *dev, struct slot *s,
-                   struct zcomp_stream *stream, const void *data)
-  REQUIRES (s)
+                   struct zcomp_stream *stream, const void *data) REQUIRES (s)
 {
   struct content new = { .state = SLOT_SAME, .size = 1 };
   struct packed packed;
@@ -201,9 +198,8 @@ store_data_locked (struct device *dev, struct slot *s,
     if (pack (dev, stream, data, &packed) == -1)
       return -1;
     if (make_object (dev, &packed, &new) == -1)
-      return errno == ENOSPC && overwrite_object_locked (dev, s, &packed)
-               ? 0
-               : -1;
+      return errno == ENOSPC && overwrite_object_locked (dev, s, &packed) ? 0
+                                                                          : -1;
   }
   set_content_locked (dev, s, &new);
   return 0;
@@ -245,9 +241,8 @@ decompress_locked (struct device *dev, struct slot *s, uint32_t meta,
 }
 
 static void
-read_raw_locked (struct device *dev, struct slot *s, void *buf,
-                 uint32_t offset, uint32_t len)
-  REQUIRES_SHARED (s)
+read_raw_locked (struct device *dev, struct slot *s, void *buf, uint32_t offset,
+                 uint32_t len) REQUIRES_SHARED (s)
 {
   uint64_t handle;
   const char *object = zs_pin (dev->store->pool, &s->cell, &handle);
@@ -258,8 +253,7 @@ read_raw_locked (struct device *dev, struct slot *s, void *buf,
 
 /* Straight into the caller's buffer. */
 static int
-read_whole_locked (struct device *dev, struct slot *s, uint32_t meta,
-                   void *buf)
+read_whole_locked (struct device *dev, struct slot *s, uint32_t meta, void *buf)
   REQUIRES_SHARED (s)
 {
   struct zcomp_reader reader;
@@ -275,8 +269,7 @@ read_whole_locked (struct device *dev, struct slot *s, uint32_t meta,
 /* All of the slot into the stream's scratch; NULL if that fails. */
 static char *
 read_to_scratch_locked (struct device *dev, struct slot *s, uint32_t meta,
-                        struct zcomp_stream *stream)
-  REQUIRES_SHARED (s)
+                        struct zcomp_stream *stream) REQUIRES_SHARED (s)
 {
   char *scratch = zcomp_stream_scratch (stream);
   struct zcomp_reader reader;
@@ -314,8 +307,7 @@ read_object_locked (struct device *dev, struct slot *s, uint32_t meta,
 
 static int
 read_locked (struct device *dev, struct slot *s, void *buf, uint32_t offset,
-             uint32_t len)
-  REQUIRES_SHARED (s)
+             uint32_t len) REQUIRES_SHARED (s)
 {
   uint32_t meta = slot_load_meta (s);
 
@@ -344,8 +336,8 @@ slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
 /* -- writing ------------------------------------------------------------ */
 
 static void
-unlock_written (struct slot *s, uint32_t now)
-  RELEASE (s) NO_THREAD_SAFETY_ANALYSIS
+unlock_written (struct slot *s, uint32_t now) RELEASE (s)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   rwword_set_owner (&s->lock, SLOT_STAMP_MASK, now & SLOT_AGE_MASK);
   slot_write_unlock (s);
@@ -372,8 +364,8 @@ write_at_limit (struct device *dev, uint64_t index, const void *buf,
 }
 
 int
-slot_write (struct device *dev, uint64_t index, const void *buf,
-            uint32_t now) NO_THREAD_SAFETY_ANALYSIS
+slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   struct content new = { .state = SLOT_SAME, .size = 1 };
   struct slot *s;
@@ -401,10 +393,8 @@ slot_write (struct device *dev, uint64_t index, const void *buf,
  * NULL if the old data cannot be read.
  */
 static const char *
-merge_locked (struct device *dev, struct slot *s,
-              struct zcomp_stream *stream, const void *buf, uint32_t offset,
-              uint32_t len)
-  REQUIRES (s)
+merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
+              const void *buf, uint32_t offset, uint32_t len) REQUIRES (s)
 {
   uint32_t meta = slot_load_meta (s);
   char *data = zcomp_stream_scratch (stream);
@@ -425,8 +415,7 @@ merge_locked (struct device *dev, struct slot *s,
 
 static int
 write_part_locked (struct device *dev, struct slot *s, const void *buf,
-                   uint32_t offset, uint32_t len)
-  REQUIRES (s)
+                   uint32_t offset, uint32_t len) REQUIRES (s)
 {
   struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
   const char *data = merge_locked (dev, s, stream, buf, offset, len);

@@ -16,14 +16,14 @@
 /* Enough for 64 TiB written in 4 KiB slots. */
 #define MAX_LEAVES (UINT64_C (1) << 26)
 
-_Static_assert (LEAF_BYTES == 4096, "a leaf is a page: see slot_table_reclaim");
+_Static_assert(LEAF_BYTES == 4096, "a leaf is a page: see slot_table_reclaim");
 
 /* Children: nodes, or in the lowest level leaves (struct slot *). */
 struct table_node {
   _Atomic (void *) child[NODE_CHILDREN];
 };
 
-_Static_assert (sizeof (struct table_node) == 4096, "budgeted as a page");
+_Static_assert(sizeof (struct table_node) == 4096, "budgeted as a page");
 
 int
 slot_table_init (struct slot_table *t, uint64_t slots, struct budget *budget)
@@ -34,8 +34,8 @@ slot_table_init (struct slot_table *t, uint64_t slots, struct budget *budget)
   t->slots = slots;
   t->budget = budget;
   t->levels = 1;
-  while (t->levels * NODE_SHIFT < 64 &&
-         leaves > UINT64_C (1) << t->levels * NODE_SHIFT)
+  while (t->levels * NODE_SHIFT < 64 && leaves > UINT64_C (1)
+                                                   << t->levels * NODE_SHIFT)
     t->levels++;
   if (leaves > MAX_LEAVES)
     leaves = MAX_LEAVES;
@@ -282,14 +282,13 @@ slot_table_peek (struct slot_table *t, uint64_t index)
 
 /* The first leaf index from 'from' on, below 'end', under this node. */
 static uint64_t
-next_leaf (struct table_node *node, unsigned level, uint64_t from,
-           uint64_t end)
+next_leaf (struct table_node *node, unsigned level, uint64_t from, uint64_t end)
 {
   uint64_t span = UINT64_C (1) << level * NODE_SHIFT; /* leaves a child */
 
   while (from < end) {
-    void *child =
-      atomic_load_explicit (child_of (node, level, from), memory_order_acquire);
+    void *child = atomic_load_explicit (child_of (node, level, from),
+                                        memory_order_acquire);
     uint64_t child_end = (from / span + 1) * span;
 
     if (child && level == 0)
@@ -338,8 +337,8 @@ slot_table_leaf_is_empty (struct slot_table *t, uint64_t index)
 {
   struct slot *leaf = find_leaf (t, index >> LEAF_SHIFT);
 
-  return leaf && atomic_load_explicit (live_count (t, leaf),
-                                       memory_order_relaxed) == 0;
+  return leaf &&
+         atomic_load_explicit (live_count (t, leaf), memory_order_relaxed) == 0;
 }
 
 static unsigned

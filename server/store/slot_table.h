@@ -75,14 +75,14 @@ struct slot *slot_table_read_lock (struct slot_table *t, uint64_t index,
 /* Lock the slot; NULL if its leaf does not exist. May sleep.  Keeps the slot
  * lock (exclusive).
  */
-struct slot *slot_table_write_lock (struct slot_table *t,
-                                    uint64_t index) MUST_USE;
+struct slot *slot_table_write_lock (struct slot_table *t, uint64_t index)
+  MUST_USE;
 
 /* As slot_table_write_lock, but makes the leaf.  NULL with errno ENOSPC (over
  * the budget) or ENOMEM.
  */
-struct slot *slot_table_write_lock_new (struct slot_table *t,
-                                        uint64_t index) MUST_USE;
+struct slot *slot_table_write_lock_new (struct slot_table *t, uint64_t index)
+  MUST_USE;
 
 /* The slot as it is at some moment, not locked; NULL if there is no leaf.
  * The result is good for one look at its atomic fields.
@@ -114,7 +114,8 @@ slot_table_empty_leaves (struct slot_table *t)
  */
 bool slot_table_reclaim (struct slot_table *t, uint64_t index);
 
-/* Bytes charged for leaves and nodes (not for the root).  Takes the table lock. */
+/* Bytes charged for leaves and nodes (not for the root).  Takes the table lock.
+ */
 uint64_t slot_table_memory (struct slot_table *t);
 
 /* For the auditor, with nothing running: live counts and locks.  A message

@@ -43,9 +43,8 @@ store_create (const struct store_config *config)
       histogram_init (&store->decompress_time) == -1)
     goto fail;
   (void) rwword_waits (); /* now, so that no wait has to make it */
-  store->pool = zs_create (config->slot_size,
-                           pool_addresses (config->device_bytes),
-                           &store->budget);
+  store->pool = zs_create (
+    config->slot_size, pool_addresses (config->device_bytes), &store->budget);
   if (!store->pool)
     goto fail;
   store->zcomp = zcomp_new (&config->primary, config->slot_size,
@@ -77,10 +76,9 @@ store_set_workers (struct store *store, unsigned n)
     int err = errno;
 
     /* Going back down needs nothing that could fail. */
-    check_always (zcomp_set_workers (store->zcomp, store->config.workers) ==
-                  0);
-    check_always (workpool_set_threads (store->workpool,
-                                        store->config.workers) == 0);
+    check_always (zcomp_set_workers (store->zcomp, store->config.workers) == 0);
+    check_always (
+      workpool_set_threads (store->workpool, store->config.workers) == 0);
     errno = err;
     return -1;
   }

@@ -21,7 +21,7 @@
 #include "mem/zsmalloc.h"
 
 struct store_config {
-  uint32_t slot_size;    /* bytes, a power of two, 4 KiB to 64 KiB */
+  uint32_t slot_size; /* bytes, a power of two, 4 KiB to 64 KiB */
   struct zcomp_method primary;
   uint64_t mem_limit;    /* bytes, 0 = none */
   unsigned workers;      /* streams and threads, 1 … ZCOMP_MAX_STREAMS */
@@ -31,7 +31,7 @@ struct store_config {
 struct store {
   struct store_config config;
   uint32_t slot_shift;
-  unsigned cpus; /* that the process may run on */
+  unsigned cpus;        /* that the process may run on */
   struct budget budget; /* pool and slot tables */
   struct zs_pool *pool;
   struct zcomp *zcomp;
@@ -68,8 +68,8 @@ int store_set_workers (struct store *store, unsigned n) MUST_USE;
  * 0, or -1 with errno (EINVAL, ENOMEM) and nothing changed.  Not at the same
  * time as store_set_workers.
  */
-int store_set_primary (struct store *store,
-                       const struct zcomp_method *primary) MUST_USE;
+int store_set_primary (struct store *store, const struct zcomp_method *primary)
+  MUST_USE;
 
 /* 0 = none.  A limit below what is used stops writes until enough is freed. */
 void store_set_mem_limit (struct store *store, uint64_t bytes);

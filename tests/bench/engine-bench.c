@@ -145,8 +145,9 @@ static void
 add_case (const char *name, void (*op) (struct thread *, uint64_t),
           unsigned threads)
 {
-  cases[case_count++] =
-    (struct bench_case) { .name = name, .op = op, .threads = threads };
+  cases[case_count++] = (struct bench_case){ .name = name,
+                                             .op = op,
+                                             .threads = threads };
 }
 
 /* -- running ------------------------------------------------------------ */
@@ -171,22 +172,21 @@ sample (struct bench_case *c, unsigned round)
 {
   static struct thread threads[MAX_THREADS];
   const struct codec *codec = codec_by_id (store->config.primary.codec_id);
-  const struct codec_params params = { store->config.primary.level,
-                                       slot_size };
+  const struct codec_params params = { store->config.primary.level, slot_size };
   uint64_t done = 0, start, end;
   struct timespec ts = { .tv_sec = (time_t) seconds,
-                         .tv_nsec = (long) ((seconds - (time_t) seconds) * 1e9) };
+                         .tv_nsec = (long) ((seconds - (time_t) seconds) *
+                                            1e9) };
 
   atomic_store (&go, false);
   atomic_store (&stop, false);
   for (unsigned i = 0; i < c->threads; i++) {
     struct thread *t = &threads[i];
 
-    *t = (struct thread) { .what = c, .seed = round * 1000 + i };
+    *t = (struct thread){ .what = c, .seed = round * 1000 + i };
     t->buf = aligned_alloc (64, 2 * (size_t) slot_size);
     t->cctx = codec->cctx_create (&params);
-    t->dctx = codec->decompress_needs_ctx ? codec->dctx_create (&params)
-                                          : NULL;
+    t->dctx = codec->decompress_needs_ctx ? codec->dctx_create (&params) : NULL;
     if (!t->buf || !t->cctx ||
         pthread_create (&t->id, NULL, run_thread, t) != 0)
       die ("thread");
@@ -305,8 +305,8 @@ fill (const char *algorithm)
     die (algorithm);
   }
   config.workers = cpu_count ();
-  config.primary =
-    (struct zcomp_method) { codec_id (codec), codec->level_default };
+  config.primary = (struct zcomp_method){ codec_id (codec),
+                                          codec->level_default };
   store = store_create (&config);
   dev = store ? device_create (store, config.device_bytes) : NULL;
   if (!dev)

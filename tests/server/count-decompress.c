@@ -28,7 +28,7 @@ next (const char *name)
 {
   void *f = dlsym (RTLD_NEXT, name);
 
-  if (!f)                       /* the library came with the plugin */
+  if (!f) /* the library came with the plugin */
     f = dlsym (dlopen ("libzstd.so.1", RTLD_LAZY), name);
   if (!f)
     abort ();
@@ -38,8 +38,7 @@ next (const char *name)
 size_t
 ZSTD_decompress (void *dst, size_t n, const void *src, size_t len)
 {
-  size_t (*f) (void *, size_t, const void *, size_t) =
-    next ("ZSTD_decompress");
+  size_t (*f) (void *, size_t, const void *, size_t) = next ("ZSTD_decompress");
 
   count ();
   return f (dst, n, src, len);
@@ -49,8 +48,8 @@ size_t
 ZSTD_decompressDCtx (void *ctx, void *dst, size_t n, const void *src,
                      size_t len)
 {
-  size_t (*f) (void *, void *, size_t, const void *, size_t) =
-    next ("ZSTD_decompressDCtx");
+  size_t (*f) (void *, void *, size_t, const void *,
+               size_t) = next ("ZSTD_decompressDCtx");
 
   count ();
   return f (ctx, dst, n, src, len);
@@ -60,8 +59,8 @@ size_t
 ZSTD_decompress_usingDDict (void *ctx, void *dst, size_t n, const void *src,
                             size_t len, const void *dict)
 {
-  size_t (*f) (void *, void *, size_t, const void *, size_t, const void *) =
-    next ("ZSTD_decompress_usingDDict");
+  size_t (*f) (void *, void *, size_t, const void *, size_t,
+               const void *) = next ("ZSTD_decompress_usingDDict");
 
   count ();
   return f (ctx, dst, n, src, len, dict);
