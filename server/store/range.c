@@ -74,14 +74,17 @@ transfer_chunk (void *ctx, unsigned chunk)
     atomic_store_explicit (&t->err, err, memory_order_relaxed);
 }
 
-/* Sharing pays while there are fewer requests than CPUs. */
+/* Sharing pays while there are fewer requests than CPUs to serve them, and
+ * streams to serve them with.
+ */
 static bool
 worth_sharing (struct transfer *t)
 {
-  struct device *dev = t->dev;
+  struct store *store = t->dev->store;
+  unsigned workers = zcomp_workers (store->zcomp);
+  unsigned most = workers < store->cpus ? workers : store->cpus;
 
-  return t->count >= 2 * t->chunk &&
-         store_requests (dev->store) < (int64_t) dev->store->cpus;
+  return t->count >= 2 * t->chunk && store_requests (store) < (int64_t) most;
 }
 
 static int
