@@ -121,6 +121,7 @@ fixture_open_id (struct fixture *f, uint32_t slot_size, unsigned id,
   f->slot_size = slot_size;
   f->store = store_create (&config);
   check_always (f->store);
+  f->store->cpus = workers; /* large requests are shared on any machine */
   f->dev = device_create (f->store, size);
   check_always (f->dev);
   check_always (store_start (f->store) == 0);

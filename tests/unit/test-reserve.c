@@ -291,7 +291,7 @@ test_smaller (void **state)
 
 #ifdef ZRAM_FAULTS
 static void
-test_faults (void **state)
+test_open_fails (void **state)
 {
   struct reserve r;
 
@@ -306,8 +306,14 @@ test_faults (void **state)
   assert_int_equal (reserve_open (&r, 8 * ALIGNMENT, ALIGNMENT), -1);
   assert_int_equal (errno, ENOMEM);
   assert_int_equal (fault_reached ("reserve.open"), 4);
-  fault_clear ();
+}
 
+static void
+test_commit_fails (void **state)
+{
+  struct reserve r;
+
+  (void) state;
   assert_int_equal (reserve_open (&r, 64 * MIB, 64 * MIB), 0);
   fault_fail_nth ("reserve.commit", 2, false);
   assert_int_equal (reserve_commit (&r, 1), 0);
@@ -336,7 +342,8 @@ static const struct CMUnitTest tests[] = {
 #endif
   UNIT_TEST (test_smaller),
 #ifdef ZRAM_FAULTS
-  UNIT_TEST (test_faults),
+  UNIT_TEST (test_open_fails),
+  UNIT_TEST (test_commit_fails),
 #endif
 };
 
