@@ -368,12 +368,30 @@ def start(path, *more):
     return run.returncode, run.stdout
 
 
-def refused(path, *words):
+def refused(path, *words, system=False):
+    """With 'system' the message has the system's words for an error.  nbdkit
+    that has printed such hangs in its exit handlers where a sanitizer's
+    runtime is preloaded (glibc's locale lock stays taken), so there it is
+    not tried.
+    """
+    if system and SANITIZER:
+        return
     status, said = start(path)
     check(status != 0, path, "was accepted")
     check("control=" in said, "key not named:", said)
     for w in words:
         check(w in said, repr(w), "is not in:", said)
+
+
+def port_is_taken(path):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        run = subprocess.run([NBDKIT, "-i", "127.0.0.1", "-p",
+                              str(s.getsockname()[1]), PLUGIN, "1M",
+                              "control=" + path], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, timeout=60,
+                             stderr=subprocess.STDOUT, text=True)
+    check(run.returncode != 0 and not os.path.lexists(path),
+          "left behind:", run.stdout)
 
 
 def in_the_file_system(server):
@@ -394,7 +412,7 @@ def in_the_file_system(server):
         os.symlink(server.path, link)
         refused(link, link, "not a socket")
         refused(d, d, "not a socket")
-        refused(os.path.join(d, "none", "x"), "none")
+        refused(os.path.join(d, "none", "x"), "none", system=True)
         refused(os.path.join(d, "x" * 120), "107 bytes")
         refused("", "path")
 
@@ -411,24 +429,16 @@ def in_the_file_system(server):
         # A socket of another kind is somebody else's.
         s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         s.bind(dead)
-        refused(dead, dead)
+        refused(dead, dead, system=True)
         check(os.path.exists(dead), "somebody's socket was removed")
         s.close()
 
         # When nbdkit does not start for another reason, nothing is left.
         mine = os.path.join(d, "mine")
-        status, said = start(mine, "metrics=256.0.0.1:1")
+        status, said = start(mine, "metrics=none")
         check(status != 0 and not os.path.lexists(mine), "left behind:", said)
-
-        s = socket.create_server(("127.0.0.1", 0))
-        run = subprocess.run([NBDKIT, "-i", "127.0.0.1", "-p",
-                              str(s.getsockname()[1]), PLUGIN, "1M",
-                              "control=" + mine], stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, timeout=60,
-                             stderr=subprocess.STDOUT, text=True)
-        s.close()
-        check(run.returncode != 0 and not os.path.lexists(mine),
-              "left behind:", run.stdout)
+        if not SANITIZER:               # as above
+            port_is_taken(mine)
 
         # Relative, and the server goes into the background.
         pidfile = os.path.join(d, "pid")
