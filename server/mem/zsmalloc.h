@@ -114,7 +114,6 @@ uint64_t zs_freeable_pages (struct zs_pool *pool);
 /* A place in a compaction or migration that can stop after every zspage. */
 struct zs_cursor {
   unsigned class_id; /* compaction: the class at work */
-  unsigned skips;    /* compaction: busy zspages of this class so far */
   uint32_t span;     /* migration: all above it are done */
 };
 
