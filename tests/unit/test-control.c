@@ -159,6 +159,34 @@ test_held_pass (void **state)
   peer_close (&b);
 }
 
+/* An audit that waits for a pass has the settings already: changing them is
+ * refused at once, and the event loop goes on.
+ */
+static void
+test_held_audit (void **state)
+{
+  struct peer a, b;
+
+  (void) state;
+  peer_open (&a);
+  peer_open (&b);
+  compactor_hold (c.engine.compactor);
+  peer_must (&a, "audit", "", "{\"job\":1}");
+  while (!strstr (peer_ask (&b, "workers", "\"set\":3"), "a job is running"))
+    unit_sleep_ms (1); /* its thread is on its way */
+  peer_must (&b, "algorithm", "\"set\":\"zstd\"", "a job is running");
+  peer_must (&b, "workers", "", "\"workers\":");
+  peer_must (&b, "stats", "", "\"algorithm\":\"lz4\"");
+  peer_must (&b, "reset", "\"force\":true", "job 1 (audit) is running");
+  compactor_unhold (c.engine.compactor);
+  while (strstr (peer_ask (&a, "job", "\"id\":1"), "\"running\""))
+    unit_sleep_ms (1);
+  peer_must (&a, "job", "\"id\":1", "\"done\"");
+  peer_must (&b, "workers", "\"set\":1", "{\"workers\":1}");
+  peer_close (&a);
+  peer_close (&b);
+}
+
 static atomic_bool let_go;
 
 static void *
@@ -477,6 +505,7 @@ main (void)
 {
   static const struct CMUnitTest tests[] = {
     CONTROL_TEST (test_held_pass),
+    CONTROL_TEST (test_held_audit),
     CONTROL_TEST (test_held_stream),
     CONTROL_TEST (test_knobs),
     CONTROL_TEST (test_reset_under_load),

@@ -288,7 +288,8 @@ test_faults (void **state)
       fixture_open (&f, 8192, "lz4", 1 + 2 * (round % 2), MiB + 123);
       flat_open (&m, &f, 0, MiB + 123, 100 + round);
       fault_fail_nth (points[p], 1 + round * round, true);
-      failed += run_failing (&m, UNIT_TIMES (400), ENOMEM);
+      /* Not fewer under a sanitizer: some point must be reached. */
+      failed += run_failing (&m, 400, ENOMEM);
       flat_close (&m);
       fixture_close (&f);
     }
