@@ -293,10 +293,11 @@ static void
 warn_if_nearly_full (void)
 {
   unsigned percent = budget_take_warning (&store->budget);
+  uint64_t limit = atomic_load (&store->budget.limit);
 
-  if (percent)
+  if (percent && limit) /* it may have been lifted since */
     nbdkit_error ("warning: %u %% of mem_limit=%" PRIu64 " is used", percent,
-                  atomic_load (&store->budget.limit));
+                  limit);
 }
 
 static int
@@ -317,10 +318,14 @@ zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
 {
   (void) handle;
   (void) flags;
-  if (device_write (device, buf, count, offset) == -1)
-    return failed ("write", offset, count);
+  int r = device_write (device, buf, count, offset);
+
+  if (r == -1)
+    r = failed ("write", offset, count);
+  int err = errno;
   warn_if_nearly_full ();
-  return 0;
+  errno = err;
+  return r;
 }
 
 static int
