@@ -106,8 +106,7 @@ differs (const char *what, int64_t counted, int64_t recomputed, char *why,
 static int64_t
 requests_inside (struct store *store)
 {
-  return atomic_load (&store->gate) == GATE_FROZEN ? 0
-                                                   : store_requests (store);
+  return atomic_load (&store->gate) == GATE_FROZEN ? 0 : store_requests (store);
 }
 
 static int
