@@ -102,7 +102,11 @@ class MemoryBench:
         # The threads of a connection end after the client has gone.
         time.sleep(0.3)
         look("closed")
-        row["stats"], row["mark"] = self.stored(server, seen)
+        if op is None: # Nothing was stored, and nothing freed.
+            row["stats"], row["mark"] = self.last_stored
+        else:
+            row["stats"], row["mark"] = self.stored(server, seen)
+        self.last_stored = row["stats"], row["mark"]
         time.sleep(self.options.settle)
         look("settled")
         row["live"] = self.loader.live_bytes(server)[0]

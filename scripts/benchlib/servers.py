@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -275,10 +276,47 @@ def memory_server(allocator, size, name=None):
                   [str(size), f"allocator={allocator}"])
 
 
+class ZramServer(Server):
+    """The plugin; with statistics it can be steered too."""
+    control = None
+
+    def start(self, folder, number, stats=False):
+        if stats:
+            self.control = os.path.join(folder, f"{number}.control")
+            self.arguments = self.arguments + [f"control={self.control}"]
+        super().start(folder, number, stats)
+
+    def ask(self, method, **params):
+        """One request and its answer on the control socket."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.control)
+            request = {"jsonrpc": "2.0", "id": 1, "method": method,
+                       "params": params}
+            s.sendall(json.dumps(request).encode() + b"\n")
+            answer = json.loads(s.makefile().readline())
+        if "error" in answer:
+            raise BenchError(f"{self.name}: {method}: "
+                             + answer["error"]["message"])
+        return answer["result"]
+
+    def run_job(self, method, **params):
+        """Start a job and wait for its end; returns its result."""
+        number = self.ask(method, **params)["job"]
+        while (job := self.ask("job", id=number))["state"] == "running":
+            time.sleep(0.05)
+        if job["state"] != "done":
+            raise BenchError(f"{self.name}: {method}: {job['message']}")
+        return job["result"]
+
+    def compact(self):
+        self.run_job("compact")
+        return True
+
+
 def zram_server(command, config, size):
     options, keys = split_config(config)
-    return Server(" ".join(["zram"] + options + keys), command, options,
-                  [f"size={size}"] + keys)
+    return ZramServer(" ".join(["zram"] + options + keys), command, options,
+                      [f"size={size}"] + keys)
 
 
 class Loader:

@@ -163,18 +163,17 @@ extend_locked (struct arena *a) REQUIRES (a->lock)
 
 /* -- below this line the caller holds no arena lock --------------------- */
 
-static void
-give_back_pages (struct arena *a, uint32_t span, uint32_t from)
+void
+arena_shrink (struct arena *a, struct zspage *z, uint32_t pages)
 {
-  struct zspage *z = arena_zspage (a, span);
+  size_t start = (size_t) arena_span_of (a, z) * a->span_size;
 
-  if (z->resident <= from)
+  if (z->resident <= pages)
     return;
-  reserve_return (&a->memory,
-                  (size_t) span * a->span_size + (size_t) from * MEM_PAGE,
-                  (size_t) (z->resident - from) * MEM_PAGE);
-  budget_refund (a->budget, (uint64_t) (z->resident - from) * MEM_PAGE);
-  z->resident = from;
+  reserve_return (&a->memory, start + (size_t) pages * MEM_PAGE,
+                  (size_t) (z->resident - pages) * MEM_PAGE);
+  budget_refund (a->budget, (uint64_t) (z->resident - pages) * MEM_PAGE);
+  z->resident = pages;
 }
 
 uint32_t
@@ -197,7 +196,7 @@ arena_alloc (struct arena *a, uint32_t pages)
   mutex_unlock (&a->lock);
 
   if (span != ARENA_NO_SPAN)
-    give_back_pages (a, span, pages);
+    arena_shrink (a, arena_zspage (a, span), pages);
   return span;
 }
 
@@ -236,7 +235,7 @@ return_hot (struct arena *a, uint64_t pages)
       return done;
 
     done += arena_zspage (a, span)->resident;
-    give_back_pages (a, span, 0);
+    arena_shrink (a, arena_zspage (a, span), 0);
 
     mutex_lock (&a->lock);
     a->used_spans--;

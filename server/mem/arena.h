@@ -99,6 +99,11 @@ void arena_free (struct arena *a, uint32_t span);
  */
 bool arena_charge (struct arena *a, struct zspage *z, uint32_t pages) MUST_USE;
 
+/* The other way: give the memory of all but the first 'pages' pages back and
+ * refund it.  Ownership as for arena_charge; a system call.
+ */
+void arena_shrink (struct arena *a, struct zspage *z, uint32_t pages);
+
 /* Make the pages [from, to) of a span resident in one go. */
 void arena_populate (struct arena *a, uint32_t span, uint32_t from,
                      uint32_t to);

@@ -24,7 +24,7 @@ zs_class_stats (struct zs_pool *pool, unsigned class_id)
     zspages += c->zspages[i];
   }
   st.inuse = c->inuse;
-  st.freeable_pages = (c->fresh - c->inuse) / g->objs * g->pages;
+  st.freeable_pages = zs_freeable_locked (pool, class_id);
   zs_class_unlock (pool, class_id);
   st.allocated = zspages * g->objs;
   return st;
@@ -118,8 +118,9 @@ audit_class (struct zs_pool *pool, unsigned class_id, struct audit *all)
     if (!a.wrong && a.zspages - before != c->zspages[g])
       a.wrong = "a fullness list has the wrong length";
   }
-  if (!a.wrong && (a.inuse != c->inuse || a.fresh != c->fresh))
-    a.wrong = "objects of a class miscounted";
+  if (!a.wrong && (a.inuse != c->inuse || a.fresh != c->fresh ||
+                   a.resident_pages != c->resident))
+    a.wrong = "objects or pages of a class miscounted";
   zs_class_unlock (pool, class_id);
 
   all->objects += a.objects;

@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Compaction: the objects of the emptiest zspage of a class move into the
- * fullest that have room, until the class would need no fewer zspages.
+ * holes of the fullest.  When those have no more, what is left in it is packed
+ * to its front, and the pages behind go back to the system:
+ *
+ *   before  |a.b.cde.|fgh.ijk.|l.m..n..o...|     . free, | zspage
+ *   after   |aobncdem|fghlijk.|                  (the last one freed)
+ *   or, with fewer holes,     |lm          |     (packed, its tail freed)
+ *
+ * At the end a class has one zspage at most that is not full, and in that
+ * less than a page to spare.  With some 250 classes that is what keeps memory
+ * close to what is stored: half a zspage a class would be 16 MiB.
  *
  * Under the class lock nothing of the class is allocated, freed or moved by
  * anybody else; the source's write lock keeps the readers of its objects
@@ -15,16 +24,6 @@
 #include "base/fault.h"
 #include "mem/zs_internal.h"
 
-static uint64_t
-freeable_zspages_locked (struct zs_pool *pool, unsigned class_id)
-  REQUIRES (pool->class[class_id].lock)
-{
-  struct zs_class *c = &pool->class[class_id];
-
-  check_debug (c->fresh >= c->inuse);
-  return (c->fresh - c->inuse) / zs_geometry (pool, class_id)->objs;
-}
-
 uint64_t
 zs_freeable_pages (struct zs_pool *pool)
 {
@@ -32,7 +31,7 @@ zs_freeable_pages (struct zs_pool *pool)
 
   for (unsigned id = 0; id < pool->classes.n; id++) {
     zs_class_lock (pool, id);
-    pages += freeable_zspages_locked (pool, id) * zs_geometry (pool, id)->pages;
+    pages += zs_freeable_locked (pool, id);
     zs_class_unlock (pool, id);
   }
   return pages;
@@ -63,27 +62,29 @@ lock_source_locked (struct zs_pool *pool, unsigned class_id)
   return NULL;
 }
 
+/* Copy an attached object to a place of its class, whose back pointer is the
+ * object's from now on, and let its cell name that.  'from' is write-locked.
+ */
 static void
-move_object_locked (struct zs_pool *pool, unsigned class_id,
-                    struct zspage *from, unsigned obj, struct zspage *to)
+relocate_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
+                 unsigned obj, struct zspage *to, unsigned new_obj)
   REQUIRES (pool->class[class_id].lock)
 {
   uint64_t back = atomic_load_explicit (&zs_backs (pool, from)[obj],
                                         memory_order_acquire);
-  zs_cell *cell = (zs_cell *) (uintptr_t) back;
   uint32_t from_span = arena_span_of (&pool->arena, from);
   uint32_t to_span = arena_span_of (&pool->arena, to);
-  unsigned new_obj = zs_take_object_locked (pool, class_id, to, back);
   uint64_t old = zs_handle (class_id, obj, from_span);
 
+  atomic_store_explicit (&zs_backs (pool, to)[new_obj], back,
+                         memory_order_relaxed);
   memcpy (zs_object (pool, class_id, to_span, new_obj),
           zs_object (pool, class_id, from_span, obj),
           zs_geometry (pool, class_id)->size);
   /* Release: whoever reads the new handle reads the bytes behind it. */
   check_always (atomic_compare_exchange_strong_explicit (
-    cell, &old, zs_handle (class_id, new_obj, to_span), memory_order_release,
-    memory_order_relaxed));
-  zs_put_object_locked (pool, class_id, from, obj);
+    (zs_cell *) (uintptr_t) back, &old, zs_handle (class_id, new_obj, to_span),
+    memory_order_release, memory_order_relaxed));
 }
 
 /* Objects in transit stay, and so does then their zspage. */
@@ -103,65 +104,140 @@ move_objects_locked (struct zs_pool *pool, unsigned class_id,
     to = zs_other_with_room_locked (pool, class_id, from);
     if (!to)
       break;
-    move_object_locked (pool, class_id, from, obj, to);
+    relocate_locked (pool, class_id, from, obj, to,
+                     zs_take_object_locked (pool, class_id, to, back));
+    zs_put_object_locked (pool, class_id, from, obj);
     zs_regroup_locked (pool, class_id, to);
     moved++;
   }
   return moved;
 }
 
-/* Move the emptiest zspage's objects away.  Returns it if it is empty then,
- * out of its class.
+static bool
+is_free (zs_back *backs, unsigned obj)
+{
+  return atomic_load_explicit (&backs[obj], memory_order_relaxed) &
+         ZS_BACK_FREE;
+}
+
+/* Link what is free below 'fresh' anew, the lowest first. */
+static void
+rebuild_free_list_locked (struct zspage *z, zs_back *backs)
+{
+  z->free_head = 0;
+  for (unsigned obj = z->fresh; obj-- > 0;)
+    if (is_free (backs, obj)) {
+      atomic_store_explicit (&backs[obj],
+                             (uint64_t) z->free_head << 1 | ZS_BACK_FREE,
+                             memory_order_relaxed);
+      z->free_head = (uint16_t) (obj + 1);
+    }
+}
+
+/* Close the zspage's holes with its own last objects, as far as the first in
+ * transit.  The zspage is write-locked.
  */
-static struct zspage *
-empty_a_source_locked (struct zs_pool *pool, unsigned class_id, unsigned *moved)
-  REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+static unsigned
+pack_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
+  REQUIRES (pool->class[class_id].lock)
+{
+  zs_back *backs = zs_backs (pool, z);
+  unsigned hole = 0, end = z->fresh, moved = 0;
+
+  for (;; moved++) {
+    while (end > 0 && is_free (backs, end - 1))
+      end--;
+    while (hole < end && !is_free (backs, hole))
+      hole++;
+    if (hole >= end ||
+        atomic_load_explicit (&backs[end - 1], memory_order_relaxed) == 0)
+      break;
+    relocate_locked (pool, class_id, z, end - 1, z, hole);
+    /* A mark that rebuild_free_list_locked turns into a link. */
+    atomic_store_explicit (&backs[end - 1], ZS_BACK_FREE, memory_order_relaxed);
+  }
+  pool->class[class_id].fresh -= z->fresh - end;
+  z->fresh = (uint16_t) end;
+  rebuild_free_list_locked (z, backs);
+  return moved;
+}
+
+/* Give back the pages that no object lies in.  With the class lock held, for
+ * who allocates next may want them: some 10 us at the most.
+ */
+static uint64_t
+drop_tail_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
+  REQUIRES (pool->class[class_id].lock)
+{
+  uint32_t need = zs_pages_for (zs_geometry (pool, class_id), z->fresh);
+  uint32_t over = z->resident > need ? z->resident - need : 0;
+
+  arena_shrink (&pool->arena, z, need);
+  pool->class[class_id].resident -= over;
+  return over;
+}
+
+struct gain {
+  struct zspage *empty; /* to be released once the class is unlocked */
+  uint64_t pages;       /* freed, or about to be */
+  unsigned moved;
+};
+
+/* Empty the emptiest zspage, or what can be moved out of it. */
+static void
+drain_a_source_locked (struct zs_pool *pool, unsigned class_id,
+                       struct gain *gain) REQUIRES (pool->class[class_id].lock)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   struct zspage *z = lock_source_locked (pool, class_id);
 
   if (!z)
-    return NULL;
-  *moved = move_objects_locked (pool, class_id, z);
+    return;
+  gain->moved = move_objects_locked (pool, class_id, z);
+  if (z->inuse)
+    gain->moved += pack_locked (pool, class_id, z);
   fault_pause ("zs.compact.moved");
   zspage_write_unlock (z);
-  return zs_remove_if_empty_locked (pool, class_id, z);
+  gain->empty = zs_remove_if_empty_locked (pool, class_id, z);
+  gain->pages = gain->empty ? z->resident
+                            : drop_tail_locked (pool, class_id, z);
 }
 
-static struct zspage *
-compact_one (struct zs_pool *pool, unsigned class_id, unsigned *moved)
+static struct gain
+compact_one (struct zs_pool *pool, unsigned class_id)
 {
   struct zs_class *c = &pool->class[class_id];
-  struct zspage *empty = NULL;
+  struct gain gain = { 0 };
 
   zs_class_lock (pool, class_id);
-  if (c->group[ZS_INUSE_RATIO_0])
+  if (c->group[ZS_INUSE_RATIO_0]) {
     /* Two allocations made a zspage at once, and one was enough. */
-    empty = zs_remove_if_empty_locked (
+    gain.empty = zs_remove_if_empty_locked (
       pool, class_id,
       arena_zspage (&pool->arena, c->group[ZS_INUSE_RATIO_0] - 1));
-  else if (freeable_zspages_locked (pool, class_id) > 0)
-    empty = empty_a_source_locked (pool, class_id, moved);
+    gain.pages = gain.empty->resident;
+  }
+  else if (zs_freeable_locked (pool, class_id) > 0)
+    drain_a_source_locked (pool, class_id, &gain);
   zs_class_unlock (pool, class_id);
-  return empty;
+  return gain;
 }
 
 bool
 zs_compact_step (struct zs_pool *pool, struct zs_cursor *at)
 {
   while (at->class_id < pool->classes.n) {
-    unsigned moved = 0;
-    struct zspage *empty = compact_one (pool, at->class_id, &moved);
+    struct gain gain = compact_one (pool, at->class_id);
 
-    if (moved)
-      counter_add (&pool->counters, ZS_OBJECTS_MOVED, moved);
-    if (empty) {
-      counter_add (&pool->counters, ZS_PAGES_COMPACTED, empty->resident);
-      zs_release_zspage (pool, empty);
+    counter_add (&pool->counters, ZS_OBJECTS_MOVED, gain.moved);
+    counter_add (&pool->counters, ZS_PAGES_COMPACTED, (int64_t) gain.pages);
+    if (gain.empty) {
+      zs_release_zspage (pool, gain.empty);
       return true;
     }
-    /* Nothing to win, or busy: this class is done for this round. */
+    /* Nothing to win, nothing more, or busy: done for this round. */
     at->class_id++;
-    if (moved)
+    if (gain.pages || gain.moved)
       return true;
   }
   at->class_id = 0;

@@ -47,6 +47,21 @@ zs_pages_for (const struct size_class_geometry *g, uint32_t objs)
   return (g->first + objs * g->size + MEM_PAGE - 1) / MEM_PAGE;
 }
 
+/* Pages that the class could do without. */
+static inline uint64_t
+zs_freeable_locked (struct zs_pool *pool, unsigned class_id)
+  REQUIRES (pool->class[class_id].lock)
+{
+  const struct size_class_geometry *g = zs_geometry (pool, class_id);
+  const struct zs_class *c = &pool->class[class_id];
+  uint32_t rest = (uint32_t) (c->inuse % g->objs);
+  uint64_t need = c->inuse / g->objs * zs_pages_for (g, g->objs) +
+                  (rest ? zs_pages_for (g, rest) : 0);
+
+  check_debug (c->resident >= need);
+  return c->resident - need;
+}
+
 static inline void
 zs_class_lock (struct zs_pool *pool, unsigned class_id)
   ACQUIRE (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS

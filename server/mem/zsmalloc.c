@@ -85,6 +85,7 @@ zs_unlist_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
   if (z->next)
     arena_zspage (&pool->arena, z->next - 1)->prev = z->prev;
   c->zspages[g]--;
+  c->resident -= z->resident;
   zspage_set_group (z, ZS_NO_GROUP);
 }
 
@@ -106,6 +107,7 @@ zs_regroup_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
     arena_zspage (&pool->arena, z->next - 1)->prev = self;
   c->group[want] = self;
   c->zspages[want]++;
+  c->resident += z->resident;
   zspage_set_group (z, want);
 }
 
@@ -194,9 +196,13 @@ zs_remove_if_empty_locked (struct zs_pool *pool, unsigned class_id,
   return z;
 }
 
-/* What an allocation made resident, to be populated after the lock. */
+/* What an allocation charged, to be populated after the lock.  The zspage is
+ * pinned meanwhile, or compaction could give back a page that is about to be
+ * made resident, and nobody would know of it.
+ */
 struct growth {
-  uint32_t span, from, to;
+  struct zspage *z; /* NULL: nothing */
+  uint32_t from, to;
 };
 
 /* Make sure that the zspage has an object to give: a free one, or one more
@@ -205,6 +211,7 @@ struct growth {
 static bool
 grow_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
              struct growth *growth) REQUIRES (pool->class[class_id].lock)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   uint32_t need, more;
@@ -219,12 +226,14 @@ grow_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
     more = g->pages;
   if (more < need)
     more = need;
-  growth->span = arena_span_of (&pool->arena, z);
   growth->from = z->resident;
   if (!arena_charge (&pool->arena, z, more) &&
       !arena_charge (&pool->arena, z, need)) /* near the limit */
     return false;
   growth->to = z->resident;
+  growth->z = z;
+  zspage_read_lock (z); /* at once: its writers hold the class lock */
+  pool->class[class_id].resident += growth->to - growth->from;
   return true;
 }
 
@@ -290,6 +299,16 @@ alloc_locked (struct zs_pool *pool, unsigned class_id, struct growth *growth,
   return zs_handle (class_id, obj, arena_span_of (&pool->arena, z));
 }
 
+static void
+populate (struct zs_pool *pool, const struct growth *growth)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  fault_pause ("zs.alloc.populate");
+  arena_populate (&pool->arena, arena_span_of (&pool->arena, growth->z),
+                  growth->from, growth->to);
+  zspage_read_unlock (growth->z);
+}
+
 static uint64_t
 alloc_from_class (struct zs_pool *pool, unsigned class_id)
 {
@@ -319,13 +338,14 @@ alloc_from_class (struct zs_pool *pool, unsigned class_id)
     zs_release_zspage (pool, empty);
     errno = ENOSPC;
   }
-  if (handle && growth.to > growth.from)
-    arena_populate (&pool->arena, growth.span, growth.from, growth.to);
+  if (growth.z)
+    populate (pool, &growth);
   return handle;
 }
 
 /* At the limit: let go what is kept for reuse, and if that is nothing, what
- * compaction can win.  Bounded, for a request waits.
+ * compaction can win.  Bounded, for a request waits.  False if there was
+ * nothing to be had.
  */
 static bool
 make_room (struct zs_pool *pool)
@@ -339,7 +359,8 @@ make_room (struct zs_pool *pool)
     return false;
   for (unsigned i = 0; i < STEPS && zs_compact_step (pool, &at); i++)
     ;
-  return arena_return_hot (&pool->arena) > 0;
+  arena_return_hot (&pool->arena);
+  return true;
 }
 
 uint64_t

@@ -36,7 +36,8 @@
  * Invariants of a class, under its lock:
  *   every zspage of the class is on the list of its fullness group
  *   inuse = sum of z->inuse     fresh = sum of z->fresh
- *   freeable pages = (fresh - inuse) / objs * pages  >= 0
+ *   resident = sum of z->resident
+ *   freeable pages = resident - pages that inuse objects need  >= 0
  *
  * Source: the design of Linux' mm/zsmalloc.c (Documentation/mm/zsmalloc.rst);
  * layout of zspages, handle cells and locks are ours.
@@ -56,6 +57,7 @@ struct zs_class {
   uint32_t zspages[ZS_GROUPS] GUARDED_BY (lock); /* in each group */
   uint64_t inuse GUARDED_BY (lock);              /* objects */
   uint64_t fresh GUARDED_BY (lock);              /* objects */
+  uint64_t resident GUARDED_BY (lock);           /* pages */
 };
 
 enum zs_counter {

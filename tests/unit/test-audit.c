@@ -279,10 +279,12 @@ test_damaged (void **state)
 static void
 test_zspage (void **state)
 {
+  struct zs_class *c;
   struct zspage *z;
 
   (void) state;
   open_device ();
+  c = class_of (an_object (0));
   z = zspage_of (an_object (0));
   z->inuse++;
   expect_wrong (false, "pool: ");
@@ -302,7 +304,10 @@ test_zspage (void **state)
   expect_wrong (false, "not charged");
   z->resident = (uint8_t) saved;
   z->resident++;
+  expect_wrong (false, "objects or pages of a class miscounted");
+  c->resident++;
   expect_wrong (false, "bytes charged");
+  c->resident--;
   z->resident--;
   fixture_close (&f);
 }
@@ -316,10 +321,10 @@ test_class (void **state)
   open_device ();
   c = class_of (an_object (0));
   c->inuse++;
-  expect_wrong (false, "objects of a class miscounted");
+  expect_wrong (false, "objects or pages of a class miscounted");
   c->inuse--;
   c->fresh--;
-  expect_wrong (false, "objects of a class miscounted");
+  expect_wrong (false, "objects or pages of a class miscounted");
   c->fresh++;
   for (unsigned g = 0; g < ZS_GROUPS; g++) {
     c->zspages[g]++;
