@@ -41,11 +41,12 @@ stats_head (struct engine *e)
   return json_pack (
     "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:b}", "disksize",
     N (e->dev->size), "slot_size", N (e->store->config.slot_size), "slots",
-    N (e->dev->table.slots), "algorithm", codec_by_id (primary.codec_id)->name,
-    "level", primary.level, "allocator", "zsmalloc", "workers",
-    N (zcomp_workers (e->store->zcomp)), "streams_busy",
-    N (zcomp_busy (e->store->zcomp)), "clients", N (atomic_load (&e->clients)),
-    "uptime_s", (double) (clock_ns () - e->started_ns) / 1e9, "exact", exact);
+    N (e->dev->table.slots), "algorithm",
+    zcomp_format_name (e->store->zcomp, primary.format), "level", primary.level,
+    "allocator", "zsmalloc", "workers", N (zcomp_workers (e->store->zcomp)),
+    "streams_busy", N (zcomp_busy (e->store->zcomp)), "clients",
+    N (atomic_load (&e->clients)), "uptime_s",
+    (double) (clock_ns () - e->started_ns) / 1e9, "exact", exact);
 }
 
 /* The kernel's files, field by field in the kernel's order. */
@@ -151,19 +152,16 @@ run_classes (struct engine *e, const json_t *params, struct reply *r)
 /* -- block_state -------------------------------------------------------- */
 
 static const char *
-codec_name (const struct slot_info *info)
+codec_name (const struct engine *e, const struct slot_info *info)
 {
-  const struct codec *codec;
-
-  if (info->state == SLOT_SAME)
-    return "same";
-  codec = codec_by_id (info->codec);
-  return codec ? codec->name : "raw";
+  return info->state == SLOT_SAME
+           ? "same"
+           : zcomp_format_name (e->store->zcomp, info->codec);
 }
 
 static void
-add_slot (struct text *out, uint64_t index, const struct slot_info *info,
-          bool first)
+add_slot (const struct engine *e, struct text *out, uint64_t index,
+          const struct slot_info *info, bool first)
 {
   text_printf (out,
                "%s{\"i\":%" PRIu64 ",\"t\":%" PRIu32
@@ -174,7 +172,7 @@ add_slot (struct text *out, uint64_t index, const struct slot_info *info,
                                           : ZRAM_FLAG_NONE,
                info->huge ? ZRAM_FLAG_HUGE : ZRAM_FLAG_NONE,
                info->idle ? ZRAM_FLAG_IDLE : ZRAM_FLAG_NONE, ZRAM_FLAG_NONE,
-               ZRAM_FLAG_NONE, info->size, codec_name (info));
+               ZRAM_FLAG_NONE, info->size, codec_name (e, info));
 }
 
 void
@@ -194,7 +192,7 @@ run_block_state (struct engine *e, const json_t *params, struct reply *r)
        i = device_next_stored (e->dev, i + 1, end)) {
     if (!device_slot_info (e->dev, i, now, &info))
       continue; /* freed just now */
-    add_slot (r->result, i, &info, first);
+    add_slot (e, r->result, i, &info, first);
     first = false;
   }
   next = device_next_stored (e->dev, end, slots);

@@ -153,7 +153,7 @@ method_from (const json_t *params, const char *names, struct reply *r,
     reply_bad_param (r, "level", level, allowed);
     return false;
   }
-  method->codec_id = codec_id (codec);
+  method->format = codec_id (codec);
   method->level = level ? (int) n : codec->level_default;
   return true;
 }
@@ -190,8 +190,8 @@ run_algorithm (struct engine *e, const json_t *params, struct reply *r)
   }
   primary = zcomp_primary (e->store->zcomp);
   reply_json (r, json_pack ("{s:s, s:i, s:o}", "algorithm",
-                            codec_by_id (primary.codec_id)->name, "level",
-                            primary.level, "available", list));
+                            zcomp_format_name (e->store->zcomp, primary.format),
+                            "level", primary.level, "available", list));
 }
 
 /* -- workers ------------------------------------------------------------ */

@@ -106,7 +106,8 @@ add_setup (struct engine *e, struct text *out)
   head (out, "algorithm_info", "gauge",
         "Always 1; what new data is compressed with.");
   text_printf (out, "nbdzram_algorithm_info{algorithm=\"%s\",level=\"%d\"} 1\n",
-               codec_by_id (primary.codec_id)->name, primary.level);
+               zcomp_format_name (e->store->zcomp, primary.format),
+               primary.level);
   head (out, "uptime_seconds", "gauge", "Time since the server started.");
   text_printf (out, "nbdzram_uptime_seconds %.3f\n",
                (double) (clock_ns () - e->started_ns) / 1e9);

@@ -8,10 +8,15 @@
 #include "base/rank.h"
 
 static const char *const names[RANK_COUNT] = {
-  [RANK_CONTROL] = "device control", [RANK_SLOT] = "slot",
-  [RANK_STREAM] = "stream",          [RANK_WORKPOOL] = "work pool",
-  [RANK_CLASS] = "size class",       [RANK_ZSPAGE] = "zspage",
-  [RANK_BACKING] = "backing bitmap", [RANK_ARENA] = "arena",
+  [RANK_CONTROL] = "device control",
+  [RANK_SLOT] = "slot",
+  [RANK_STREAM] = "stream",
+  [RANK_DICT] = "dictionary",
+  [RANK_WORKPOOL] = "work pool",
+  [RANK_CLASS] = "size class",
+  [RANK_ZSPAGE] = "zspage",
+  [RANK_BACKING] = "backing bitmap",
+  [RANK_ARENA] = "arena",
   [RANK_TABLE] = "slot table",
 };
 

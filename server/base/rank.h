@@ -25,6 +25,7 @@ enum lock_rank {
   RANK_CONTROL = 1, /* configuration, one background pass at a time */
   RANK_SLOT,        /* one table entry and the life of its object */
   RANK_STREAM,      /* one codec context and its buffers */
+  RANK_DICT,        /* a dictionary's digests by level */
   RANK_WORKPOOL,    /* queue of shared requests and passes */
   RANK_CLASS,       /* fullness lists, allocation and free, handles */
   RANK_ZSPAGE,      /* the bytes of a zspage's objects */

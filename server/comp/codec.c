@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/rank.h"
 #include "comp/codec.h"
+#include "comp/dict.h"
 
 /* The registry: id and name of each codec.  Ids are in stored slots, so an
  * id is never given to another codec.
@@ -54,6 +55,10 @@ void *
 codec_cctx_create (const struct codec *codec, const struct codec_params *params)
 {
   rank_may_sleep ("codec_cctx_create");
+  if (params->dict && params->dict->codec != codec) {
+    errno = EINVAL;
+    return NULL;
+  }
   if (fault_hit ("codec.cctx")) {
     errno = ENOMEM;
     return NULL;

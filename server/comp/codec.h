@@ -29,14 +29,45 @@
 
 #include "base/compiler.h"
 
-/* Ids are stored in slots (4 bits) and never change their meaning. */
+struct dict;
+
+/* Ids are the formats 0 ... 15 of slots and never change their meaning. */
 #define CODEC_RAW 0  /* not compressed: no codec has this id */
 #define CODEC_IDS 16 /* ids are below this */
 
 /* What a context is made for. */
 struct codec_params {
-  int level;        /* level_min ... level_max of the codec */
-  size_t slot_size; /* bytes, the longest source there will be */
+  int level;         /* level_min ... level_max of the codec */
+  size_t slot_size;  /* bytes, the longest source there will be */
+  struct dict *dict; /* of this codec, for compressing; NULL: none */
+};
+
+/* What a codec does with a dictionary (comp/dict.h has the rest). */
+struct codec_dict {
+  size_t reach; /* bytes, of which it uses the last ones; 0: it uses all */
+
+  /* Can these bytes be one?  The size is DICT_MIN ... DICT_MAX.  -1 with
+   * ENOMEM, or EINVAL and a reason.  NULL: any bytes can.
+   */
+  int (*check) (const void *bytes, size_t size, const char **why);
+
+  /* What all threads use it by, for decompressing at least.  The bytes stay
+   * where they are as long as it is there.  NULL with ENOMEM.
+   */
+  void *(*digest) (const void *bytes, size_t size);
+  void (*digest_free) (void *digest);
+  size_t (*digest_size) (const void *digest);
+
+  /* The same for compressing at one level.  NULL: 'digest' serves all. */
+  void *(*level_digest) (const void *bytes, size_t size, int level);
+  void (*level_free) (void *digest);
+  size_t (*level_size) (const void *digest);
+
+  /* As codec->decompress, for what was compressed with this dictionary.  An
+   * object of another one passes, or is noticed, as if it were damaged.
+   */
+  int (*decompress) (void *dctx, const void *digest, const void *src,
+                     size_t slen, void *dst, size_t dlen);
 };
 
 /* compress() may say "does not fit" already when fewer than this many bytes
@@ -51,8 +82,11 @@ struct codec {
   /* False: decompress() takes NULL, and the dctx_ members are NULL. */
   bool decompress_needs_ctx;
 
+  const struct codec_dict *dict; /* NULL: it takes no dictionary */
+
   /* A context for compressing, with all the memory that it will ever need;
-   * NULL with errno ENOMEM.  May sleep.
+   * NULL with errno ENOMEM.  May sleep.  It has the references to the
+   * dictionary that it needs.
    */
   void *(*cctx_create) (const struct codec_params *params);
   void (*cctx_destroy) (void *cctx); /* never NULL */
@@ -99,7 +133,8 @@ const struct codec *codec_by_id (unsigned id);
 unsigned codec_id (const struct codec *codec);
 
 /* codec->cctx_create and dctx_create, with the fault points "codec.cctx" and
- * "codec.dctx".  Call these.
+ * "codec.dctx".  Call these.  A dictionary that is not this codec's: EINVAL.
+ * Decompressing contexts serve all dictionaries; none is given to them.
  */
 void *codec_cctx_create (const struct codec *codec,
                          const struct codec_params *params) MUST_USE;

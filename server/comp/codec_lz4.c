@@ -21,9 +21,24 @@
 
 #include "base/alloc.h"
 #include "comp/codec.h"
+#include "comp/dict.h"
+
+/* The format's offsets have 16 bits. */
+#define REACH 65536
+
+/* A dictionary: the table as it is after the bytes have gone through it.  A
+ * context copies it for each slot, which costs what clearing it costs; to
+ * refer to it instead (LZ4_attach_dictionary) is left to the static library.
+ */
+struct lz4_digest {
+  const char *bytes;
+  int size;
+  LZ4_stream_t loaded; /* points into the bytes */
+};
 
 struct lz4_cctx {
   int acceleration;
+  struct dict *dict;  /* or NULL; a reference */
   LZ4_stream_t state; /* filled by each call, so it needs no preparation */
 };
 
@@ -32,15 +47,22 @@ lz4_cctx_create (const struct codec_params *params)
 {
   struct lz4_cctx *c = alloc_zeroed (CACHE_LINE, sizeof *c);
 
-  if (c)
-    c->acceleration = params->level;
+  if (!c)
+    return NULL;
+  c->acceleration = params->level;
+  c->dict = params->dict;
+  if (c->dict)
+    dict_ref (c->dict);
   return c;
 }
 
 static void
 lz4_cctx_destroy (void *cctx)
 {
-  free (cctx);
+  struct lz4_cctx *c = cctx;
+
+  dict_unref (c->dict);
+  free (c);
 }
 
 static size_t
@@ -55,7 +77,14 @@ lz4_compress (void *cctx, const void *src, size_t slen, void *dst, size_t dcap)
 {
   struct lz4_cctx *c = cctx;
 
-  /* Its only failure is that the result does not fit: 0. */
+  /* The only failure of either is that the result does not fit: 0. */
+  if (c->dict) {
+    const struct lz4_digest *d = c->dict->digest;
+
+    c->state = d->loaded;
+    return LZ4_compress_fast_continue (&c->state, src, dst, (int) slen,
+                                       (int) dcap, c->acceleration);
+  }
   return LZ4_compress_fast_extState (&c->state, src, dst, (int) slen,
                                      (int) dcap, c->acceleration);
 }
@@ -70,11 +99,55 @@ lz4_decompress (void *dctx, const void *src, size_t slen, void *dst,
   return 0;
 }
 
+static void *
+lz4_digest (const void *bytes, size_t size)
+{
+  struct lz4_digest *d = alloc_zeroed (CACHE_LINE, sizeof *d);
+
+  if (!d)
+    return NULL;
+  d->bytes = bytes;
+  d->size = (int) size;
+  LZ4_resetStream (&d->loaded);
+  LZ4_loadDict (&d->loaded, bytes, (int) size);
+  return d;
+}
+
+static size_t
+lz4_digest_size (const void *digest)
+{
+  (void) digest;
+  return sizeof (struct lz4_digest);
+}
+
+static int
+lz4_dict_decompress (void *dctx, const void *digest, const void *src,
+                     size_t slen, void *dst, size_t dlen)
+{
+  const struct lz4_digest *d = digest;
+
+  (void) dctx;
+  if (LZ4_decompress_safe_usingDict (src, dst, (int) slen, (int) dlen, d->bytes,
+                                     d->size) != (int) dlen)
+    return -1;
+  return 0;
+}
+
+/* One digest for all levels: the acceleration is no property of the table. */
+static const struct codec_dict lz4_dict = {
+  .reach = REACH,
+  .digest = lz4_digest,
+  .digest_free = free,
+  .digest_size = lz4_digest_size,
+  .decompress = lz4_dict_decompress,
+};
+
 const struct codec codec_lz4 = {
   .name = "lz4",
   .level_min = 1,
   .level_max = 65537, /* the library takes more for this */
   .level_default = 1,
+  .dict = &lz4_dict,
   .cctx_create = lz4_cctx_create,
   .cctx_destroy = lz4_cctx_destroy,
   .cctx_size = lz4_cctx_size,

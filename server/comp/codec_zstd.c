@@ -21,11 +21,13 @@
 #include <stdlib.h>
 
 #define ZSTD_STATIC_LINKING_ONLY /* names of the experimental settings */
+#include <zdict.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
 #include "base/alloc.h"
 #include "comp/codec.h"
+#include "comp/dict.h"
 
 /* Does the library read and write frames without magic number?  The answer
  * is the library's alone and so the same for every context of the process.
@@ -74,35 +76,65 @@ warm_up (ZSTD_CCtx *c, size_t slot_size)
          ZSTD_getErrorCode (n) == ZSTD_error_dstSize_tooSmall;
 }
 
+struct zstd_cctx {
+  ZSTD_CCtx *c;
+  struct dict *dict; /* NULL: none, and no level */
+  const struct dict_level *level;
+};
+
+static bool
+refer (struct zstd_cctx *c, const struct codec_params *params)
+{
+  if (!params->dict)
+    return true;
+  c->level = dict_level_get (params->dict, params->level);
+  if (!c->level)
+    return false;
+  c->dict = params->dict;
+  return !ZSTD_isError (ZSTD_CCtx_refCDict (c->c, c->level->digest));
+}
+
+static void
+zstd_cctx_destroy (void *cctx)
+{
+  struct zstd_cctx *c = cctx;
+
+  ZSTD_freeCCtx (c->c);
+  if (c->level)
+    dict_level_put (c->dict, c->level);
+  free (c);
+}
+
 static void *
 zstd_cctx_create (const struct codec_params *params)
 {
-  ZSTD_CCtx *c = ZSTD_createCCtx ();
+  struct zstd_cctx *c = alloc_zeroed (0, sizeof *c);
 
-  if (!c || !configure (c, params->level) || !warm_up (c, params->slot_size)) {
-    ZSTD_freeCCtx (c);
+  if (!c)
+    return NULL;
+  c->c = ZSTD_createCCtx ();
+  if (!c->c || !configure (c->c, params->level) || !refer (c, params) ||
+      !warm_up (c->c, params->slot_size)) {
+    zstd_cctx_destroy (c);
     errno = ENOMEM;
     return NULL;
   }
   return c;
 }
 
-static void
-zstd_cctx_destroy (void *cctx)
-{
-  ZSTD_freeCCtx (cctx);
-}
-
 static size_t
 zstd_cctx_size (const void *cctx)
 {
-  return ZSTD_sizeof_CCtx (cctx);
+  const struct zstd_cctx *c = cctx;
+
+  return sizeof *c + ZSTD_sizeof_CCtx (c->c);
 }
 
 static ssize_t
 zstd_compress (void *cctx, const void *src, size_t slen, void *dst, size_t dcap)
 {
-  size_t n = ZSTD_compress2 (cctx, dst, dcap, src, slen);
+  struct zstd_cctx *c = cctx;
+  size_t n = ZSTD_compress2 (c->c, dst, dcap, src, slen);
 
   if (!ZSTD_isError (n))
     return (ssize_t) n;
@@ -202,12 +234,113 @@ zstd_decompress (void *dctx, const void *src, size_t slen, void *dst,
   return ZSTD_decompressDCtx (dctx, dst, dlen, src, slen) == dlen ? 0 : -1;
 }
 
+/* ------------------------------------------------------------------------
+ * Dictionaries: the library's own (with tables, and a magic number before
+ * them), and any other bytes, which are just referred to.  It has them in
+ * copies: which of its calls take them by reference is not settled yet.
+ *
+ * A slot's frame is as without one; the dictionary's id is not in it.
+ */
+
+static bool
+has_tables (const unsigned char *bytes)
+{
+  return (bytes[0] | (uint32_t) bytes[1] << 8 | (uint32_t) bytes[2] << 16 |
+          (uint32_t) bytes[3] << 24) == ZSTD_MAGIC_DICTIONARY;
+}
+
+/* Tables that do not hold together would make every digest fail, each time
+ * with nothing to tell it from a lack of memory.
+ */
+static int
+zstd_dict_check (const void *bytes, size_t size, const char **why)
+{
+  size_t r = has_tables (bytes) ? ZDICT_getDictHeaderSize (bytes, size) : 0;
+
+  if (!ZDICT_isError (r))
+    return 0;
+  if (ZSTD_getErrorCode (r) == ZSTD_error_memory_allocation) {
+    errno = ENOMEM;
+    return -1;
+  }
+  *why = "a zstd dictionary with damaged tables";
+  errno = EINVAL;
+  return -1;
+}
+
+static void *
+zstd_digest (const void *bytes, size_t size)
+{
+  ZSTD_DDict *d = ZSTD_createDDict (bytes, size);
+
+  if (!d)
+    errno = ENOMEM;
+  return d;
+}
+
+static void
+zstd_digest_free (void *digest)
+{
+  ZSTD_freeDDict (digest);
+}
+
+static size_t
+zstd_digest_size (const void *digest)
+{
+  return ZSTD_sizeof_DDict (digest);
+}
+
+static void *
+zstd_level_digest (const void *bytes, size_t size, int level)
+{
+  ZSTD_CDict *d = ZSTD_createCDict (bytes, size, level);
+
+  if (!d)
+    errno = ENOMEM;
+  return d;
+}
+
+static void
+zstd_level_free (void *digest)
+{
+  ZSTD_freeCDict (digest);
+}
+
+static size_t
+zstd_level_size (const void *digest)
+{
+  return ZSTD_sizeof_CDict (digest);
+}
+
+static int
+zstd_dict_decompress (void *dctx, const void *digest, const void *src,
+                      size_t slen, void *dst, size_t dlen)
+{
+  if (!is_one_frame (src, slen))
+    return -1;
+  return ZSTD_decompress_usingDDict (dctx, dst, dlen, src, slen, digest) == dlen
+           ? 0
+           : -1;
+}
+
+static const struct codec_dict zstd_dict = {
+  .check = zstd_dict_check,
+  .digest = zstd_digest,
+  .digest_free = zstd_digest_free,
+  .digest_size = zstd_digest_size,
+  .level_digest = zstd_level_digest,
+  .level_free = zstd_level_free,
+  .level_size = zstd_level_size,
+  .decompress = zstd_dict_decompress,
+};
+
 const struct codec codec_zstd = {
   .name = "zstd",
   .level_min = -ZSTD_TARGETLENGTH_MAX, /* ZSTD_minCLevel () */
   .level_max = 22,                     /* ZSTD_maxCLevel () */
   .level_default = ZSTD_CLEVEL_DEFAULT,
   .decompress_needs_ctx = true,
+  .dict = &zstd_dict,
   .cctx_create = zstd_cctx_create,
   .cctx_destroy = zstd_cctx_destroy,
   .cctx_size = zstd_cctx_size,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/check.h"
 #include "comp/stream_parts.h"
 
 static void
@@ -23,9 +24,9 @@ unaccount (struct stream_parts *p, size_t less)
 }
 
 const struct codec *
-method_codec (const struct zcomp_method *method)
+method_codec (const struct formats *formats, const struct zcomp_method *method)
 {
-  const struct codec *codec = codec_by_id (method->codec_id);
+  const struct codec *codec = format_codec (formats, method->format);
 
   if (codec && method->level >= codec->level_min &&
       method->level <= codec->level_max)
@@ -36,18 +37,19 @@ method_codec (const struct zcomp_method *method)
 
 static int
 make_compressor (struct stream_parts *p, struct compressor *c,
-                 const struct codec *codec, int level)
+                 const struct codec *codec, const struct zcomp_method *method)
 {
   const struct codec_params params = {
-    .level = level,
+    .level = method->level,
     .slot_size = p->slot_size,
+    .dict = format_dict (p->formats, method->format),
   };
 
   c->cctx = codec_cctx_create (codec, &params);
   if (!c->cctx)
     return -1;
   c->codec = codec;
-  c->level = level;
+  c->method = *method;
   c->bytes = codec->cctx_size (c->cctx);
   account (p, c->bytes);
   return 0;
@@ -67,22 +69,32 @@ const struct compressor *
 stream_parts_compressor (struct stream_parts *p,
                          const struct zcomp_method *method)
 {
-  const struct codec *codec = method_codec (method);
+  const struct codec *codec = method_codec (p->formats, method);
   struct compressor *c;
 
   if (!codec)
     return NULL;
   for (unsigned i = 0; i < ZCOMP_MAX_METHODS; i++) {
     c = &p->compressors[i];
-    if (c->codec == codec && c->level == method->level)
+    if (c->codec && c->method.format == method->format &&
+        c->method.level == method->level)
       return c;
   }
   c = &p->compressors[1 + p->oldest];
   drop_compressor (p, c);
-  if (make_compressor (p, c, codec, method->level) == -1)
+  if (make_compressor (p, c, codec, method) == -1)
     return NULL;
   p->oldest = (p->oldest + 1) % (ZCOMP_MAX_METHODS - 1);
   return c;
+}
+
+void
+stream_parts_forget (struct stream_parts *p, unsigned format)
+{
+  check_always (p->compressors[0].method.format != format);
+  for (unsigned i = 1; i < ZCOMP_MAX_METHODS; i++)
+    if (p->compressors[i].method.format == format)
+      drop_compressor (p, &p->compressors[i]);
 }
 
 int
@@ -106,6 +118,8 @@ stream_parts_need_dctx (struct stream_parts *p, unsigned id)
 static int
 make_parts (struct stream_parts *p, const struct zcomp_method *primary)
 {
+  const struct codec *codec = format_codec (p->formats, primary->format);
+
   p->buffer = alloc_zeroed (CACHE_LINE, p->slot_size);
   if (!p->buffer)
     return -1;
@@ -113,14 +127,14 @@ make_parts (struct stream_parts *p, const struct zcomp_method *primary)
   if (!p->scratch)
     return -1;
   account (p, sizeof *p + 2 * p->slot_size);
-  if (make_compressor (p, &p->compressors[0], codec_by_id (primary->codec_id),
-                       primary->level) == -1)
+  if (make_compressor (p, &p->compressors[0], codec, primary) == -1)
     return -1;
-  return stream_parts_need_dctx (p, primary->codec_id);
+  return stream_parts_need_dctx (p, codec_id (codec));
 }
 
 struct stream_parts *
-stream_parts_new (const struct zcomp_method *primary, size_t slot_size,
+stream_parts_new (const struct zcomp_method *primary,
+                  const struct formats *formats, size_t slot_size,
                   atomic_size_t *total)
 {
   struct stream_parts *p = alloc_zeroed (0, sizeof *p);
@@ -128,6 +142,7 @@ stream_parts_new (const struct zcomp_method *primary, size_t slot_size,
   if (!p)
     return NULL;
   p->slot_size = slot_size;
+  p->formats = formats;
   p->total = total;
   if (make_parts (p, primary) == -1) {
     stream_parts_free (p);

@@ -8,8 +8,9 @@
  *   compressors   [0] the primary method's, made with the parts, stays
  *                 [1...] other methods', made on demand; when all places are
  *                 taken a new one takes the place of the one made longest ago
- *   dctx          by codec id; the primary's made with the parts, the others
- *                 on demand
+ *   dctx          by codec id, not by format: one serves all dictionaries of
+ *                 its codec; the primary's made with the parts, the others on
+ *                 demand
  *
  * Invariant: bytes = sizeof (struct stream_parts) + 2 * slot_size
  *                    + sum of the contexts' sizes when they were made,
@@ -24,11 +25,12 @@
 
 #include "base/compiler.h"
 #include "comp/codec.h"
+#include "comp/dict.h"
 #include "comp/zcomp.h"
 
 struct compressor {
   const struct codec *codec; /* NULL: this place is empty */
-  int level;
+  struct zcomp_method method;
   void *cctx;
   size_t bytes;
 };
@@ -39,11 +41,13 @@ struct stream_parts {
   void *dctx[CODEC_IDS];
   unsigned oldest; /* the place of [1...] to be reused next */
   size_t slot_size, bytes;
+  const struct formats *formats;
   atomic_size_t *total; /* bytes of all streams' parts */
 };
 
 /* With the contexts of a valid method.  NULL with ENOMEM. */
 struct stream_parts *stream_parts_new (const struct zcomp_method *primary,
+                                       const struct formats *formats,
                                        size_t slot_size, atomic_size_t *total)
   MUST_USE;
 void stream_parts_free (struct stream_parts *p); /* NULL is allowed */
@@ -55,6 +59,9 @@ const struct compressor *
 stream_parts_compressor (struct stream_parts *p,
                          const struct zcomp_method *method) MUST_USE;
 
+/* No compressor for that format is kept any more; it is not the primary's. */
+void stream_parts_forget (struct stream_parts *p, unsigned format);
+
 /* Make sure that p->dctx[id] is there, if the codec needs one: 0, or -1 with
  * ENOMEM.  There is a codec with that id.
  */
@@ -63,6 +70,7 @@ int stream_parts_need_dctx (struct stream_parts *p, unsigned id) MUST_USE;
 /* The codec of the method if there can be such a method, else NULL with
  * EINVAL.
  */
-const struct codec *method_codec (const struct zcomp_method *method) MUST_USE;
+const struct codec *method_codec (const struct formats *formats,
+                                  const struct zcomp_method *method) MUST_USE;
 
 #endif /* ZRAM_STREAM_PARTS_H */

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/cpu.h"
 #include "base/mutex.h"
+#include "comp/dict.h"
 #include "comp/eventcount.h"
 #include "comp/stream_parts.h"
 #include "comp/zcomp.h"
@@ -28,7 +29,8 @@ struct zcomp {
   _Atomic uint64_t primary; /* a packed method */
   atomic_uint workers;
   atomic_size_t memory;
-  atomic_flag resizing;    /* catches callers that do not serialize */
+  atomic_flag resizing; /* catches callers that do not serialize */
+  struct formats formats;
   struct eventcount freed; /* "a stream may be free" */
   struct zcomp_stream streams[ZCOMP_MAX_STREAMS];
 };
@@ -36,7 +38,7 @@ struct zcomp {
 static uint64_t
 pack_method (const struct zcomp_method *method)
 {
-  return (uint64_t) method->codec_id << 32 | (uint32_t) method->level;
+  return (uint64_t) method->format << 32 | (uint32_t) method->level;
 }
 
 struct zcomp_method
@@ -44,7 +46,7 @@ zcomp_primary (const struct zcomp *z)
 {
   uint64_t packed = atomic_load_explicit (&z->primary, memory_order_relaxed);
 
-  return (struct zcomp_method){ .codec_id = (unsigned) (packed >> 32),
+  return (struct zcomp_method){ .format = (unsigned) (packed >> 32),
                                 .level = (int) (uint32_t) packed };
 }
 
@@ -81,7 +83,7 @@ grow (struct zcomp *z, unsigned from, unsigned to)
   struct stream_parts *parts;
 
   for (unsigned i = from; i < to; i++) {
-    parts = stream_parts_new (&primary, z->slot_size, &z->memory);
+    parts = stream_parts_new (&primary, &z->formats, z->slot_size, &z->memory);
     if (!parts) {
       while (i-- > from)
         take_away (&z->streams[i]);
@@ -150,7 +152,8 @@ set_primary (struct zcomp *z, const struct zcomp_method *primary)
   unsigned n = atomic_load (&z->workers);
 
   for (unsigned i = 0; i < n; i++) {
-    parts[i] = stream_parts_new (primary, z->slot_size, &z->memory);
+    parts[i] = stream_parts_new (primary, &z->formats, z->slot_size,
+                                 &z->memory);
     if (!parts[i]) {
       while (i-- > 0)
         stream_parts_free (parts[i]);
@@ -169,7 +172,7 @@ zcomp_set_primary (struct zcomp *z, const struct zcomp_method *primary)
 {
   int r;
 
-  if (!method_codec (primary))
+  if (!method_codec (&z->formats, primary))
     return -1;
   check_always (!atomic_flag_test_and_set (&z->resizing));
   r = set_primary (z, primary);
@@ -184,12 +187,16 @@ zcomp_new (const struct zcomp_method *primary, size_t slot_size,
   struct zcomp *z;
   int saved_errno;
 
-  if (!method_codec (primary))
-    return NULL;
   z = alloc_zeroed (CACHE_LINE, sizeof *z);
   if (!z)
     return NULL;
+  if (!method_codec (&z->formats, primary)) {
+    free (z);
+    errno = EINVAL;
+    return NULL;
+  }
   z->slot_size = slot_size;
+  mutex_init (&z->formats.lock, RANK_DICT);
   atomic_init (&z->primary, pack_method (primary));
   atomic_flag_clear (&z->resizing);
   atomic_store (&z->memory, sizeof *z);
@@ -212,7 +219,10 @@ zcomp_free (struct zcomp *z)
   if (!z)
     return;
   shrink (z, atomic_load (&z->workers), 0);
+  for (unsigned i = 0; i < FORMAT_DICTS; i++)
+    dict_unref (format_dict (&z->formats, FORMAT_DICT + i));
   check_debug (atomic_load (&z->memory) == sizeof *z);
+  mutex_destroy (&z->formats.lock);
   for (unsigned i = 0; i < ZCOMP_MAX_STREAMS; i++)
     mutex_destroy (&z->streams[i].lock);
   free (z);
@@ -242,6 +252,136 @@ zcomp_memory (const struct zcomp *z)
 }
 
 /* ------------------------------------------------------------------------
+ * Formats and dictionaries.
+ */
+
+const struct codec *
+zcomp_format_codec (const struct zcomp *z, unsigned format)
+{
+  return format_codec (&z->formats, format);
+}
+
+bool
+zcomp_format_is_dict (unsigned format)
+{
+  return format_is_dict (format);
+}
+
+const char *
+zcomp_format_name (const struct zcomp *z, unsigned format)
+{
+  const struct codec *codec = format_codec (&z->formats, format);
+
+  return codec ? codec->name : "raw";
+}
+
+/* A codec without its dictionary is never seen: the dictionary comes first
+ * and goes last.
+ */
+static void
+set_format (struct zcomp *z, unsigned format, const struct codec *codec,
+            struct dict *dict)
+{
+  struct format_dict *f = &z->formats.dicts[format - FORMAT_DICT];
+
+  mutex_lock (&z->formats.lock);
+  if (dict)
+    atomic_store_explicit (&f->dict, dict, memory_order_release);
+  atomic_store_explicit (&f->codec, codec, memory_order_release);
+  if (!dict)
+    atomic_store_explicit (&f->dict, NULL, memory_order_release);
+  mutex_unlock (&z->formats.lock);
+}
+
+int
+zcomp_dict_add (struct zcomp *z, const struct codec *codec, const void *bytes,
+                size_t size, unsigned *format, const char **why)
+{
+  unsigned f = FORMAT_DICT;
+  struct dict *dict;
+
+  check_always (!atomic_flag_test_and_set (&z->resizing));
+  while (f < FORMATS && format_codec (&z->formats, f))
+    f++;
+  if (f < FORMATS)
+    dict = dict_new (codec, bytes, size, &z->memory, why);
+  else {
+    *why = "there are 16 dictionaries already";
+    errno = ENOSPC;
+    dict = NULL;
+  }
+  if (dict) {
+    set_format (z, f, codec, dict);
+    *format = f;
+  }
+  atomic_flag_clear (&z->resizing);
+  return dict ? 0 : -1;
+}
+
+/* Waits for the borrower, and signals for the reason that exchange has. */
+static void
+forget (struct zcomp_stream *stream, unsigned format)
+{
+  mutex_lock (&stream->lock);
+  fault_pause ("zcomp.forget");
+  stream_parts_forget (stream->parts, format);
+  mutex_unlock (&stream->lock);
+  eventcount_signal (&stream->zcomp->freed);
+}
+
+/* First the table, so that nobody makes a context for it any more. */
+static void
+remove_format (struct zcomp *z, unsigned format)
+{
+  struct dict *dict = format_dict (&z->formats, format);
+  unsigned n = atomic_load (&z->workers);
+
+  set_format (z, format, NULL, NULL);
+  for (unsigned i = 0; i < n; i++)
+    forget (&z->streams[i], format);
+  dict_unref (dict);
+}
+
+int
+zcomp_dict_remove (struct zcomp *z, unsigned format)
+{
+  int error = 0;
+
+  check_always (!atomic_flag_test_and_set (&z->resizing));
+  if (!format_dict (&z->formats, format))
+    error = EINVAL;
+  else if (zcomp_primary (z).format == format)
+    error = EBUSY;
+  else
+    remove_format (z, format);
+  atomic_flag_clear (&z->resizing);
+  if (error)
+    errno = error;
+  return error ? -1 : 0;
+}
+
+int
+zcomp_dict_info (struct zcomp *z, unsigned format, struct zcomp_dict_info *info)
+{
+  struct dict *d;
+
+  mutex_lock (&z->formats.lock);
+  d = format_dict (&z->formats, format);
+  if (d)
+    *info = (struct zcomp_dict_info){
+      .codec = d->codec,
+      .size = d->size,
+      .memory = atomic_load_explicit (&d->memory, memory_order_relaxed),
+      .id = d->id,
+    };
+  mutex_unlock (&z->formats.lock);
+  if (d)
+    return 0;
+  errno = EINVAL;
+  return -1;
+}
+
+/* ------------------------------------------------------------------------
  * Borrowing a stream.
  *
  * A borrower looks at streams without any lock, so by the time it has one
@@ -256,8 +396,8 @@ zcomp_memory (const struct zcomp *z)
  * And it cannot sleep for ever.  Say a waiter sleeps and stream i, below
  * workers, is free.  In the waiter's last pass (which began after it was
  * counted as a waiter and had its ticket) one of these was true:
- *   - i was locked by a borrower, the auditor or zcomp_set_primary: they let
- *     go of it later, and then signal;
+ *   - i was locked by a borrower, the auditor, zcomp_set_primary or
+ *     zcomp_dict_remove: they let go of it later, and then signal;
  *   - i was not below the number of workers, was without its parts, or was
  *     locked by zcomp_set_workers or by somebody who found no parts: then
  *     the number is raised over i later, and that signals.
@@ -385,9 +525,7 @@ zcomp_compress (struct zcomp_stream *stream, const struct zcomp_method *method,
 struct zcomp_method
 zcomp_stream_primary (const struct zcomp_stream *stream)
 {
-  const struct compressor *c = &stream->parts->compressors[0];
-
-  return (struct zcomp_method){ codec_id (c->codec), c->level };
+  return stream->parts->compressors[0].method;
 }
 
 void *
@@ -396,17 +534,26 @@ zcomp_stream_scratch (struct zcomp_stream *stream)
   return parts_of (stream)->scratch;
 }
 
-int
-zcomp_stream_reader (struct zcomp_stream *stream, unsigned id,
-                     struct zcomp_reader *reader)
+/* The format's codec and dictionary. */
+static int
+look_up (const struct formats *formats, unsigned format,
+         struct zcomp_reader *reader)
 {
-  struct stream_parts *p = parts_of (stream);
+  *reader = (struct zcomp_reader){ .codec = format_codec (formats, format),
+                                   .dict = format_dict (formats, format) };
+  if (likely (reader->codec))
+    return 0;
+  errno = EIO;
+  return -1;
+}
 
-  *reader = (struct zcomp_reader){ .codec = codec_by_id (id) };
-  if (!reader->codec) {
-    errno = EIO;
-    return -1;
-  }
+/* And the context, from a stream that the caller holds. */
+static int
+take_context (struct stream_parts *p, unsigned format,
+              struct zcomp_reader *reader)
+{
+  unsigned id = reader->dict ? reader->dict->codec_id : format;
+
   if (stream_parts_need_dctx (p, id) == -1)
     return -1;
   reader->dctx = p->dctx[id];
@@ -414,21 +561,25 @@ zcomp_stream_reader (struct zcomp_stream *stream, unsigned id,
 }
 
 int
-zcomp_reader_get (struct zcomp *z, unsigned id, struct zcomp_reader *reader)
+zcomp_stream_reader (struct zcomp_stream *stream, unsigned format,
+                     struct zcomp_reader *reader)
 {
-  const struct codec *codec = codec_by_id (id);
+  if (look_up (&stream->zcomp->formats, format, reader) == -1)
+    return -1;
+  return take_context (parts_of (stream), format, reader);
+}
+
+int
+zcomp_reader_get (struct zcomp *z, unsigned format, struct zcomp_reader *reader)
+{
   struct zcomp_stream *stream;
 
-  if (!codec) {
-    errno = EIO;
+  if (look_up (&z->formats, format, reader) == -1)
     return -1;
-  }
-  if (!codec->decompress_needs_ctx) {
-    *reader = (struct zcomp_reader){ .codec = codec };
+  if (!reader->codec->decompress_needs_ctx)
     return 0;
-  }
   stream = zcomp_stream_get (z);
-  if (zcomp_stream_reader (stream, id, reader) == -1) {
+  if (take_context (parts_of (stream), format, reader) == -1) {
     zcomp_stream_put (stream);
     return -1;
   }
@@ -448,20 +599,24 @@ int
 zcomp_reader_decompress (const struct zcomp_reader *reader, const void *src,
                          size_t slen, void *dst, size_t dlen)
 {
-  if (reader->codec->decompress (reader->dctx, src, slen, dst, dlen) == 0)
+  int r = reader->dict
+            ? dict_decompress (reader->dict, reader->dctx, src, slen, dst, dlen)
+            : reader->codec->decompress (reader->dctx, src, slen, dst, dlen);
+
+  if (likely (r == 0))
     return 0;
   errno = EIO;
   return -1;
 }
 
 int
-zcomp_decompress (struct zcomp *z, unsigned id, const void *src, size_t slen,
-                  void *dst, size_t dlen)
+zcomp_decompress (struct zcomp *z, unsigned format, const void *src,
+                  size_t slen, void *dst, size_t dlen)
 {
   struct zcomp_reader reader;
   int r;
 
-  if (zcomp_reader_get (z, id, &reader) == -1)
+  if (zcomp_reader_get (z, format, &reader) == -1)
     return -1;
   r = zcomp_reader_decompress (&reader, src, slen, dst, dlen);
   zcomp_reader_put (&reader);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * zcomp: the compression streams.
+ * zcomp: the compression streams, and what they compress with.
  *
  *   struct zcomp   workers = 3
  *   streams  [0]        [1]        [2]        [3]        ...  [255]
@@ -14,6 +14,10 @@
  *             compression contexts, by method; [0] the primary's
  *             decompression contexts, by codec
  *
+ * A format is what a stored object must be decompressed with: the id of a
+ * codec, or one of 16 numbers above them that stand for a codec with a
+ * dictionary (comp/dict.h has the table).  A method is a format and a level.
+ *
  * A request borrows the stream of the CPU that it runs on, or if that is
  * busy any other; it waits only while all are busy, and then for whichever
  * is put back first.  So a codec that sleeps keeps its own stream and slot
@@ -24,12 +28,14 @@
  * Locks: stream->lock (rank: stream) protects that stream's parts, all they
  * point to, and their life.  One is held from get to put, by one thread, which
  * holds no other stream and may not take a slot meanwhile.  "workers" is
- * changed by zcomp_set_workers alone, which the caller serializes.
+ * changed by zcomp_set_workers alone, which the caller serializes.  A reader
+ * looks its format up without a lock (comp/dict.h says why it may).
  *
  * Invariants, whenever no zcomp_set_workers runs:
  *   streams[i].parts != NULL  <=>  i < workers;   1 <= workers <= 256
  *   parts of a stream have the primary's contexts
  *   zcomp_memory = sizeof (struct zcomp) + sum of parts->bytes
+ *                  + sum of memory of the dictionaries
  *
  * Contexts of other codecs and levels than the primary's are made when they
  * are first asked for; failing that is an error to that caller, and nothing
@@ -40,8 +46,8 @@
 #define ZRAM_ZCOMP_H
 
 #include <stdbool.h>
-#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/compiler.h"
@@ -59,8 +65,8 @@ struct zcomp_stream;
 
 /* A way to compress: what contexts are told apart by. */
 struct zcomp_method {
-  unsigned codec_id;
-  int level;
+  unsigned format;
+  int level; /* level_min ... level_max of the format's codec */
 };
 
 /* Streams 0 ... workers - 1 with the primary method's contexts, for sources
@@ -88,6 +94,57 @@ int zcomp_set_workers (struct zcomp *zcomp, unsigned workers) MUST_USE;
  */
 int zcomp_set_primary (struct zcomp *zcomp, const struct zcomp_method *primary)
   MUST_USE;
+
+/* ------------------------------------------------------------------------
+ * Formats and dictionaries.
+ *
+ * zcomp_dict_add and _remove are serialized by the caller, with each other
+ * and with zcomp_set_workers and _set_primary, and locks are as there.
+ */
+
+/* The codec of a format; NULL for CODEC_RAW and for formats that are free.
+ * Any thread, any time, no lock.
+ */
+const struct codec *zcomp_format_codec (const struct zcomp *zcomp,
+                                        unsigned format);
+bool zcomp_format_is_dict (unsigned format);
+
+/* The name of that codec, or "raw". */
+const char *zcomp_format_name (const struct zcomp *zcomp, unsigned format);
+
+/* Copy, check and digest these bytes as a dictionary for that codec, and give
+ * it a format.  Nothing uses it before the caller says so, by a method.  May
+ * sleep.  Errors: -1 with ENOMEM, ENOSPC (all formats are taken) or EINVAL
+ * (the bytes, or the codec), and *why is a text that stays.
+ */
+int zcomp_dict_add (struct zcomp *zcomp, const struct codec *codec,
+                    const void *bytes, size_t size, unsigned *format,
+                    const char **why) MUST_USE;
+
+/* Take it away, with the contexts that streams keep for it, for which it
+ * waits for each stream's borrower as zcomp_set_primary does.
+ *
+ * The caller promises that nobody uses the format, or will: that it has no
+ * stored object of it (a slot that holds the format keeps the dictionary),
+ * no request is under way that read the format from a slot or that
+ * compresses with it, and neither the primary nor any other method has it.
+ * Errors: -1 with EINVAL (no dictionary has that format) or EBUSY (the
+ * primary has it).
+ */
+int zcomp_dict_remove (struct zcomp *zcomp, unsigned format) MUST_USE;
+
+struct zcomp_dict_info {
+  const struct codec *codec;
+  size_t size;   /* bytes given */
+  size_t memory; /* bytes, digests included */
+  uint64_t id;   /* the same for the same bytes */
+};
+
+/* -1 with EINVAL: no dictionary has that format.  Any thread, any time; takes
+ * a lock of rank dictionary.
+ */
+int zcomp_dict_info (struct zcomp *zcomp, unsigned format,
+                     struct zcomp_dict_info *info) MUST_USE;
 
 /* These take no lock. */
 unsigned zcomp_workers (const struct zcomp *zcomp);
@@ -147,21 +204,22 @@ void *zcomp_stream_scratch (struct zcomp_stream *stream) MUST_USE;
  */
 struct zcomp_reader {
   const struct codec *codec;
+  const struct dict *dict;     /* NULL: without */
   void *dctx;                  /* NULL if the codec needs none */
   struct zcomp_stream *stream; /* what _put gives back, or NULL */
 };
 
-/* All that it takes to decompress that codec's objects; borrows a stream if
+/* All that it takes to decompress objects of that format; borrows a stream if
  * (and only if) the codec needs a context.  Locks as zcomp_stream_get.
- * Errors: -1 with ENOMEM, or EIO if no codec has that id.
+ * Errors: -1 with ENOMEM, or EIO if there is no such format.
  */
-int zcomp_reader_get (struct zcomp *zcomp, unsigned id,
+int zcomp_reader_get (struct zcomp *zcomp, unsigned format,
                       struct zcomp_reader *reader) MUST_USE;
 
 /* The same with a stream that the caller has borrowed and goes on holding
  * at least until the reader is put.
  */
-int zcomp_stream_reader (struct zcomp_stream *stream, unsigned id,
+int zcomp_stream_reader (struct zcomp_stream *stream, unsigned format,
                          struct zcomp_reader *reader) MUST_USE;
 
 /* errno stays as it is. */
@@ -175,7 +233,7 @@ int zcomp_reader_decompress (const struct zcomp_reader *reader, const void *src,
                              size_t slen, void *dst, size_t dlen) MUST_USE;
 
 /* The three steps in one, for objects that need not be pinned. */
-int zcomp_decompress (struct zcomp *zcomp, unsigned id, const void *src,
+int zcomp_decompress (struct zcomp *zcomp, unsigned format, const void *src,
                       size_t slen, void *dst, size_t dlen) MUST_USE;
 
 #endif /* ZRAM_ZCOMP_H */

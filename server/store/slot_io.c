@@ -71,7 +71,7 @@ pack (struct device *dev, struct zcomp_stream *stream, const void *data,
   if (n < 0)
     return -1;
   if (n > 0) {
-    packed->codec = method.codec_id;
+    packed->codec = method.format;
     packed->size = (uint32_t) n;
   }
   else

@@ -89,7 +89,7 @@ op_write (struct thread *t, uint64_t slot)
 static void
 op_bare_compress (struct thread *t, uint64_t slot)
 {
-  const struct codec *codec = codec_by_id (store->config.primary.codec_id);
+  const struct codec *codec = codec_by_id (store->config.primary.format);
   uint64_t word;
 
   if (!slot_same_filled (page (slot), slot_size, &word) &&
@@ -171,8 +171,9 @@ static void
 sample (struct bench_case *c, unsigned round)
 {
   static struct thread threads[MAX_THREADS];
-  const struct codec *codec = codec_by_id (store->config.primary.codec_id);
-  const struct codec_params params = { store->config.primary.level, slot_size };
+  const struct codec *codec = codec_by_id (store->config.primary.format);
+  const struct codec_params params = { .level = store->config.primary.level,
+                                       .slot_size = slot_size };
   uint64_t done = 0, start, end;
   struct timespec ts = { .tv_sec = (time_t) seconds,
                          .tv_nsec = (long) ((seconds - (time_t) seconds) *

@@ -15,6 +15,7 @@
 #include "unit.h"
 
 #include "comp/codec.h"
+#include "comp/dict.h"
 
 #define MAX_LEN 65536
 #define ROOM (2 * MAX_LEN + 4096)
@@ -136,12 +137,13 @@ struct pair {
 };
 
 static void
-open_pair (struct pair *p, const struct codec *codec, int level,
-           size_t slot_size)
+open_pair_dict (struct pair *p, const struct codec *codec, int level,
+                size_t slot_size, struct dict *dict)
 {
   p->codec = codec;
   p->params.level = level;
   p->params.slot_size = slot_size;
+  p->params.dict = dict;
   p->cctx = codec_cctx_create (codec, &p->params);
   assert_non_null (p->cctx);
   p->dctx = NULL;
@@ -149,6 +151,13 @@ open_pair (struct pair *p, const struct codec *codec, int level,
     p->dctx = codec_dctx_create (codec, &p->params);
     assert_non_null (p->dctx);
   }
+}
+
+static void
+open_pair (struct pair *p, const struct codec *codec, int level,
+           size_t slot_size)
+{
+  open_pair_dict (p, codec, level, slot_size, NULL);
 }
 
 static void
@@ -180,7 +189,9 @@ decompress (struct pair *p, const void *src, size_t slen, size_t dlen,
   int r;
 
   *out = place (out_room, dlen, at_end);
-  r = p->codec->decompress (p->dctx, src, slen, *out, dlen);
+  r = p->params.dict
+        ? dict_decompress (p->params.dict, p->dctx, src, slen, *out, dlen)
+        : p->codec->decompress (p->dctx, src, slen, *out, dlen);
   check_canary (*out, dlen, at_end);
   assert_true (r == 0 || r == -1);
   return r;

@@ -106,7 +106,7 @@ fixture_config (uint32_t slot_size, unsigned id, unsigned workers,
 {
   return (struct store_config){
     .slot_size = slot_size,
-    .primary = { .codec_id = id, .level = codec_by_id (id)->level_default },
+    .primary = { .format = id, .level = codec_by_id (id)->level_default },
     .workers = workers,
     .device_bytes = size,
   };

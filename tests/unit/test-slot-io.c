@@ -154,7 +154,7 @@ check_stored_as (struct fixture *f, uint64_t index, bool huge)
   }
   else {
     assert_int_equal (slot_meta_codec (meta),
-                      f->store->config.primary.codec_id);
+                      f->store->config.primary.format);
     assert_true (slot_meta_size (meta) <=
                  size_class_largest (&f->store->pool->classes));
   }

@@ -150,7 +150,7 @@ use_device (struct compactor *c)
   read_all ();
   (void) done (store_set_workers (f.store, 4));
   if (!done (store_set_primary (f.store, &lz4)))
-    assert_int_equal (zcomp_primary (f.store->zcomp).codec_id,
+    assert_int_equal (zcomp_primary (f.store->zcomp).format,
                       codec_named ("zstd"));
   read_all (); /* codecs' contexts are made on demand */
   for (unsigned i = 0; i < 4; i++)

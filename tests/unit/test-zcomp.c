@@ -55,7 +55,7 @@ test_arguments (void **state)
   assert_int_equal (errno, EINVAL);
   assert_int_equal (zcomp_set_workers (z, ZCOMP_MAX_STREAMS + 1), -1);
   assert_int_equal (zcomp_workers (z), ZCOMP_MAX_STREAMS);
-  assert_int_equal (zcomp_primary (z).codec_id, LZ4);
+  assert_int_equal (zcomp_primary (z).format, LZ4);
   assert_int_equal (zcomp_primary (z).level, 1);
   zcomp_free (z);
 }
@@ -65,7 +65,7 @@ static void
 test_methods (void **state)
 {
   struct zcomp *z = make (&zstd, 1);
-  struct zcomp_method m = { .codec_id = LZ4 };
+  struct zcomp_method m = { .format = LZ4 };
   size_t memory;
 
   (void) state;
@@ -215,10 +215,10 @@ test_set_primary (void **state)
   errno = 0;
   assert_int_equal (zcomp_set_primary (z, &wrong), -1);
   assert_int_equal (errno, EINVAL);
-  assert_int_equal (zcomp_primary (z).codec_id, LZ4);
+  assert_int_equal (zcomp_primary (z).format, LZ4);
 
   assert_int_equal (zcomp_set_primary (z, &zstd), 0);
-  assert_int_equal (zcomp_primary (z).codec_id, ZSTD);
+  assert_int_equal (zcomp_primary (z).format, ZSTD);
   assert_int_equal (zcomp_primary (z).level, 3);
   assert_int_equal (zcomp_memory (z), zcomp_memory (as_new));
   round_trip (z, &zstd, 1);
@@ -242,7 +242,7 @@ test_primary_level (void **state)
   struct zcomp *z = make (&fast, 1);
 
   (void) state;
-  assert_int_equal (zcomp_primary (z).codec_id, ZSTD);
+  assert_int_equal (zcomp_primary (z).format, ZSTD);
   assert_int_equal (zcomp_primary (z).level, -5);
   round_trip (z, &fast, 1);
   zcomp_free (z);
@@ -322,7 +322,7 @@ test_set_primary_fails (void **state)
     assert_true (nth < 100);
     if (r == -1) {
       assert_int_equal (errno, ENOMEM);
-      assert_int_equal (zcomp_primary (z).codec_id, LZ4);
+      assert_int_equal (zcomp_primary (z).format, LZ4);
       assert_int_equal (zcomp_memory (z), memory);
     }
     else
