@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """bench memory: what a server keeps of the memory it once needed.
 
-   start -> fill -> overwrite half at random, four times -> discard half at
+   start -> first use -> fill -> overwrite half at random, four times -> discard half at
    random -> discard all
 
 After each step the memory of the process is read three times: while the
@@ -23,7 +23,10 @@ from .common import BenchError, say
 
 # A step: its name, nbdload's operation and its keys.  `unit` stands for the
 # slot size; a large size only saves time where all of the disk is visited.
-STEPS = [("fill", "fill", {"size": 256 << 10, "depth": 4})]
+# The first use: what nbdkit's threads keep for themselves from the first
+# connection on is seen before anything is stored.
+STEPS = [("first use", "discardall", {"size": 1 << 20, "depth": 4}),
+         ("fill", "fill", {"size": 256 << 10, "depth": 4})]
 STEPS += [(f"overwrite {n}", "overwrite",
            {"cover": 0.5, "seed": n, "depth": 16}) for n in (1, 2, 3, 4)]
 STEPS += [("compact", None, {}),

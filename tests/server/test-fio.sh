@@ -32,9 +32,12 @@ verify ()
 }
 
 cd "$tmp"
-for keys in "slot_size=4k" "slot_size=16k algorithm=zstd"; do
+# The middle one with a compactor that never rests: objects move all the time.
+for keys in "$PLUGIN slot_size=4k" \
+            "-D zram.compact=1 $PLUGIN slot_size=4k control=$tmp/control" \
+            "$PLUGIN slot_size=16k algorithm=zstd"; do
   # shellcheck disable=SC2086
-  start_nbdkit "$PLUGIN" $((4 * part)) $keys
+  start_nbdkit $keys size=$((4 * part))
   verify slots --bs=4k --buffer_compress_percentage=50 \
          --refill_buffers --buffer_compress_chunk=512
   # Over what is there, smaller and larger than a slot and across slots.
@@ -42,5 +45,11 @@ for keys in "slot_size=4k" "slot_size=16k algorithm=zstd"; do
   verify backlog --bs=20k --verify_backlog=64 --verify_backlog_batch=16
   verify mixed --bssplit=512/20:4k/40:12k/20:64k/20 --verify_backlog=128 \
          --buffer_compress_percentage=50 --refill_buffers
+  case $keys in
+  *control*)
+    "${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" --json >"$tmp/stat"
+    grep -q '"objects_moved": *[1-9]' "$tmp/stat" ||
+      fail "nothing was moved: $(cat "$tmp/stat")" ;;
+  esac
   stop_nbdkit
 done

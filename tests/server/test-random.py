@@ -13,16 +13,21 @@ import os
 import random
 
 import nbd
+from controltest import ControlServer
 from zramtest import (HOLE, K, M, SANITIZER, ZERO, Data, Model, Pipeline,
-                      Server, all_extents, check, extents, same, seed)
+                      all_extents, check, extents, same, seed)
 
 TOTAL = int(os.environ.get("ZRAM_RANDOM_OPS")
             or (40000 if "thread" in SANITIZER else 100000))
 
-# part of the operations, size of the disk, keys
-RUNS = [(0.45, 6 * M + 777, ["algorithm=lz4", "slot_size=4k"]),
+# A compactor that never rests: objects move all the time.
+MOVING = ("-D", "zram.compact=1")
+
+# part of the operations, size of the disk, keys, options of nbdkit
+RUNS = [(0.25, 6 * M + 777, ["algorithm=lz4", "slot_size=4k"]),
+        (0.20, 5 * M + 99, ["algorithm=lz4", "slot_size=4k"], MOVING),
         (0.20, 3 * M + 512, ["algorithm=zstd", "slot_size=16k"]),
-        (0.15, 2 * M + 1, ["algorithm=deflate", "slot_size=64k"]),
+        (0.15, 2 * M + 1, ["algorithm=deflate", "slot_size=64k"], MOVING),
         (0.10, 1 * M + 4095, ["algorithm=lz4hc", "slot_size=4k"]),
         (0.10, 1 * M, ["algorithm=zstd", "level=-1", "slot_size=32k",
                        "workers=1"])]
@@ -126,11 +131,15 @@ class Run:
 
 
 number = seed()
-for share, size, keys in RUNS:
+for share, size, keys, *options in RUNS:
     slot = int(keys[1 if "slot" in keys[1] else 2].split("=")[1][:-1]) * K
     count = int(TOTAL * share)
     print("%d operations, %d bytes, %s" % (count, size, " ".join(keys)),
           flush=True)
-    with Server(size, *keys) as server:
+    options = options[0] if options else ()
+    with ControlServer(size, *keys, options=options) as server:
         rng = random.Random("%d %s" % (number, keys))
         Run(server, size, slot, rng).run(count)
+        if options:
+            moved = server.control().call("stats")["compaction"]
+            check(moved["objects_moved"], "nothing was moved:", moved)
