@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A backing store: somewhere else to put bytes.  Three kinds, told apart by
+ * how they are named:
+ *
+ *   PATH of a regular file    made (sparse, mode 0600) if it is not there
+ *   PATH of a block device    opened O_EXCL: not while mounted or swapped on
+ *   nbd:// nbds:// nbd+unix:// nbds+unix://    any NBD server (libnbd)
+ *
+ * What was there before is lost, as with zram's own backing device: a store
+ * does not outlive its server, and takes the file or device whole.  A file
+ * or device is locked, so no second store and no qemu can have it.
+ *
+ *   the writer                  this                    backing_file, _nbd
+ *   backing_submit (io)  ->  counts, checks  ->  queue -> thread: does it
+ *   io->done (io)        <-  no lock held    <-  backing_complete
+ *   backing_read         ->                  ->  the caller waits
+ *
+ * Life: backing_open (before nbdkit forks: errors reach the terminal, and
+ * the privileges are those of who started it), backing_start (after the
+ * fork: threads), use, backing_close.  What is opened before the fork and
+ * used after it are file descriptors, whose locks go with them.  An NBD
+ * server is asked for its size and limits before the fork and connected to
+ * anew after it, because libnbd's state (TLS!) should have one owner only.
+ *
+ * Contract for the data: a write is complete when the device (not the page
+ * cache) has it, or the NBD server says so; only then may the only other
+ * copy go.  Nothing here makes data outlive a crash of this machine: that
+ * would be of no use.
+ *
+ * Locks: those inside are of rank BACKING; neither is held while done() runs
+ * or while anything waits for a device.
+ */
+
+#ifndef ZRAM_BACKING_H
+#define ZRAM_BACKING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+#define BACKING_BLOCK 4096u /* bytes; the unit of writing and punching */
+#define BACKING_MIN_SIZE (UINT64_C (1) << 20)
+
+struct backing;
+
+struct backing_config {
+  const char *where;   /* path or URI; copied */
+  uint64_t size;       /* bytes to use, a multiple of 4096; 0: what is there */
+  unsigned threads;    /* of a file or device; 0: 4 */
+  unsigned timeout_ms; /* of a request to an NBD server; 0: 30 s */
+  bool no_punch;       /* leave the space of freed blocks allocated */
+};
+
+enum backing_op {
+  BACKING_WRITE,
+  BACKING_PUNCH, /* the bytes are worth nothing any more */
+  BACKING_FLUSH, /* all that was completed before reaches the medium */
+  BACKING_READ,  /* see backing_read */
+};
+
+/* One request; the caller's memory, untouched by the caller from submit until
+ * done, as is the buffer.
+ */
+struct backing_io {
+  enum backing_op op;
+  void *buf;       /* written or read; NULL for the other two */
+  uint64_t offset; /* write, punch: a multiple of 4096 */
+  uint64_t len;    /* write, punch: a multiple of 4096, not 0 */
+  /* Called once, with no lock of this floor held, on a thread of the store or
+   * (the store is down) of the submitter before backing_submit returns.  It
+   * may take slot locks, submit, and free the io; it must not call
+   * backing_read, _drain or _close.
+   */
+  void (*done) (struct backing_io *io);
+  void *ctx; /* done's */
+
+  /* Set when done is called. */
+  int error;   /* 0 or an errno */
+  bool resent; /* the connection broke while the server had it: an earlier
+                * try of it may still land, so its blocks should not be used
+                * for anything else for a while, whatever 'error' says */
+
+  /* Below this line: the store's own, set by backing_submit. */
+  struct backing_io *next;
+  uint64_t deadline_ns;
+  uint64_t moved; /* bytes done, if it goes in several pieces */
+  uint64_t piece; /* bytes now under way */
+  struct backing *backing;
+};
+
+struct backing_stats {
+  uint64_t in_flight;              /* requests, reads included */
+  uint64_t reads, writes, punches; /* completed without error */
+  uint64_t read_bytes, write_bytes, punch_bytes;
+  uint64_t read_errors, write_errors, punch_errors;
+  uint64_t retries;    /* requests sent again on another connection */
+  uint64_t reconnects; /* connections made after the first */
+  bool down;           /* requests fail at once until it is back */
+};
+
+/* NULL, and in 'why' a message without the key that it belongs to: the caller
+ * says "backing=WHERE: " before it.
+ */
+struct backing *backing_open (const struct backing_config *config, char *why,
+                              size_t why_size) MUST_USE;
+
+/* Start the threads.  0, or -1 with errno set: then only close it. */
+int backing_start (struct backing *b) MUST_USE;
+
+/* Waits for what is in flight.  An NBD store answers within its timeout; of a
+ * file, requests that no thread has begun are failed (EIO) after the same
+ * time, but what the kernel has must be waited for.  NULL is fine.
+ */
+void backing_close (struct backing *b);
+
+/* Constant after open. */
+uint64_t backing_size (const struct backing *b);    /* bytes, whole blocks */
+const char *backing_kind (const struct backing *b); /* file, device, nbd */
+
+/* May turn false later: the first punch tells what a file system can do. */
+bool backing_can_punch (const struct backing *b);
+
+/* Read bytes [offset, offset + len), of any alignment, within the size.  0, or
+ * -1 with errno set (never a part of it).  Sleeps.
+ */
+int backing_read (struct backing *b, void *buf, size_t len, uint64_t offset)
+  MUST_USE;
+
+/* Never waits for the device, never fails but through io->error. */
+void backing_submit (struct backing *b, struct backing_io *io);
+
+/* Until nothing is in flight and every done() has returned.  The caller holds
+ * no lock that a done() could want.
+ */
+void backing_drain (struct backing *b);
+
+void backing_get_stats (struct backing *b, struct backing_stats *s);
+
+#endif /* ZRAM_BACKING_H */
