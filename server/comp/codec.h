@@ -44,7 +44,8 @@ struct codec_params {
 
 /* What a codec does with a dictionary (comp/dict.h has the rest). */
 struct codec_dict {
-  size_t reach; /* bytes, of which it uses the last ones; 0: it uses all */
+  size_t reach;      /* bytes, of which it uses the last ones; 0: it uses all */
+  bool takes_tables; /* it knows those that zstd's have before the content */
 
   /* Can these bytes be one?  The size is DICT_MIN ... DICT_MAX.  -1 with
    * ENOMEM, or EINVAL and a reason.  NULL: any bytes can.

@@ -324,6 +324,7 @@ zstd_dict_decompress (void *dctx, const void *digest, const void *src,
 }
 
 static const struct codec_dict zstd_dict = {
+  .takes_tables = true,
   .check = zstd_dict_check,
   .digest = zstd_digest,
   .digest_free = zstd_digest_free,

@@ -52,7 +52,7 @@
 #include "base/mutex.h"
 #include "comp/codec.h"
 
-/* zstd's own advice is about 100 KiB; see train.c for what more would win.
+/* zstd's own advice is about 100 KiB; train.h says what more would win.
  * Every object read may touch any byte of it, so what does not stay in the
  * processor's cache makes reads slow; and it is resident several times, once
  * and in each digest.

@@ -213,6 +213,72 @@ check_decompresses_to (struct pair *p, const void *src, size_t slen,
   }
 }
 
+/* Damage one object in some way; returns its new length, 0 ... len. */
+static size_t
+damage (unsigned char *p, size_t len, struct unit_rng *rng)
+{
+  size_t at = unit_rand (rng) % len;
+
+  switch (unit_rand (rng) % 6) {
+  case 0:
+  case 1: /* one bit */
+    p[at] ^= (unsigned char) (1 << unit_rand (rng) % 8);
+    return len;
+  case 2: /* several bits */
+    for (int i = 0; i < 8; i++)
+      p[unit_rand (rng) % len] ^= (unsigned char) (1 << unit_rand (rng) % 8);
+    return len;
+  case 3: /* a run of one byte, as lengths are coded in some formats */
+    memset (p + at, (int) unit_rand (rng) & 1 ? 0xff : 0, len - at);
+    return len;
+  case 4: /* the tail is missing */
+    return at;
+  default: /* noise from somewhere on */
+    for (size_t i = at; i < len; i++)
+      p[i] = (unsigned char) unit_rand (rng);
+    return len;
+  }
+}
+
+static void
+damage_pair (struct pair *p)
+{
+  const size_t len = p->params.slot_size;
+  struct unit_rng rng = unit_rng (len);
+  unsigned char *plain = malloc (len), *object = malloc (2 * len), *src, *out;
+  unsigned noticed = 0, passed = 0;
+  size_t n = 0, m;
+  bool at_end;
+
+  assert_non_null (plain);
+  assert_non_null (object);
+  for (int round = 0; round < 3000; round++) {
+    if (round % 300 == 0) {
+      fill (plain, len, round / 300 % KINDS, &rng);
+      n = (size_t) compress (p, plain, len, 2 * len, true, &out);
+      memcpy (object, out, n);
+    }
+    at_end = unit_rand (&rng) % 2;
+    src = place (in_room, n, at_end);
+    memcpy (src, object, n);
+    m = damage (src, n, &rng);
+    if (at_end)
+      memmove (src + n - m, src, m);
+    if (decompress (p, at_end ? src + n - m : src, m, len, at_end, &out) == 0)
+      passed++;
+    else
+      noticed++;
+    if (round % 100 == 99)
+      check_decompresses_to (p, object, n, plain, len);
+  }
+  print_message ("    %s %d%s: %u damaged objects noticed, %u passed\n",
+                 p->codec->name, p->params.level,
+                 p->params.dict ? " with a dictionary" : "", noticed, passed);
+  assert_true (noticed > 100);
+  free (object);
+  free (plain);
+}
+
 static void
 for_each_codec (void (*f) (const struct codec *codec))
 {
@@ -223,7 +289,7 @@ for_each_codec (void (*f) (const struct codec *codec))
       f (codec);
 }
 
-static void
+static inline void
 for_each_pair (const struct codec *codec, size_t slot_size,
                void (*f) (struct pair *p))
 {
