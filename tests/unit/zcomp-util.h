@@ -78,7 +78,7 @@ struct hammer {
   atomic_int *borrowed, *left;
 };
 
-static void *
+static inline void *
 hammer (void *arg)
 {
   struct hammer *h = arg;
