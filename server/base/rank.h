@@ -22,7 +22,9 @@
 #include <stdbool.h>
 
 enum lock_rank {
-  RANK_CONTROL = 1, /* configuration, one background pass at a time */
+  RANK_CONTROL = 1, /* compaction, one pass at a time */
+  RANK_RECOMPRESS,  /* recompression: its methods, and each of its steps */
+  RANK_WRITEBACK,   /* writeback: each of its steps */
   RANK_SLOT,        /* one table entry and the life of its object */
   RANK_STREAM,      /* one codec context and its buffers */
   RANK_DICT,        /* a dictionary's digests by level */

@@ -2,16 +2,16 @@
 
 #include <config.h>
 
-#include <errno.h>
+#include <stdlib.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
-#include <stdlib.h>
 #include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "maint/compactor.h"
+#include "maint/ticker.h"
 
 /* Leaves (a page each) worth a look through the table. */
 #define EMPTY_LEAVES 16
@@ -27,27 +27,21 @@
 struct compactor {
   struct device *dev;
   unsigned threshold, pause;
-  struct mutex control; /* held for a pass */
-  struct compactor_progress *progress GUARDED_BY (control); /* or NULL */
+  struct mutex control;                                /* held for a pass */
+  struct pass_progress *progress GUARDED_BY (control); /* or NULL */
   uint64_t start_pages GUARDED_BY (control); /* compacted before this pass */
   atomic_bool running;
   _Atomic uint64_t passes;
   int64_t seen_requests; /* the thread's own: what it saw at its last look */
   bool rested;           /* the thread's own: nothing came since it rested */
   uint32_t swept;        /* the thread's own: second of the last sweep */
-
-  pthread_mutex_t stop_lock; /* a leaf: nothing is taken inside */
-  pthread_cond_t stop_cond;
-  atomic_bool stop; /* written under stop_lock */
-  bool started;
-  pthread_t thread;
+  struct ticker ticker;
 };
 
 struct compactor *
 compactor_create (struct device *dev, unsigned threshold, unsigned pause)
 {
   struct compactor *c = alloc_zeroed (CACHE_LINE, sizeof *c);
-  pthread_condattr_t attr;
 
   if (!c)
     return NULL;
@@ -55,11 +49,7 @@ compactor_create (struct device *dev, unsigned threshold, unsigned pause)
   c->threshold = threshold;
   c->pause = pause;
   mutex_init (&c->control, RANK_CONTROL);
-  pthread_mutex_init (&c->stop_lock, NULL);
-  pthread_condattr_init (&attr);
-  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
-  pthread_cond_init (&c->stop_cond, &attr);
-  pthread_condattr_destroy (&attr);
+  ticker_init (&c->ticker);
   return c;
 }
 
@@ -68,9 +58,7 @@ compactor_destroy (struct compactor *c)
 {
   if (!c)
     return;
-  compactor_stop (c);
-  pthread_cond_destroy (&c->stop_cond);
-  pthread_mutex_destroy (&c->stop_lock);
+  ticker_destroy (&c->ticker);
   mutex_destroy (&c->control);
   free (c);
 }
@@ -89,7 +77,7 @@ static bool
 let_requests_go_first (struct compactor *c) REQUIRES (c->control)
 {
   struct store *store = c->dev->store;
-  struct compactor_progress *p = c->progress;
+  struct pass_progress *p = c->progress;
 
   if (store_requests (store) >= (int64_t) zcomp_workers (store->zcomp)) {
     struct timespec ts = { .tv_nsec = BUSY_PAUSE_NS };
@@ -98,7 +86,7 @@ let_requests_go_first (struct compactor *c) REQUIRES (c->control)
   }
   if (p)
     atomic_store (&p->done, pages_compacted (c) - c->start_pages);
-  return !atomic_load (&c->stop) && !(p && atomic_load (&p->cancel));
+  return !ticker_stopping (&c->ticker) && !(p && atomic_load (&p->cancel));
 }
 
 static uint64_t
@@ -150,7 +138,7 @@ pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
 }
 
 static struct compactor_result
-run (struct compactor *c, bool compact, struct compactor_progress *progress)
+run (struct compactor *c, bool compact, struct pass_progress *progress)
 {
   struct compactor_result result;
 
@@ -174,7 +162,7 @@ compactor_run (struct compactor *c)
 }
 
 bool
-compactor_run_watched (struct compactor *c, struct compactor_progress *progress,
+compactor_run_watched (struct compactor *c, struct pass_progress *progress,
                        struct compactor_result *result)
 {
   *result = run (c, true, progress);
@@ -214,23 +202,6 @@ pays (struct compactor *c)
   return (c->threshold && freeable && freeable * 100 >= used * c->threshold) ||
          zs_migration_pays (store->pool) ||
          slot_table_empty_leaves (&c->dev->table) >= EMPTY_LEAVES;
-}
-
-/* Sleeps for the pause.  False if the thread shall end. */
-static bool
-sleep_until_due (struct compactor *c)
-{
-  struct timespec due;
-
-  clock_gettime (CLOCK_MONOTONIC, &due);
-  due.tv_sec += c->pause;
-  pthread_mutex_lock (&c->stop_lock);
-  while (!atomic_load (&c->stop) &&
-         pthread_cond_timedwait (&c->stop_cond, &c->stop_lock, &due) !=
-           ETIMEDOUT)
-    ;
-  pthread_mutex_unlock (&c->stop_lock);
-  return !atomic_load (&c->stop);
 }
 
 /* Nobody has asked for anything since the last look: what is kept in case of
@@ -276,7 +247,7 @@ compactor_thread (void *arg)
   struct compactor *c = arg;
 
   c->swept = clock_coarse_s ();
-  while (sleep_until_due (c)) {
+  while (ticker_sleep (&c->ticker, c->pause)) {
     if (c->pause == 0 || pays (c)) {
       (void) run (c, c->threshold > 0, NULL);
       atomic_fetch_add (&c->passes, 1);
@@ -290,29 +261,13 @@ compactor_thread (void *arg)
 int
 compactor_start (struct compactor *c)
 {
-  int err;
-
-  err = pthread_create (&c->thread, NULL, compactor_thread, c);
-  if (err) {
-    errno = err;
-    return -1;
-  }
-  c->started = true;
-  return 0;
+  return ticker_start (&c->ticker, compactor_thread, c);
 }
 
 void
 compactor_stop (struct compactor *c)
 {
-  if (!c->started)
-    return;
-  pthread_mutex_lock (&c->stop_lock);
-  atomic_store (&c->stop, true);
-  pthread_cond_signal (&c->stop_cond);
-  pthread_mutex_unlock (&c->stop_lock);
-  pthread_join (c->thread, NULL);
-  atomic_store (&c->stop, false);
-  c->started = false;
+  ticker_stop (&c->ticker);
 }
 
 uint64_t

@@ -23,6 +23,7 @@
 #ifndef ZRAM_COMPACTOR_H
 #define ZRAM_COMPACTOR_H
 
+#include "maint/progress.h"
 #include "store/query.h"
 
 #define COMPACTOR_THRESHOLD 2 /* percent, the default */
@@ -53,17 +54,10 @@ struct compactor_result {
  */
 struct compactor_result compactor_run (struct compactor *c);
 
-/* For whoever watches a pass from another thread. */
-struct compactor_progress {
-  _Atomic uint64_t done, total; /* pages; total is an estimate */
-  atomic_bool cancel;           /* set it: the pass ends after its step */
-};
-
 /* As compactor_run, and the progress is kept up to date.  False if it was
  * cancelled; *result says what was done till then.
  */
-bool compactor_run_watched (struct compactor *c,
-                            struct compactor_progress *progress,
+bool compactor_run_watched (struct compactor *c, struct pass_progress *progress,
                             struct compactor_result *result);
 
 /* No pass runs between these two. */

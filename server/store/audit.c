@@ -14,7 +14,8 @@
 #define FREEZE_TIMEOUT 5000
 
 struct tally {
-  int64_t stored, same, huge, objects, bytes;
+  int64_t stored, same, huge, objects, bytes, claimed;
+  int64_t formats[FORMATS]; /* objects in each */
 };
 
 static void
@@ -25,12 +26,14 @@ tally_slot (const struct slot *s, struct tally *t)
   if (slot_meta_state (meta) == SLOT_EMPTY)
     return;
   t->stored++;
+  t->claimed += slot_meta_claim (meta) != 0;
   if (slot_meta_state (meta) == SLOT_SAME)
     t->same++;
   if (slot_meta_state (meta) == SLOT_OBJECT) {
     t->objects++;
     t->bytes += slot_meta_size (meta);
-    if (slot_meta_codec (meta) == CODEC_RAW)
+    t->formats[slot_meta_format (meta)]++;
+    if (slot_meta_format (meta) == CODEC_RAW)
       t->huge++;
   }
 }
@@ -109,6 +112,28 @@ requests_inside (struct store *store)
   return atomic_load (&store->gate) == GATE_FROZEN ? 0 : store_requests (store);
 }
 
+/* No pass is at work, so nothing is claimed. */
+static int
+audit_claims (struct device *dev, const struct tally *t, char *why, size_t n)
+{
+  return differs ("claims taken", (int64_t) atomic_load (&dev->claims), 0, why,
+                  n) ||
+             differs ("slots claimed", 0, t->claimed, why, n)
+           ? -1
+           : 0;
+}
+
+static int
+audit_formats (struct device *dev, const struct tally *t, char *why, size_t n)
+{
+  for (unsigned f = 0; f < FORMATS; f++)
+    if (format_is_dict (f) &&
+        differs ("objects of a dictionary",
+                 store_format_objects (dev->store, f), t->formats[f], why, n))
+      return -1;
+  return 0;
+}
+
 static int
 audit_counters (struct device *dev, const struct tally *t, char *why, size_t n)
 {
@@ -164,6 +189,8 @@ device_audit (struct device *dev, bool deep, char *why, size_t why_size)
   }
   if (audit_slots (dev, deep, &t, why, why_size) ||
       audit_counters (dev, &t, why, why_size) ||
+      audit_claims (dev, &t, why, why_size) ||
+      audit_formats (dev, &t, why, why_size) ||
       audit_memory (dev, &t, why, why_size))
     return -1;
   return 0;

@@ -29,10 +29,16 @@ enum device_counter {
   DEV_FAILED_READS,
   DEV_FAILED_WRITES,
   DEV_FLUSH_REQUESTS,
-  DEV_SLOTS_FREED,     /* by discard (the kernel's notify_free) */
-  DEV_RECLAIM_MISSES,  /* empty leaves not given back: a slot was locked */
-  DEV_REQUESTS_SHARED, /* with workers */
-  DEV_HUGE_SINCE,      /* slots stored raw, ever */
+  DEV_SLOTS_FREED,       /* by discard (the kernel's notify_free) */
+  DEV_RECLAIM_MISSES,    /* empty leaves not given back: a slot was locked */
+  DEV_REQUESTS_SHARED,   /* with workers */
+  DEV_HUGE_SINCE,        /* slots stored raw, ever */
+  DEV_RECOMPRESSED,      /* slots that a secondary codec made smaller */
+  DEV_RECOMPRESS_WON,    /* bytes by which it did */
+  DEV_RECOMPRESS_VAIN,   /* slots that no secondary codec made smaller */
+  DEV_RECOMPRESS_LOST,   /* slots that were changed meanwhile */
+  DEV_RECOMPRESS_FAILED, /* slots left alone for want of memory, or damaged */
+  DEV_RECOMPRESS_NS,     /* time spent on all of them */
   DEV_COUNTERS
 };
 
@@ -48,6 +54,7 @@ struct device {
   struct store *store; /* not owned */
   uint64_t size;       /* bytes */
   struct slot_table table;
+  _Atomic uint64_t claims; /* bits of those taken (claim.h) */
   struct counter_set counters;
   struct histogram latency[LATENCY_KINDS]; /* of whole requests */
 };

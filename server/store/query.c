@@ -64,7 +64,7 @@ device_slot_info (struct device *dev, uint64_t index, uint32_t now,
     return false;
   if (info->state == SLOT_OBJECT) {
     info->size = slot_meta_size (meta);
-    info->codec = slot_meta_codec (meta);
+    info->codec = slot_meta_format (meta);
     info->huge = info->codec == CODEC_RAW;
   }
   info->age_s = slot_age (s, now);
@@ -147,5 +147,10 @@ device_reset (struct device *dev)
   for (unsigned i = 0; i < LATENCY_KINDS; i++)
     for (unsigned b = 0; b <= HISTOGRAM_BUCKETS; b++)
       counter_reset (&dev->latency[i].counters, b);
+  /* The kernel's reset makes a new pool, so what the pool counts starts anew
+   * there too.
+   */
+  for (unsigned id = 0; id < ZS_COUNTERS; id++)
+    counter_reset (&dev->store->pool->counters, id);
   store_reset_peak (dev->store);
 }

@@ -61,7 +61,8 @@ struct map_cell {
 /* Takes no lock. */
 void device_map (struct device *dev, unsigned cells, struct map_cell *map);
 
-/* Discard everything, and let the counters that only grow start again from 0.
+/* Discard everything, and let the counters that only grow start again from 0,
+ * those of the pool with them.
  * Requests may run: for them it is a trim of the whole disk.
  */
 void device_reset (struct device *dev);

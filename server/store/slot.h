@@ -8,22 +8,35 @@
  *             31 30 29 28....17 16  15......0
  *   lock     | W  Q  P  readers | idle | age |   rwword.h
  *            +-------------------------------+
- *             31......16 15..12 11.........2 1..0
- *   meta     | size - 1 | codec | (room)    | state |
+ *             31......16 15....11 10....5 4...3  2  1..0
+ *   meta     | size - 1 | format | claim | tried | I | state |
  *
  *   age    second of the last access, modulo 2^16 (18 hours); readers set it,
  *          and clear idle, with the same compare-and-swap that takes the lock
  *   idle   marked by hand, or by the compactor's sweep when the age would soon
  *          wrap: not accessed since then, or for at least SLOT_OLD seconds
- *   codec  id of the codec (comp/codec.h) that OBJECT was compressed with;
- *          CODEC_RAW: stored as it is, then size == slot size (huge)
- *   room   for generation, marks of passes and dictionaries
+ *   format what OBJECT was compressed with (comp/zcomp.h); CODEC_RAW: stored as
+ *          it is, then size == slot size (huge)
+ *   claim  number of the background work that has copied this content and may
+ *          come back to replace it; 0: none.  See below.
+ *   tried  the last secondary codec, by priority 1 to 3, that recompression
+ *          has tried on this content; 0: none
+ *   I      incompressible: the last of the secondary codecs did not help
  *
  * The lock protects cell and meta, and the life of the object: with it held,
  * shared or not, the object stays, though it may move (the pool rewrites the
  * cell then, zspage.h).  Both are written only with the lock held
- * exclusively (but for that); they are atomic so that queries which need one
- * slot's state at some moment (extents, statistics) may look without it.
+ * exclusively (but for that, and for claim, tried and I, which a holder of the
+ * shared lock may change by compare-and-swap); they are atomic so that queries
+ * which need one slot's state at some moment (extents, statistics) may look
+ * without it.
+ *
+ * The claim is the identity of a content, in place of a generation: background
+ * work copies the content out, works on it unlocked, and replaces the content
+ * only if the slot still bears its claim.  Whatever changes the content writes
+ * a meta without claim.  A number is in use by one piece of work at a time, so
+ * no other can have put the same there meanwhile, however often the slot was
+ * rewritten; a generation of so few bits could come round.
  *
  * All zero = unlocked and EMPTY, so a page of zeroes is a leaf of the table.
  */
@@ -53,10 +66,16 @@ enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
 #define SLOT_IDLE UINT32_C (0x10000)
 #define SLOT_OLD 32768u /* seconds: what is older is marked idle */
 
+#define SLOT_CLAIMS 64 /* claims are below this */
+#define SLOT_CLAIM_SHIFT 5
+#define SLOT_TRIED_SHIFT 3
+#define SLOT_INCOMPRESSIBLE UINT32_C (4)
+#define SLOT_MARKS (UINT32_C (3) << SLOT_TRIED_SHIFT | SLOT_INCOMPRESSIBLE)
+
 static inline uint32_t
-slot_meta (enum slot_state state, unsigned codec, uint32_t size)
+slot_meta (enum slot_state state, unsigned format, uint32_t size)
 {
-  return (size - 1) << 16 | codec << 12 | state;
+  return (size - 1) << 16 | format << 11 | state;
 }
 
 static inline enum slot_state
@@ -66,9 +85,27 @@ slot_meta_state (uint32_t meta)
 }
 
 static inline unsigned
-slot_meta_codec (uint32_t meta)
+slot_meta_format (uint32_t meta)
 {
-  return meta >> 12 & 15;
+  return meta >> 11 & 31;
+}
+
+static inline unsigned
+slot_meta_claim (uint32_t meta)
+{
+  return meta >> SLOT_CLAIM_SHIFT & (SLOT_CLAIMS - 1);
+}
+
+static inline unsigned
+slot_meta_tried (uint32_t meta)
+{
+  return meta >> SLOT_TRIED_SHIFT & 3;
+}
+
+static inline bool
+slot_meta_incompressible (uint32_t meta)
+{
+  return meta & SLOT_INCOMPRESSIBLE;
 }
 
 /* Bytes of the object; of no meaning in other states. */
@@ -129,6 +166,17 @@ slot_read_lock (struct slot *s, uint32_t now) ACQUIRE_SHARED (s)
 {
   rank_acquire (RANK_SLOT);
   rwword_read_lock (&s->lock, SLOT_STAMP_MASK, now & SLOT_AGE_MASK);
+}
+
+/* An access that is none: neither stamps the age nor clears the mark. */
+static inline bool MUST_USE
+slot_try_read_lock (struct slot *s) TRY_ACQUIRE_SHARED (true, s)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  if (!rwword_try_read_lock (&s->lock))
+    return false;
+  rank_acquire_try (RANK_SLOT);
+  return true;
 }
 
 static inline void

@@ -7,7 +7,9 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "store/content.h"
 #include "store/slot_io.h"
+#include "store/time_sample.h"
 
 bool
 slot_same_filled (const void *buf, uint32_t len, uint64_t *word)
@@ -21,84 +23,6 @@ slot_same_filled (const void *buf, uint32_t len, uint64_t *word)
   return memcmp (word, p + len - 8, 8) == 0 && memcmp (p, p + 8, len - 8) == 0;
 }
 
-/* -- what a slot is going to hold --------------------------------------- */
-
-struct content {
-  enum slot_state state; /* SLOT_SAME or SLOT_OBJECT */
-  unsigned codec;
-  uint32_t size;
-  uint64_t cell; /* the word, or the handle of an object in transit */
-};
-
-/* What a slot's data became: bytes of the data itself or of a stream. */
-struct packed {
-  unsigned codec;
-  uint32_t size;
-  const void *bytes;
-};
-
-/* Is this call of a codec one of those that are timed?  Then what time it is,
- * else 0.
- */
-static uint64_t
-sample_start (void)
-{
-  static _Thread_local unsigned calls;
-
-  return calls++ % TIME_SAMPLE ? 0 : clock_ns ();
-}
-
-static void
-sample_end (struct histogram *h, uint64_t start)
-{
-  if (start)
-    histogram_add (h, clock_ns () - start);
-}
-
-/* Compress a slot's data, once. */
-static int
-pack (struct device *dev, struct zcomp_stream *stream, const void *data,
-      struct packed *packed)
-{
-  struct store *store = dev->store;
-  const struct zcomp_method method = zcomp_stream_primary (stream);
-  uint64_t start = sample_start ();
-  ssize_t n = zcomp_compress (stream, &method, data, store->config.slot_size,
-                              size_class_largest (&store->pool->classes),
-                              &packed->bytes);
-
-  sample_end (&store->compress_time, start);
-  if (n < 0)
-    return -1;
-  if (n > 0) {
-    packed->codec = method.format;
-    packed->size = (uint32_t) n;
-  }
-  else
-    *packed = (struct packed){ .codec = CODEC_RAW,
-                               .size = store->config.slot_size,
-                               .bytes = data };
-  return 0;
-}
-
-/* Put the bytes into a new object. */
-static int
-make_object (struct device *dev, const struct packed *packed,
-             struct content *new)
-{
-  void *mem;
-  uint64_t handle = zs_alloc (dev->store->pool, packed->size, &mem);
-
-  if (!handle)
-    return -1;
-  memcpy (mem, packed->bytes, packed->size);
-  *new = (struct content){ .state = SLOT_OBJECT,
-                           .codec = packed->codec,
-                           .size = packed->size,
-                           .cell = handle };
-  return 0;
-}
-
 /* Compress a slot's data into a new object. */
 static int
 pack_object (struct device *dev, struct zcomp_stream *stream, const void *data,
@@ -106,84 +30,9 @@ pack_object (struct device *dev, struct zcomp_stream *stream, const void *data,
 {
   struct packed packed;
 
-  return pack (dev, stream, data, &packed) == 0
-           ? make_object (dev, &packed, new)
+  return content_pack (dev, stream, data, &packed) == 0
+           ? content_make (dev, &packed, new)
            : -1;
-}
-
-/* -- swapping it in; the caller holds the slot lock --------------------- */
-
-static void
-count_content (struct device *dev, enum slot_state state, unsigned codec,
-               uint32_t size, int sign)
-{
-  if (state == SLOT_EMPTY)
-    return;
-  device_count (dev, DEV_SLOTS_STORED, sign);
-  if (state == SLOT_SAME)
-    device_count (dev, DEV_SLOTS_SAME, sign);
-  if (state == SLOT_OBJECT) {
-    device_count (dev, DEV_OBJECTS, sign);
-    device_count (dev, DEV_COMPR_BYTES, sign * (int64_t) size);
-    if (codec == CODEC_RAW) {
-      device_count (dev, DEV_SLOTS_HUGE, sign);
-      if (sign > 0)
-        device_count (dev, DEV_HUGE_SINCE, 1);
-    }
-  }
-}
-
-static void
-set_content_locked (struct device *dev, struct slot *s,
-                    const struct content *new) REQUIRES (s)
-{
-  uint32_t old = slot_load_meta (s);
-  uint32_t meta = new->state == SLOT_EMPTY
-                    ? 0
-                    : slot_meta (new->state, new->codec, new->size);
-
-  if (slot_meta_state (old) == SLOT_OBJECT)
-    zs_replace (dev->store->pool, &s->cell, new->cell);
-  else
-    atomic_store_explicit (&s->cell, new->cell, memory_order_relaxed);
-  atomic_store_explicit (&s->meta, meta, memory_order_relaxed);
-  if (new->state == SLOT_OBJECT)
-    zs_attach (dev->store->pool, new->cell, &s->cell);
-
-  count_content (dev, slot_meta_state (old), slot_meta_codec (old),
-                 slot_meta_size (old), -1);
-  count_content (dev, new->state, new->codec, new->size, 1);
-  int live = (new->state != SLOT_EMPTY) - (slot_meta_state (old) != SLOT_EMPTY);
-  if (live)
-    slot_table_count_live (&dev->table, s, live);
-}
-
-/* At the memory limit there may be no room for a second object, though the
- * new one would fit where the old one is: what shrinks always does, so that
- * trimming a part of a slot works when memory is out.  Nothing can fail any
- * more here, so the old data need not be kept until the new are safe.
- */
-static bool
-overwrite_object_locked (struct device *dev, struct slot *s,
-                         const struct packed *packed) REQUIRES (s)
-{
-  const struct size_classes *classes = &dev->store->pool->classes;
-  uint32_t old = slot_load_meta (s);
-  uint64_t handle = slot_load_cell (s); /* it may move, but keeps its class */
-
-  if (slot_meta_state (old) != SLOT_OBJECT ||
-      packed->size > classes->g[zs_handle_class (handle)].size)
-    return false;
-  memcpy (zs_pin (dev->store->pool, &s->cell, &handle), packed->bytes,
-          packed->size);
-  zs_unpin (dev->store->pool, handle);
-  atomic_store_explicit (&s->meta,
-                         slot_meta (SLOT_OBJECT, packed->codec, packed->size),
-                         memory_order_relaxed);
-  count_content (dev, SLOT_OBJECT, slot_meta_codec (old), slot_meta_size (old),
-                 -1);
-  count_content (dev, SLOT_OBJECT, packed->codec, packed->size, 1);
-  return true;
 }
 
 /* Compress the data and let the slot hold them. */
@@ -195,13 +44,13 @@ store_data_locked (struct device *dev, struct slot *s,
   struct packed packed;
 
   if (!slot_same_filled (data, dev->store->config.slot_size, &new.cell)) {
-    if (pack (dev, stream, data, &packed) == -1)
+    if (content_pack (dev, stream, data, &packed) == -1)
       return -1;
-    if (make_object (dev, &packed, &new) == -1)
-      return errno == ENOSPC && overwrite_object_locked (dev, s, &packed) ? 0
-                                                                          : -1;
+    if (content_make (dev, &packed, &new) == -1)
+      return errno == ENOSPC && content_overwrite_locked (dev, s, &packed) ? 0
+                                                                           : -1;
   }
-  set_content_locked (dev, s, &new);
+  content_set_locked (dev, s, &new);
   return 0;
 }
 
@@ -231,11 +80,11 @@ decompress_locked (struct device *dev, struct slot *s, uint32_t meta,
 {
   uint64_t handle;
   const void *object = zs_pin (dev->store->pool, &s->cell, &handle);
-  uint64_t start = sample_start ();
+  uint64_t start = time_sample_start ();
   int r = zcomp_reader_decompress (reader, object, slot_meta_size (meta), dst,
                                    dev->store->config.slot_size);
 
-  sample_end (&dev->store->decompress_time, start);
+  time_sample_end (&dev->store->decompress_time, start);
   zs_unpin (dev->store->pool, handle);
   return r;
 }
@@ -259,7 +108,7 @@ read_whole_locked (struct device *dev, struct slot *s, uint32_t meta, void *buf)
   struct zcomp_reader reader;
   int r;
 
-  if (zcomp_reader_get (dev->store->zcomp, slot_meta_codec (meta), &reader))
+  if (zcomp_reader_get (dev->store->zcomp, slot_meta_format (meta), &reader))
     return -1;
   r = decompress_locked (dev, s, meta, &reader, buf);
   zcomp_reader_put (&reader);
@@ -275,7 +124,7 @@ read_to_scratch_locked (struct device *dev, struct slot *s, uint32_t meta,
   struct zcomp_reader reader;
   int r;
 
-  if (zcomp_stream_reader (stream, slot_meta_codec (meta), &reader))
+  if (zcomp_stream_reader (stream, slot_meta_format (meta), &reader))
     return NULL;
   r = decompress_locked (dev, s, meta, &reader, scratch);
   zcomp_reader_put (&reader);
@@ -290,7 +139,7 @@ read_object_locked (struct device *dev, struct slot *s, uint32_t meta,
   struct zcomp_stream *stream;
   const char *whole;
 
-  if (slot_meta_codec (meta) == CODEC_RAW) {
+  if (slot_meta_format (meta) == CODEC_RAW) {
     read_raw_locked (dev, s, buf, offset, len);
     return 0;
   }
@@ -380,11 +229,10 @@ slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
   }
   s = slot_table_write_lock_new (&dev->table, index);
   if (!s) {
-    if (new.state == SLOT_OBJECT)
-      zs_drop (dev->store->pool, new.cell);
+    content_drop (dev, &new);
     return -1;
   }
-  set_content_locked (dev, s, &new);
+  content_set_locked (dev, s, &new);
   unlock_written (s, now);
   return 0;
 }
@@ -401,7 +249,7 @@ merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
 
   if (slot_meta_state (meta) != SLOT_OBJECT)
     fill_words (data, 0, dev->store->config.slot_size, slot_load_cell (s));
-  else if (slot_meta_codec (meta) == CODEC_RAW)
+  else if (slot_meta_format (meta) == CODEC_RAW)
     read_raw_locked (dev, s, data, 0, dev->store->config.slot_size);
   else if (!read_to_scratch_locked (dev, s, meta, stream))
     return NULL;
@@ -453,7 +301,7 @@ slot_discard (struct device *dev, uint64_t index) NO_THREAD_SAFETY_ANALYSIS
   if (!s)
     return;
   if (slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY) {
-    set_content_locked (dev, s, &empty);
+    content_set_locked (dev, s, &empty);
     device_count (dev, DEV_SLOTS_FREED, 1);
   }
   slot_write_unlock (s);

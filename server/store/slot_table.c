@@ -239,6 +239,21 @@ slot_table_read_lock (struct slot_table *t, uint64_t index, uint32_t now)
 }
 
 struct slot *
+slot_table_try_read_lock (struct slot_table *t, uint64_t index)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *leaf = find_leaf (t, index >> LEAF_SHIFT);
+  struct slot *s = leaf ? leaf + (index & (LEAF_SLOTS - 1)) : NULL;
+
+  if (!s || !slot_try_read_lock (s))
+    return NULL;
+  if (likely (find_leaf (t, index >> LEAF_SHIFT) == leaf))
+    return s;
+  slot_read_unlock (s);
+  return NULL;
+}
+
+struct slot *
 slot_table_write_lock (struct slot_table *t, uint64_t index)
   NO_THREAD_SAFETY_ANALYSIS
 {

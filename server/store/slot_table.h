@@ -72,6 +72,12 @@ void slot_table_destroy (struct slot_table *t);
 struct slot *slot_table_read_lock (struct slot_table *t, uint64_t index,
                                    uint32_t now) MUST_USE;
 
+/* As slot_table_read_lock, but NULL also instead of waiting, and no access is
+ * noted.
+ */
+struct slot *slot_table_try_read_lock (struct slot_table *t, uint64_t index)
+  MUST_USE;
+
 /* Lock the slot; NULL if its leaf does not exist. May sleep.  Keeps the slot
  * lock (exclusive).
  */

@@ -39,6 +39,7 @@ store_create (const struct store_config *config)
   pthread_mutex_init (&store->gate_lock, NULL);
   pthread_cond_init (&store->gate_opened, NULL);
   if (counter_set_init (&store->requests, REQUEST_COUNTERS) == -1 ||
+      counter_set_init (&store->formats, 2 * FORMATS) == -1 ||
       histogram_init (&store->compress_time) == -1 ||
       histogram_init (&store->decompress_time) == -1)
     goto fail;
@@ -194,6 +195,7 @@ store_destroy (struct store *store)
   zs_destroy (store->pool);
   histogram_destroy (&store->decompress_time);
   histogram_destroy (&store->compress_time);
+  counter_set_destroy (&store->formats);
   counter_set_destroy (&store->requests);
   pthread_cond_destroy (&store->gate_opened);
   pthread_mutex_destroy (&store->gate_lock);

@@ -17,6 +17,7 @@
 #include "base/counter.h"
 #include "base/histogram.h"
 #include "base/workpool.h"
+#include "comp/dict.h"
 #include "comp/zcomp.h"
 #include "mem/zsmalloc.h"
 
@@ -37,16 +38,12 @@ struct store {
   struct zcomp *zcomp;
   struct workpool *workpool;
   struct counter_set requests; /* enum store_counter */
+  struct counter_set formats;  /* see store_format_made */
   atomic_int gate;             /* enum store_gate */
   pthread_mutex_t gate_lock;   /* a leaf: for those who wait at the gate */
   pthread_cond_t gate_opened;
   struct histogram compress_time, decompress_time; /* one in TIME_SAMPLE */
 };
-
-/* Of so many calls of a codec in a thread one is timed: two looks at the
- * clock cost some 40 ns, decompressing 2 to 3 µs.
- */
-#define TIME_SAMPLE 16
 
 enum store_gate { GATE_OPEN, GATE_FROZEN, GATE_CLOSED };
 
@@ -125,6 +122,35 @@ bool store_close (struct store *store, unsigned timeout_ms);
  */
 bool store_freeze (struct store *store, unsigned timeout_ms) MUST_USE;
 void store_thaw (struct store *store);
+
+/* Objects of a dictionary's format are counted, so that the dictionary goes
+ * when nothing needs it any more.  An object counts from when it is made, in
+ * transit already, to when it is freed; so once no stream makes them any more
+ * (zcomp_set_primary has returned), 0 stays 0.  Made and freed are counted
+ * apart, and freed is read first: what changes meanwhile can only make the
+ * difference larger.
+ */
+static inline void
+store_format_made (struct store *store, unsigned format)
+{
+  if (unlikely (format_is_dict (format)))
+    counter_add (&store->formats, format, 1);
+}
+
+static inline void
+store_format_freed (struct store *store, unsigned format)
+{
+  if (unlikely (format_is_dict (format)))
+    counter_add_ordered (&store->formats, FORMATS + format, 1);
+}
+
+static inline int64_t
+store_format_objects (struct store *store, unsigned format)
+{
+  int64_t freed = counter_sum (&store->formats, FORMATS + format);
+
+  return counter_sum (&store->formats, format) - freed;
+}
 
 /* All devices must be gone. */
 void store_destroy (struct store *store);

@@ -58,7 +58,7 @@ static uint64_t
 an_object (uint64_t index)
 {
   while (fixture_state (&f, index) != SLOT_OBJECT ||
-         slot_meta_codec (fixture_meta (&f, index)) == CODEC_RAW)
+         slot_meta_format (fixture_meta (&f, index)) == CODEC_RAW)
     index++;
   return index;
 }
@@ -186,7 +186,7 @@ test_slot_state (void **state)
   meta = slot_load_meta (slot_at (index));
   atomic_store (
     &slot_at (index)->meta,
-    slot_meta (SLOT_OBJECT, slot_meta_codec (meta), slot_meta_size (meta) + 1));
+    slot_meta (SLOT_OBJECT, slot_meta_format (meta), slot_meta_size (meta) + 1));
   expect_wrong (false, "compressed bytes");
   atomic_store (&slot_at (index)->meta, meta);
   fixture_close (&f);

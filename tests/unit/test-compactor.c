@@ -230,7 +230,7 @@ test_stop_in_a_pass (void **state)
   close_device ();
 }
 
-static struct compactor_progress progress;
+static struct pass_progress progress;
 static struct compactor_result result;
 
 static void *

@@ -421,7 +421,7 @@ test_damage (void **state)
     assert_true (unreadable > 0);
 
     for (uint32_t n = 1; n < size; n += 1 + size / 40) { /* cut short */
-      set_meta (&f, 3, slot_meta (SLOT_OBJECT, slot_meta_codec (meta), n));
+      set_meta (&f, 3, slot_meta (SLOT_OBJECT, slot_meta_format (meta), n));
       assert_false (readable (&f, 3));
     }
     for (unsigned id = 5; id < CODEC_IDS; id++) { /* nobody's codec */

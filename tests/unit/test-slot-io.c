@@ -149,11 +149,11 @@ check_stored_as (struct fixture *f, uint64_t index, bool huge)
 
   assert_int_equal (slot_meta_state (meta), SLOT_OBJECT);
   if (huge) {
-    assert_int_equal (slot_meta_codec (meta), CODEC_RAW);
+    assert_int_equal (slot_meta_format (meta), CODEC_RAW);
     assert_int_equal (slot_meta_size (meta), f->slot_size);
   }
   else {
-    assert_int_equal (slot_meta_codec (meta),
+    assert_int_equal (slot_meta_format (meta),
                       f->store->config.primary.format);
     assert_true (slot_meta_size (meta) <=
                  size_class_largest (&f->store->pool->classes));
@@ -182,7 +182,7 @@ test_huge_threshold (void **state)
         memset (plain, 0, f.slot_size);
         fill_kind (plain, n, KIND_RANDOM, &rng);
         assert_int_equal (slot_write (f.dev, 1, plain, 1), 0);
-        bool huge = slot_meta_codec (fixture_meta (&f, 1)) == CODEC_RAW;
+        bool huge = slot_meta_format (fixture_meta (&f, 1)) == CODEC_RAW;
         check_stored_as (&f, 1, huge);
         check_slot (&f, 1, &rng);
         assert_int_equal (fixture_count (&f, DEV_SLOTS_HUGE), huge);
@@ -352,14 +352,14 @@ test_codec_of_slot (void **state)
       fill_kind (plain, 4096, KIND_TEXT, &rng);
       assert_int_equal (slot_write (f.dev, 2, plain, 1), 0);
       assert_int_equal (store_set_primary (f.store, &m), 0);
-      assert_int_equal (slot_meta_codec (fixture_meta (&f, 2)),
+      assert_int_equal (slot_meta_format (fixture_meta (&f, 2)),
                         codec_named (codecs[before]));
       check_slot (&f, 2, &rng);
       fixture_audit (&f);
       memset (plain + 100, 0x77, 1000);
       assert_int_equal (slot_write_part (f.dev, 2, plain + 100, 100, 1000, 1),
                         0);
-      assert_int_equal (slot_meta_codec (fixture_meta (&f, 2)), id);
+      assert_int_equal (slot_meta_format (fixture_meta (&f, 2)), id);
       check_slot (&f, 2, &rng);
       fixture_close (&f);
     }

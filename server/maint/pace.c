@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <time.h>
+
+#include "maint/pace.h"
+
+#define LEAST_SLEEP UINT64_C (1000000)
+#define MOST_SLEEP UINT64_C (100000000)
+
+void
+pace_init (struct pace *pace, struct store *store, unsigned idle_share,
+           unsigned busy_share)
+{
+  *pace = (struct pace){ .store = store,
+                         .idle_share = idle_share,
+                         .busy_share = busy_share,
+                         .requests = counter_sum (&store->requests,
+                                                  REQUESTS_ENDED) };
+}
+
+/* Was a request served since the last look, or is one now? */
+static bool
+is_busy (struct pace *pace)
+{
+  int64_t before = pace->requests;
+
+  pace->requests = counter_sum (&pace->store->requests, REQUESTS_ENDED);
+  return pace->requests != before || store_requests (pace->store) > 0;
+}
+
+void
+pace_step (struct pace *pace, uint64_t spent_ns, struct ticker *ticker)
+{
+  unsigned share = is_busy (pace) ? pace->busy_share : pace->idle_share;
+
+  pace->owed_ns += spent_ns * (100 - share) / share;
+  if (pace->owed_ns < LEAST_SLEEP)
+    return;
+  /* A step that was itself delayed is not to be paid for at length. */
+  if (pace->owed_ns > MOST_SLEEP)
+    pace->owed_ns = MOST_SLEEP;
+  if (ticker)
+    (void) ticker_sleep_ns (ticker, pace->owed_ns);
+  else {
+    struct timespec ts = { .tv_nsec = (long) pace->owed_ns };
+
+    nanosleep (&ts, NULL);
+  }
+  pace->owed_ns = 0;
+}

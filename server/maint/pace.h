@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pace: background work of one thread gets a share of a CPU, and a smaller
+ * one while clients ask for something.
+ *
+ *   work  |##|     |##|     |##|#########…      spent
+ *   sleep     |...|   |...|   |                 owed = spent * (100 - share) /
+ *         requests ----------> none             share
+ *
+ * What is owed is slept in pieces of at least a millisecond: shorter ones
+ * would mostly be the cost of sleeping.
+ */
+
+#ifndef ZRAM_PACE_H
+#define ZRAM_PACE_H
+
+#include "maint/ticker.h"
+#include "store/store.h"
+
+struct pace {
+  struct store *store;
+  unsigned idle_share, busy_share; /* percent of a CPU, 1 to 100 */
+  int64_t requests;                /* ended, at the last look */
+  uint64_t owed_ns;
+};
+
+void pace_init (struct pace *pace, struct store *store, unsigned idle_share,
+                unsigned busy_share);
+
+/* After a step that took so long; sleeps if need be.  'ticker' (or NULL) ends
+ * a sleep early when its thread shall stop.
+ */
+void pace_step (struct pace *pace, uint64_t spent_ns, struct ticker *ticker);
+
+#endif /* ZRAM_PACE_H */

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "maint/pace.h"
+#include "maint/recompressor.h"
+#include "store/claim.h"
+
+/* While clients ask for something: of a CPU by hand, of its share by itself. */
+#define BUSY_PERCENT 25
+
+/* Failures in a row after which a pass gives up: memory is out. */
+#define MAX_FAILURES 32
+
+/* Slots looked at between two looks at "cancel". */
+#define LOOKS 4096
+
+struct recompressor {
+  struct device *dev;
+  struct mutex control;
+  struct zcomp_method methods[RECOMPRESS_METHODS] GUARDED_BY (control);
+  unsigned count GUARDED_BY (control);
+  unsigned auto_share;
+  atomic_uint auto_age;
+  atomic_bool running;
+  struct ticker ticker;
+};
+
+struct recompressor *
+recompressor_create (struct device *dev,
+                     const struct recompressor_config *config)
+{
+  struct recompressor *r = alloc_zeroed (CACHE_LINE, sizeof *r);
+
+  if (!r)
+    return NULL;
+  r->dev = dev;
+  mutex_init (&r->control, RANK_RECOMPRESS);
+  recompressor_set_methods (r, config->methods, config->methods_count);
+  r->auto_share = config->auto_share;
+  atomic_init (&r->auto_age, config->auto_age);
+  ticker_init (&r->ticker);
+  return r;
+}
+
+void
+recompressor_destroy (struct recompressor *r)
+{
+  if (!r)
+    return;
+  ticker_destroy (&r->ticker);
+  mutex_destroy (&r->control);
+  free (r);
+}
+
+unsigned
+recompressor_methods (struct recompressor *r,
+                      struct zcomp_method methods[RECOMPRESS_METHODS])
+{
+  unsigned count;
+
+  mutex_lock (&r->control);
+  count = r->count;
+  memcpy (methods, r->methods, sizeof r->methods);
+  mutex_unlock (&r->control);
+  return count;
+}
+
+void
+recompressor_set_methods (struct recompressor *r,
+                          const struct zcomp_method *methods, unsigned count)
+{
+  check_always (count <= RECOMPRESS_METHODS);
+  mutex_lock (&r->control);
+  for (unsigned i = 0; i < count; i++)
+    r->methods[i] = methods[i];
+  r->count = count;
+  mutex_unlock (&r->control);
+}
+
+void
+recompressor_hold (struct recompressor *r) ACQUIRE (r->control)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&r->control);
+}
+
+void
+recompressor_unhold (struct recompressor *r) RELEASE (r->control)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_unlock (&r->control);
+}
+
+bool
+recompressor_is_running (struct recompressor *r)
+{
+  return atomic_load (&r->running);
+}
+
+/* -- one pass ----------------------------------------------------------- */
+
+enum { TIERS = 4 }; /* by size, the largest first */
+
+struct pass {
+  struct recompressor *r;
+  const struct recompress_request *request;
+  struct pass_progress *progress; /* or NULL */
+  struct recompress_totals *totals;
+  struct pace pace;
+  uint64_t end, tried;
+  unsigned claim, failures;
+  uint32_t now;
+  void *buf;
+};
+
+static struct recompress_plan
+plan_locked (struct recompressor *r, const struct recompress_request *request)
+  REQUIRES (r->control)
+{
+  struct recompress_plan plan = { .count = r->count,
+                                  .first = request->priority,
+                                  .last = request->priority,
+                                  .threshold = request->threshold };
+
+  memcpy (plan.methods, r->methods, sizeof plan.methods);
+  if (!request->priority) {
+    plan.first = 1;
+    plan.last = r->count;
+  }
+  return plan;
+}
+
+static unsigned
+tier_of (uint32_t size, uint32_t slot_size)
+{
+  unsigned quarter = (unsigned) ((uint64_t) size * TIERS / slot_size);
+
+  return quarter >= TIERS ? 0 : TIERS - 1 - quarter;
+}
+
+static bool
+is_idle (const struct pass *p, const struct slot *s)
+{
+  return slot_is_idle (s) ||
+         (p->request->min_age && slot_age (s, p->now) >= p->request->min_age);
+}
+
+/* Is this a candidate, whatever its rank? */
+static bool
+is_wanted (const struct pass *p, const struct recompress_plan *plan,
+           const struct slot *s, uint32_t meta)
+{
+  const struct recompress_request *q = p->request;
+
+  return recompress_wants (plan, meta) &&
+         (!q->huge || slot_meta_format (meta) == CODEC_RAW) &&
+         (!(q->idle || q->min_age) || is_idle (p, s));
+}
+
+static bool
+goes_on (const struct pass *p)
+{
+  return !ticker_stopping (&p->r->ticker) &&
+         !(p->progress && atomic_load (&p->progress->cancel)) &&
+         !p->totals->error &&
+         (!p->request->max_slots || p->tried < p->request->max_slots);
+}
+
+static void
+note (struct pass *p, enum recompress_result result, uint64_t won)
+{
+  struct recompress_totals *t = p->totals;
+
+  if (result == RECOMPRESS_SKIPPED)
+    return;
+  p->tried++;
+  if (p->progress)
+    atomic_store (&p->progress->done, p->tried);
+  t->recompressed += result == RECOMPRESS_DONE;
+  t->bytes_won += won;
+  t->vain += result == RECOMPRESS_VAIN;
+  t->lost += result == RECOMPRESS_LOST;
+  t->failed += result == RECOMPRESS_FAILED;
+  p->failures = result == RECOMPRESS_FAILED ? p->failures + 1 : 0;
+}
+
+static void
+step (struct pass *p, uint64_t index, uint32_t meta)
+{
+  struct recompressor *r = p->r;
+  struct device *dev = r->dev;
+  uint64_t start = clock_ns ();
+  enum recompress_result result;
+  uint32_t after;
+  int err;
+
+  mutex_lock (&r->control);
+  struct recompress_plan plan = plan_locked (r, p->request);
+  result = slot_recompress (dev, index, meta, &plan, p->claim, p->buf);
+  err = errno;
+  mutex_unlock (&r->control);
+
+  const struct slot *s = slot_table_peek (&dev->table, index);
+  after = s ? slot_load_meta (s) : 0;
+  note (p, result,
+        result == RECOMPRESS_DONE &&
+            slot_meta_size (after) < slot_meta_size (meta)
+          ? slot_meta_size (meta) - slot_meta_size (after)
+          : 0);
+  if (p->failures >= MAX_FAILURES)
+    p->totals->error = err;
+  pace_step (&p->pace, clock_ns () - start, &r->ticker);
+}
+
+/* One walk: visit every candidate of that rank. */
+static void
+walk (struct pass *p, bool by_idle, bool idle, unsigned tier)
+{
+  struct recompressor *r = p->r;
+  struct device *dev = r->dev;
+  uint64_t looks = 0;
+
+  mutex_lock (&r->control);
+  struct recompress_plan plan = plan_locked (r, p->request);
+  mutex_unlock (&r->control);
+  p->now = clock_coarse_s ();
+
+  for (uint64_t i = device_next_stored (dev, p->request->first, p->end);
+       i < p->end; i = device_next_stored (dev, i + 1, p->end)) {
+    const struct slot *s = slot_table_peek (&dev->table, i);
+    uint32_t meta = s ? slot_load_meta (s) : 0;
+
+    if (s && is_wanted (p, &plan, s, meta) &&
+        tier_of (slot_meta_size (meta), dev->store->config.slot_size) == tier &&
+        (!by_idle || slot_is_idle (s) == idle)) {
+      step (p, i, meta);
+      looks = 0;
+      if (!goes_on (p))
+        return;
+    }
+    else if (++looks % LOOKS == 0 && !goes_on (p))
+      return;
+  }
+}
+
+static uint64_t
+count_candidates (struct pass *p)
+{
+  struct device *dev = p->r->dev;
+  uint64_t n = 0;
+
+  mutex_lock (&p->r->control);
+  struct recompress_plan plan = plan_locked (p->r, p->request);
+  mutex_unlock (&p->r->control);
+  p->now = clock_coarse_s ();
+  for (uint64_t i = device_next_stored (dev, p->request->first, p->end);
+       i < p->end; i = device_next_stored (dev, i + 1, p->end)) {
+    const struct slot *s = slot_table_peek (&dev->table, i);
+
+    n += s && is_wanted (p, &plan, s, slot_load_meta (s));
+    if (i % LOOKS == 0 && !goes_on (p))
+      break;
+  }
+  return p->request->max_slots && n > p->request->max_slots
+           ? p->request->max_slots
+           : n;
+}
+
+static void
+run_pass (struct pass *p)
+{
+  /* With one kind only, whether idle or old, there is nothing to sort. */
+  bool by_idle = !p->request->idle && !p->request->min_age;
+
+  if (p->progress)
+    atomic_store (&p->progress->total, count_candidates (p));
+  for (unsigned idle = by_idle ? 2 : 1; idle-- > 0;)
+    for (unsigned tier = 0; tier < TIERS && goes_on (p); tier++)
+      walk (p, by_idle, idle, tier);
+}
+
+static int
+run (struct recompressor *r, const struct recompress_request *request,
+     const struct pace *pace, struct pass_progress *progress,
+     struct recompress_totals *totals)
+{
+  struct device *dev = r->dev;
+  struct pass p = { .r = r,
+                    .request = request,
+                    .progress = progress,
+                    .totals = totals,
+                    .pace = *pace,
+                    .end = dev->table.slots };
+  bool idle = false;
+  int rc = -1;
+
+  memset (totals, 0, sizeof *totals);
+  if (request->end && request->end < p.end)
+    p.end = request->end;
+  if (!atomic_compare_exchange_strong (&r->running, &idle, true)) {
+    errno = EBUSY;
+    return -1;
+  }
+  p.buf = alloc_zeroed (CACHE_LINE, dev->store->config.slot_size);
+  p.claim = claim_take (dev);
+  if (p.buf && p.claim) {
+    run_pass (&p);
+    rc = 0;
+  }
+  else
+    errno = p.buf ? EBUSY : ENOMEM;
+  if (p.claim)
+    claim_release (dev, p.claim);
+  free (p.buf);
+  atomic_store (&r->running, false);
+  return rc;
+}
+
+int
+recompressor_run (struct recompressor *r,
+                  const struct recompress_request *request,
+                  struct pass_progress *progress,
+                  struct recompress_totals *totals)
+{
+  struct zcomp_method methods[RECOMPRESS_METHODS];
+  unsigned count = recompressor_methods (r, methods);
+  struct pace pace;
+
+  if (count == 0 || request->priority > count) {
+    errno = EINVAL;
+    return -1;
+  }
+  pace_init (&pace, r->dev->store, 100, BUSY_PERCENT);
+  return run (r, request, &pace, progress, totals);
+}
+
+/* -- by itself ---------------------------------------------------------- */
+
+unsigned
+recompressor_auto_age (struct recompressor *r)
+{
+  return atomic_load (&r->auto_age);
+}
+
+void
+recompressor_set_auto_age (struct recompressor *r, unsigned seconds)
+{
+  atomic_store (&r->auto_age, seconds);
+  ticker_wake (&r->ticker);
+}
+
+/* Often enough that nothing waits for long after it is old enough, and seldom
+ * enough that the walks cost nothing.
+ */
+static unsigned
+pause_for (unsigned age)
+{
+  unsigned seconds = age / 8;
+
+  return seconds < 1 ? 1 : seconds > 60 ? 60 : seconds;
+}
+
+static void *
+recompressor_thread (void *arg)
+{
+  struct recompressor *r = arg;
+  struct zcomp_method methods[RECOMPRESS_METHODS];
+  struct recompress_totals totals;
+  unsigned busy = r->auto_share * BUSY_PERCENT / 100;
+  struct pace pace;
+
+  while (ticker_sleep (&r->ticker, pause_for (recompressor_auto_age (r)))) {
+    const struct recompress_request request = {
+      .min_age = recompressor_auto_age (r)
+    };
+
+    if (!request.min_age || !recompressor_methods (r, methods))
+      continue;
+    pace_init (&pace, r->dev->store, r->auto_share, busy ? busy : 1);
+    /* If a pass by hand is running: next time. */
+    (void) run (r, &request, &pace, NULL, &totals);
+  }
+  return NULL;
+}
+
+int
+recompressor_start (struct recompressor *r)
+{
+  return ticker_start (&r->ticker, recompressor_thread, r);
+}
+
+void
+recompressor_stop (struct recompressor *r)
+{
+  ticker_stop (&r->ticker);
+}

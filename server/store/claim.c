@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <string.h>
+
+#include "base/fault.h"
+#include "store/claim.h"
+
+#define CLAIM_MASK ((uint32_t) (SLOT_CLAIMS - 1) << SLOT_CLAIM_SHIFT)
+
+unsigned
+claim_take (struct device *dev)
+{
+  uint64_t taken = atomic_load (&dev->claims), bit;
+
+  do {
+    bit = ~(taken | 1); /* 0 is no claim */
+    bit &= -bit;
+    if (!bit)
+      return 0;
+  } while (!atomic_compare_exchange_weak (&dev->claims, &taken, taken | bit));
+  return (unsigned) __builtin_ctzll (bit);
+}
+
+void
+claim_release (struct device *dev, unsigned claim)
+{
+  uint64_t bit = UINT64_C (1) << claim;
+  uint64_t taken = atomic_fetch_and (&dev->claims, ~bit);
+
+  check_debug (taken & bit);
+  (void) taken;
+}
+
+static void
+copy_object (struct device *dev, struct slot *s, uint32_t size, void *buf)
+  REQUIRES_SHARED (s)
+{
+  uint64_t handle;
+  const void *object = zs_pin (dev->store->pool, &s->cell, &handle);
+
+  memcpy (buf, object, size);
+  zs_unpin (dev->store->pool, handle);
+}
+
+bool
+claim_copy (struct device *dev, uint64_t index, uint32_t meta, unsigned claim,
+            void *buf) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  uint32_t expected = meta;
+  bool claimed;
+
+  if (!s)
+    return false;
+  check_debug (slot_meta_state (meta) == SLOT_OBJECT);
+  claimed = slot_meta_claim (meta) == 0 &&
+            atomic_compare_exchange_strong_explicit (
+              &s->meta, &expected, meta | claim << SLOT_CLAIM_SHIFT,
+              memory_order_relaxed, memory_order_relaxed);
+  if (claimed)
+    copy_object (dev, s, slot_meta_size (meta), buf);
+  slot_read_unlock (s);
+  return claimed;
+}
+
+bool
+claim_replace (struct device *dev, uint64_t index, unsigned claim,
+               const struct content *new) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_write_lock (&dev->table, index);
+  bool mine = s && slot_meta_claim (slot_load_meta (s)) == claim;
+
+  if (mine)
+    content_set_locked (dev, s, new);
+  if (s)
+    slot_write_unlock (s);
+  if (!mine)
+    content_drop (dev, new);
+  return mine;
+}
+
+bool
+claim_end (struct device *dev, uint64_t index, unsigned claim, uint32_t marks)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_write_lock (&dev->table, index);
+  bool mine = false;
+
+  if (!s)
+    return false;
+  uint32_t meta = slot_load_meta (s);
+  if (slot_meta_claim (meta) == claim) {
+    atomic_store_explicit (&s->meta,
+                           (meta & ~(CLAIM_MASK | SLOT_MARKS)) | marks,
+                           memory_order_relaxed);
+    mine = true;
+  }
+  slot_write_unlock (s);
+  return mine;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "store/content.h"
+#include "store/time_sample.h"
+
+int
+content_pack (struct device *dev, struct zcomp_stream *stream, const void *data,
+              struct packed *packed)
+{
+  struct store *store = dev->store;
+  const struct zcomp_method method = zcomp_stream_primary (stream);
+  uint64_t start = time_sample_start ();
+  ssize_t n = zcomp_compress (stream, &method, data, store->config.slot_size,
+                              size_class_largest (&store->pool->classes),
+                              &packed->bytes);
+
+  time_sample_end (&store->compress_time, start);
+  if (n < 0)
+    return -1;
+  if (n > 0) {
+    packed->format = method.format;
+    packed->size = (uint32_t) n;
+  }
+  else
+    *packed = (struct packed){ .format = CODEC_RAW,
+                               .size = store->config.slot_size,
+                               .bytes = data };
+  return 0;
+}
+
+int
+content_make (struct device *dev, const struct packed *packed,
+              struct content *new)
+{
+  void *mem;
+  uint64_t handle = zs_alloc (dev->store->pool, packed->size, &mem);
+
+  if (!handle)
+    return -1;
+  memcpy (mem, packed->bytes, packed->size);
+  *new = (struct content){ .state = SLOT_OBJECT,
+                           .format = packed->format,
+                           .size = packed->size,
+                           .cell = handle };
+  store_format_made (dev->store, packed->format);
+  return 0;
+}
+
+void
+content_drop (struct device *dev, const struct content *new)
+{
+  int err = errno;
+
+  if (new->state == SLOT_OBJECT) {
+    zs_drop (dev->store->pool, new->cell);
+    store_format_freed (dev->store, new->format);
+  }
+  errno = err;
+}
+
+static void
+count (struct device *dev, enum slot_state state, unsigned format,
+       uint32_t size, int sign)
+{
+  if (state == SLOT_EMPTY)
+    return;
+  device_count (dev, DEV_SLOTS_STORED, sign);
+  if (state == SLOT_SAME)
+    device_count (dev, DEV_SLOTS_SAME, sign);
+  if (state == SLOT_OBJECT) {
+    device_count (dev, DEV_OBJECTS, sign);
+    device_count (dev, DEV_COMPR_BYTES, sign * (int64_t) size);
+    if (format == CODEC_RAW) {
+      device_count (dev, DEV_SLOTS_HUGE, sign);
+      if (sign > 0)
+        device_count (dev, DEV_HUGE_SINCE, 1);
+    }
+  }
+}
+
+static void
+count_change (struct device *dev, uint32_t old, const struct content *new)
+{
+  count (dev, slot_meta_state (old), slot_meta_format (old),
+         slot_meta_size (old), -1);
+  count (dev, new->state, new->format, new->size, 1);
+  if (slot_meta_state (old) == SLOT_OBJECT)
+    store_format_freed (dev->store, slot_meta_format (old));
+}
+
+void
+content_set_locked (struct device *dev, struct slot *s,
+                    const struct content *new)
+{
+  uint32_t old = slot_load_meta (s);
+  uint32_t meta = new->state == SLOT_EMPTY
+                    ? 0
+                    : slot_meta (new->state, new->format, new->size) |
+                        new->marks;
+
+  if (slot_meta_state (old) == SLOT_OBJECT)
+    zs_replace (dev->store->pool, &s->cell, new->cell);
+  else
+    atomic_store_explicit (&s->cell, new->cell, memory_order_relaxed);
+  atomic_store_explicit (&s->meta, meta, memory_order_relaxed);
+  if (new->state == SLOT_OBJECT)
+    zs_attach (dev->store->pool, new->cell, &s->cell);
+
+  count_change (dev, old, new);
+  int live = (new->state != SLOT_EMPTY) - (slot_meta_state (old) != SLOT_EMPTY);
+  if (live)
+    slot_table_count_live (&dev->table, s, live);
+}
+
+bool
+content_overwrite_locked (struct device *dev, struct slot *s,
+                          const struct packed *packed)
+{
+  const struct size_classes *classes = &dev->store->pool->classes;
+  const struct content new = { .state = SLOT_OBJECT,
+                               .format = packed->format,
+                               .size = packed->size };
+  uint32_t old = slot_load_meta (s);
+  uint64_t handle = slot_load_cell (s); /* it may move, but keeps its class */
+
+  if (slot_meta_state (old) != SLOT_OBJECT ||
+      packed->size > classes->g[zs_handle_class (handle)].size)
+    return false;
+  store_format_made (dev->store, packed->format);
+  memcpy (zs_pin (dev->store->pool, &s->cell, &handle), packed->bytes,
+          packed->size);
+  zs_unpin (dev->store->pool, handle);
+  atomic_store_explicit (&s->meta,
+                         slot_meta (SLOT_OBJECT, packed->format, packed->size),
+                         memory_order_relaxed);
+  count_change (dev, old, &new);
+  return true;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a slot holds, and putting something else in its place.
+ *
+ *   data --same-filled?--> word
+ *     |                      |
+ *     compress once          |
+ *     v                      v
+ *   packed --make--> content (an object in transit, or the word)
+ *                      |  slot locked
+ *                      v
+ *                    set: the slot's cell and meta, and every counter; what
+ *                    was there before is freed
+ *
+ * Until "set" nothing is visible, so what fails before it changes nothing.
+ *
+ * Invariants, which the auditor recomputes: the device's counters of slots,
+ * objects and bytes are sums over the table; what the store counted as made
+ * in a dictionary's format and not freed yet is at least what slots hold in
+ * it.
+ */
+
+#ifndef ZRAM_CONTENT_H
+#define ZRAM_CONTENT_H
+
+#include "store/device.h"
+
+/* What a slot is going to hold. */
+struct content {
+  enum slot_state state;
+  unsigned format;
+  uint32_t size;  /* bytes of the object */
+  uint32_t marks; /* of its meta: tried, incompressible */
+  uint64_t cell;  /* the word, or the handle of an object in transit */
+};
+
+/* What a slot's data became: bytes of the data itself or of a stream. */
+struct packed {
+  unsigned format;
+  uint32_t size;
+  const void *bytes;
+};
+
+/* Compress a slot's data with the stream's primary method; what does not
+ * shrink enough is kept raw.  0, or -1 with errno.
+ */
+int content_pack (struct device *dev, struct zcomp_stream *stream,
+                  const void *data, struct packed *packed) MUST_USE;
+
+/* Put the bytes into a new object, in transit.  0, or -1 with errno ENOSPC or
+ * ENOMEM.
+ */
+int content_make (struct device *dev, const struct packed *packed,
+                  struct content *new) MUST_USE;
+
+/* Free what was made and will not be used. */
+void content_drop (struct device *dev, const struct content *new);
+
+/* The slot holds it from here on.  Cannot fail. */
+void content_set_locked (struct device *dev, struct slot *s,
+                         const struct content *new) REQUIRES (s);
+
+/* For when there is no room for a second object: write it over the old one, if
+ * it fits there.  What shrinks always does, so that trimming a part of a slot
+ * works when memory is out.  Nothing can fail any more here, so the old data
+ * need not be kept until the new are safe.
+ */
+bool content_overwrite_locked (struct device *dev, struct slot *s,
+                               const struct packed *packed) REQUIRES (s)
+  MUST_USE;
+
+#endif /* ZRAM_CONTENT_H */

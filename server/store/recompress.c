@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "store/claim.h"
+#include "store/recompress.h"
+
+/* The first priority that is worth a try: what was tried on these data, or
+ * what they are in already, is not.
+ */
+static unsigned
+first_to_try (const struct recompress_plan *plan, uint32_t meta)
+{
+  unsigned first = slot_meta_tried (meta) + 1;
+
+  return first > plan->first ? first : plan->first;
+}
+
+bool
+recompress_wants (const struct recompress_plan *plan, uint32_t meta)
+{
+  return slot_meta_state (meta) == SLOT_OBJECT && slot_meta_claim (meta) == 0 &&
+         !slot_meta_incompressible (meta) &&
+         slot_meta_size (meta) >= plan->threshold &&
+         first_to_try (plan, meta) <= plan->last;
+}
+
+static uint32_t
+marks (unsigned tried, bool incompressible)
+{
+  return tried << SLOT_TRIED_SHIFT | (incompressible ? SLOT_INCOMPRESSIBLE : 0);
+}
+
+/* The most bytes that would be a gain: the largest object of the next smaller
+ * size class, and below the threshold.  0: there is none.
+ */
+static size_t
+room (struct device *dev, uint32_t meta, uint32_t threshold)
+{
+  const struct size_classes *classes = &dev->store->pool->classes;
+  unsigned class_id = size_class_of (classes, slot_meta_size (meta));
+  size_t most = class_id ? classes->g[class_id - 1].size : 0;
+
+  return threshold && most >= threshold ? threshold - 1 : most;
+}
+
+/* The slot's data, from the copy of its object. */
+static const void *
+unpack (struct device *dev, struct zcomp_stream *stream, uint32_t meta,
+        const void *object)
+{
+  void *data = zcomp_stream_scratch (stream);
+  struct zcomp_reader reader;
+  int r;
+
+  if (slot_meta_format (meta) == CODEC_RAW)
+    return object;
+  if (zcomp_stream_reader (stream, slot_meta_format (meta), &reader) == -1)
+    return NULL;
+  r = zcomp_reader_decompress (&reader, object, slot_meta_size (meta), data,
+                               dev->store->config.slot_size);
+  zcomp_reader_put (&reader);
+  return r == 0 ? data : NULL;
+}
+
+/* Try one method after the other; *tried is the last one that was.  1 and a
+ * new content if one helped, 0 if none did, -1 with errno.
+ */
+static int
+try_methods (struct device *dev, struct zcomp_stream *stream, uint32_t meta,
+             const struct recompress_plan *plan, const void *object,
+             unsigned *tried, struct content *new)
+{
+  size_t most = room (dev, meta, plan->threshold);
+  const void *data = unpack (dev, stream, meta, object);
+  struct packed packed;
+
+  if (!data)
+    return -1;
+  for (unsigned p = first_to_try (plan, meta); p <= plan->last; p++) {
+    const struct zcomp_method *method = &plan->methods[p - 1];
+    ssize_t n = most ? zcomp_compress (stream, method, data,
+                                       dev->store->config.slot_size, most,
+                                       &packed.bytes)
+                     : 0;
+
+    if (n < 0)
+      return -1;
+    *tried = p;
+    if (n == 0)
+      continue;
+    packed.format = method->format;
+    packed.size = (uint32_t) n;
+    return content_make (dev, &packed, new) == -1 ? -1 : 1;
+  }
+  return 0;
+}
+
+static enum recompress_result
+recompress_claimed (struct device *dev, uint64_t index, uint32_t meta,
+                    const struct recompress_plan *plan, unsigned claim,
+                    const void *object)
+{
+  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
+  unsigned tried = slot_meta_tried (meta);
+  struct content new;
+  int r = try_methods (dev, stream, meta, plan, object, &tried, &new);
+  int err = errno;
+
+  zcomp_stream_put (stream);
+  fault_pause ("recompress.packed");
+  if (r == -1) {
+    (void) claim_end (dev, index, claim, meta & SLOT_MARKS);
+    errno = err;
+    return RECOMPRESS_FAILED;
+  }
+  if (r == 0)
+    return claim_end (dev, index, claim, marks (tried, tried == plan->count))
+             ? RECOMPRESS_VAIN
+             : RECOMPRESS_LOST;
+  new.marks = marks (tried, false);
+  if (!claim_replace (dev, index, claim, &new))
+    return RECOMPRESS_LOST;
+  device_count (dev, DEV_RECOMPRESS_WON, slot_meta_size (meta) - new.size);
+  return RECOMPRESS_DONE;
+}
+
+enum recompress_result
+slot_recompress (struct device *dev, uint64_t index, uint32_t meta,
+                 const struct recompress_plan *plan, unsigned claim, void *buf)
+{
+  static const enum device_counter counters[] = {
+    [RECOMPRESS_DONE] = DEV_RECOMPRESSED,
+    [RECOMPRESS_VAIN] = DEV_RECOMPRESS_VAIN,
+    [RECOMPRESS_LOST] = DEV_RECOMPRESS_LOST,
+    [RECOMPRESS_FAILED] = DEV_RECOMPRESS_FAILED,
+  };
+  uint64_t start = clock_ns ();
+  enum recompress_result result;
+
+  if (!recompress_wants (plan, meta) ||
+      !claim_copy (dev, index, meta, claim, buf))
+    return RECOMPRESS_SKIPPED;
+  result = recompress_claimed (dev, index, meta, plan, claim, buf);
+  int err = errno;
+  device_count (dev, counters[result], 1);
+  device_count (dev, DEV_RECOMPRESS_NS, (int64_t) (clock_ns () - start));
+  errno = err;
+  return result;
+}
