@@ -21,6 +21,9 @@ struct samples {
   unsigned n;
 };
 
+static const char nothing_found[] =
+  "too few samples, or nothing in them that recurs";
+
 static int
 failed (const char **why, int error, const char *text)
 {
@@ -34,8 +37,7 @@ library_failed (const char **why, size_t code)
 {
   return ZSTD_getErrorCode (code) == ZSTD_error_memory_allocation
            ? failed (why, ENOMEM, "no memory")
-           : failed (why, EINVAL,
-                     "too few samples, or nothing in them that recurs");
+           : failed (why, EINVAL, nothing_found);
 }
 
 /* The library's choice: content with tables for its default level. */
@@ -96,7 +98,9 @@ train (const struct codec_dict *ops, int level, const struct samples *s,
 {
   if (choose (s, size, out, why) == -1 || strip_tables (out, why) == -1)
     return -1;
-  return ops->takes_tables ? add_tables (s, level, size, out, why) : 0;
+  if (ops->takes_tables && add_tables (s, level, size, out, why) == -1)
+    return -1;
+  return out->size < DICT_MIN ? failed (why, EINVAL, nothing_found) : 0;
 }
 
 int

@@ -214,7 +214,7 @@ check_decompresses_to (struct pair *p, const void *src, size_t slen,
 }
 
 /* Damage one object in some way; returns its new length, 0 ... len. */
-static size_t
+static inline size_t
 damage (unsigned char *p, size_t len, struct unit_rng *rng)
 {
   size_t at = unit_rand (rng) % len;
@@ -240,7 +240,7 @@ damage (unsigned char *p, size_t len, struct unit_rng *rng)
   }
 }
 
-static void
+static inline void
 damage_pair (struct pair *p)
 {
   const size_t len = p->params.slot_size;
@@ -279,7 +279,7 @@ damage_pair (struct pair *p)
   free (plain);
 }
 
-static void
+static inline void
 for_each_codec (void (*f) (const struct codec *codec))
 {
   const struct codec *codec;

@@ -362,11 +362,11 @@ dict_hammer (void *arg)
 {
   struct hammer *h = arg;
 
-  for (unsigned i = 0; i < ROUNDS; i++) {
+  for (unsigned i = 0; i < 4 * ROUNDS; i++) {
     struct zcomp_method m = { staying[i % 2], 1 + (int) (i / 2 % 3) };
 
     round_trip (h->z, i % 4 < 2 ? &m : &methods[i % METHODS],
-                h->id * ROUNDS + i);
+                4 * h->id * ROUNDS + i);
   }
   atomic_fetch_sub (h->left, 1);
   return NULL;
