@@ -60,20 +60,39 @@ pace (char *buf, size_t size, uint64_t done, uint64_t left, bool known,
   }
 }
 
-/* "60% 1200/2000 pages, 400/s, 0:02 left" */
-static void
-figures (char *buf, size_t size, json_t *job, bool cancelling)
+/* What a signal has done to the job. */
+enum wish { GO_ON, CANCELLED, NOT_HEEDED };
+
+static bool
+total_is_known (json_t *job)
 {
-  bool known = json_integer_value (answer_member (job, "total")) > 0;
+  return json_integer_value (answer_member (job, "total")) > 0;
+}
+
+/* "60% 1200/2000 pages, 400/s, 0:02 left", or "0:02 so far" of what does not
+ * tell how far it is.
+ */
+static void
+figures (char *buf, size_t size, json_t *job, enum wish wish)
+{
+  bool known = total_is_known (job);
   uint64_t total = known ? answer_u64 (job, "total") : 0;
   uint64_t done = answer_u64 (job, "done");
   uint64_t left = done < total ? total - done : 0;
   const char *unit = answer_string (job, "unit");
-  char tail[3 * TEXT_MAX] = ", cancelling";
+  uint64_t elapsed = answer_u64 (job, "elapsed_ms");
+  char tail[3 * TEXT_MAX] = "", time[TEXT_MAX];
 
-  if (!cancelling)
-    pace (tail, sizeof tail, done, left, known, answer_u64 (job, "elapsed_ms"));
-  if (known)
+  if (wish == CANCELLED)
+    strcpy (tail, ", cancelling");
+  else if (wish == NOT_HEEDED)
+    strcpy (tail, ", cannot be cancelled");
+  else if (known || done)
+    pace (tail, sizeof tail, done, left, known, elapsed);
+  if (!known && !done)
+    snprintf (buf, size, "%s so far%s", text_duration (time, elapsed / 1000),
+              tail);
+  else if (known)
     snprintf (buf, size, "%3.0f%% %" PRIu64 "/%" PRIu64 " %s%s",
               100 * (double) (total - left) / (double) total, done, total, unit,
               tail);
@@ -86,12 +105,19 @@ draw_bar (const char *kind, json_t *job, const char *text)
 {
   int columns = terminal_columns () - 1;
   int width = columns - (int) (strlen (kind) + strlen (text) + 4);
-  char bar[BAR_MAX + 1];
+  char bar[BAR_MAX + 1], line[200];
 
   if (width > BAR_MAX)
     width = BAR_MAX;
   fputs ("\r\033[K", stderr);
-  if (width < 5 || json_integer_value (answer_member (job, "total")) <= 0) {
+  if (!total_is_known (job)) {
+    /* No bar, but it can be seen to live. */
+    snprintf (line, sizeof line, "%s %c %s", kind,
+              "|/-\\"[answer_u64 (job, "elapsed_ms") / LOOK_MS % 4], text);
+    fprintf (stderr, "%.*s", columns > 0 ? columns : 0, line);
+    return;
+  }
+  if (width < 5) {
     fprintf (stderr, "%.*s", columns > 0 ? columns : 0, text);
     return;
   }
@@ -112,7 +138,8 @@ clear_bar (void)
 
 /* What is on the terminal, or was last said. */
 struct view {
-  bool terminal, silent, cancelling;
+  bool terminal, silent;
+  enum wish wish;
   uint64_t next_ms; /* when the next line is due */
 };
 
@@ -125,7 +152,7 @@ show (struct view *v, json_t *job)
 
   if (v->silent)
     return;
-  figures (text, sizeof text, job, v->cancelling);
+  figures (text, sizeof text, job, v->wish);
   if (v->terminal)
     draw_bar (kind, job, text);
   else if (elapsed >= v->next_ms) {
@@ -172,6 +199,18 @@ finish (struct ctl *ctl, json_t *job)
   return STATUS_REFUSED;
 }
 
+static enum wish
+ask_to_end (struct ctl *ctl, int64_t id)
+{
+  /* It may have ended just now: then there is nothing to cancel. */
+  json_t *answer = client_try (ctl, ZRAM_METHOD_JOB_CANCEL,
+                               json_pack ("{s:I}", "id", (json_int_t) id));
+  bool heeded = json_is_true (json_object_get (answer, "heeded"));
+
+  json_decref (answer);
+  return heeded ? CANCELLED : NOT_HEEDED;
+}
+
 int
 progress_follow (struct ctl *ctl, int64_t id)
 {
@@ -190,11 +229,8 @@ progress_follow (struct ctl *ctl, int64_t id)
                        json_pack ("{s:I}", "id", (json_int_t) id));
     if (strcmp (answer_string (job, "state"), ZRAM_JOB_RUNNING) != 0)
       break;
-    if (signals_seen () && !view.cancelling) {
-      /* It may have ended just now: then there is nothing to cancel. */
-      json_decref (client_try (ctl, ZRAM_METHOD_JOB_CANCEL,
-                               json_pack ("{s:I}", "id", (json_int_t) id)));
-      view.cancelling = true;
+    if (signals_seen () && view.wish == GO_ON) {
+      view.wish = ask_to_end (ctl, id);
       view.next_ms = 0;
     }
     show (&view, job);

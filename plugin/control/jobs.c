@@ -17,10 +17,11 @@ struct jobs {
   struct engine *engine; /* not owned */
   pthread_mutex_t lock;
   pthread_cond_t begun;
-  struct job current;                 /* while its state is RUNNING */
-  struct compactor_progress progress; /* of current */
-  uint64_t started_ns;                /* current */
-  struct job kept[ZRAM_JOBS_KEPT];    /* job n at n % ZRAM_JOBS_KEPT */
+  struct job current;              /* while its state is RUNNING */
+  bool taken_up;                   /* current: the thread is at it */
+  struct pass_progress progress;   /* of current */
+  uint64_t started_ns;             /* current */
+  struct job kept[ZRAM_JOBS_KEPT]; /* job n at n % ZRAM_JOBS_KEPT */
   uint64_t last_id;
   bool stop;
   bool started;
@@ -77,12 +78,12 @@ run_audit (struct jobs *jobs, struct job *job)
   struct engine *e = jobs->engine;
   int r;
 
-  pthread_mutex_lock (&e->settings);
+  mutex_lock (&e->store->settings);
   compactor_hold (e->compactor);
   job->slots = device_stats (e->dev).slots_stored;
   r = device_audit_live (e->dev, job->deep, job->message, sizeof job->message);
   compactor_unhold (e->compactor);
-  pthread_mutex_unlock (&e->settings);
+  mutex_unlock (&e->store->settings);
 
   job->state = r == 0 ? JOB_DONE : JOB_FAILED;
   if (r == 0)
@@ -95,10 +96,12 @@ run_reset (struct jobs *jobs, struct job *job)
 {
   struct engine *e = jobs->engine;
 
-  pthread_mutex_lock (&e->settings);
+  mutex_lock (&e->store->settings);
   job->slots = device_stats (e->dev).slots_stored;
+  atomic_store (&jobs->progress.total, job->slots);
   device_reset (e->dev);
-  pthread_mutex_unlock (&e->settings);
+  atomic_store (&jobs->progress.done, job->slots);
+  mutex_unlock (&e->store->settings);
 
   job->state = JOB_DONE;
   snprintf (job->message, sizeof job->message, "%" PRIu64 " slots discarded",
@@ -107,12 +110,26 @@ run_reset (struct jobs *jobs, struct job *job)
 
 /* -- the current job ---------------------------------------------------- */
 
+/* What a reset that runs has discarded: seen in what is left, which clients
+ * may add to meanwhile.
+ */
+static uint64_t
+discarded (struct jobs *jobs, uint64_t total)
+{
+  int64_t left = counter_sum (&jobs->engine->dev->counters, DEV_SLOTS_STORED);
+
+  return left < 0 ? total : (uint64_t) left < total ? total - left : 0;
+}
+
 static void
 look_at_progress (struct jobs *jobs, struct job *job)
 {
-  job->done = atomic_load (&jobs->progress.done);
   job->total = atomic_load (&jobs->progress.total);
-  job->total_known = job->kind == JOB_COMPACT;
+  job->total_known = job->kind != JOB_AUDIT;
+  if (job->kind == JOB_RESET && job->state == JOB_RUNNING)
+    job->done = discarded (jobs, job->total);
+  else
+    job->done = atomic_load (&jobs->progress.done);
   job->elapsed_ms = (clock_ns () - jobs->started_ns) / 1000000;
 }
 
@@ -125,15 +142,17 @@ jobs_run_current (struct jobs *jobs)
     [JOB_RESET] = run_reset,
   };
   struct job job;
+  bool cancelled;
 
   pthread_mutex_lock (&jobs->lock);
   job = jobs->current;
+  jobs->taken_up = true;
+  cancelled = atomic_load (&jobs->progress.cancel);
   pthread_mutex_unlock (&jobs->lock);
   if (!job.id)
     return;
 
-  /* Cancelled before it began. */
-  if (atomic_load (&jobs->progress.cancel)) {
+  if (cancelled) {
     job.state = JOB_CANCELLED;
     snprintf (job.message, sizeof job.message, "nothing done");
   }
@@ -181,6 +200,7 @@ jobs_begin (struct jobs *jobs, enum job_kind kind, bool deep, char *why,
   else {
     id = ++jobs->last_id;
     jobs->current = (struct job){ .id = id, .kind = kind, .deep = deep };
+    jobs->taken_up = false;
     jobs->started_ns = clock_ns ();
     atomic_store (&jobs->progress.done, 0);
     atomic_store (&jobs->progress.total, 0);
@@ -210,13 +230,16 @@ jobs_get (struct jobs *jobs, uint64_t id, struct job *job)
 }
 
 bool
-jobs_cancel (struct jobs *jobs, uint64_t id)
+jobs_cancel (struct jobs *jobs, uint64_t id, bool *heeded)
 {
   bool found = id != 0;
 
+  *heeded = false;
   pthread_mutex_lock (&jobs->lock);
-  if (found && jobs->current.id == id)
+  if (found && jobs->current.id == id) {
     atomic_store (&jobs->progress.cancel, true);
+    *heeded = !jobs->taken_up || jobs->current.kind == JOB_COMPACT;
+  }
   else
     found = found && jobs->kept[id % ZRAM_JOBS_KEPT].id == id;
   pthread_mutex_unlock (&jobs->lock);

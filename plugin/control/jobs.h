@@ -9,8 +9,9 @@
  *
  * One at a time.  Ids count from 1 and are never used again.
  *
- * Locks: 'lock' (a leaf) protects current, kept, ids and stop.  The fields of
- * the current job that change while it runs are atomics of 'progress'.
+ * Locks: 'lock' (a leaf) protects current, taken_up, kept, ids and stop.  The
+ * fields of the current job that change while it runs are atomics of
+ * 'progress'.
  */
 
 #ifndef ZRAM_JOBS_H
@@ -52,10 +53,11 @@ uint64_t jobs_begin (struct jobs *jobs, enum job_kind kind, bool deep,
 /* False if there is no such job, or not any more. */
 bool jobs_get (struct jobs *jobs, uint64_t id, struct job *job) MUST_USE;
 
-/* Ask the job to end soon; one that has ended stays as it is.  False if there
+/* Ask the job to end soon; *heeded tells whether it will: an audit or a reset
+ * that was begun goes on, and what has ended stays as it is.  False if there
  * is no such job.
  */
-bool jobs_cancel (struct jobs *jobs, uint64_t id) MUST_USE;
+bool jobs_cancel (struct jobs *jobs, uint64_t id, bool *heeded) MUST_USE;
 
 /* What the thread does when a job was begun; for tests without the thread.
  * Does nothing if there is none.

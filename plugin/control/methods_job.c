@@ -111,11 +111,12 @@ void
 run_job_cancel (struct engine *e, const json_t *params, struct reply *r)
 {
   uint64_t id;
+  bool heeded;
 
   if (!params_number (r, params, "id", 1, INT64_MAX, &id))
     return;
-  if (jobs_cancel (e->jobs, id))
-    text_puts (r->result, "{}");
+  if (jobs_cancel (e->jobs, id, &heeded))
+    text_printf (r->result, "{\"heeded\":%s}", heeded ? "true" : "false");
   else
     reply_bad_param (r, "id", json_object_get (params, "id"),
                      "that of the running job or one of the last 16");

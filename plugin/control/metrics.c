@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "plugin/control/metrics.h"
+#include "store/time_sample.h"
 
 /* -- times -------------------------------------------------------------- */
 

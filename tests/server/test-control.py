@@ -205,6 +205,17 @@ def block_state(c):
     def without_age(some):
         return [{k: v for k, v in s.items() if k != "t"} for s in some]
 
+    # Read one byte at a time, the answer is the same.
+    c.send(b'{"jsonrpc":"2.0","id":"b","method":"block_state",'
+           b'"params":{"start":0,"count":65536}}\n')
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = c.s.recv(1)
+        check(len(piece) == 1, "the answer ends after", line[-40:])
+        line += piece
+    equal("a byte at a time", without_age(json.loads(line)["result"]["slots"]),
+          without_age(slots))
+
     # One by one, and from hole to hole, it is the same.
     for count in (1, 3, 64):
         pieces, at = [], 0
@@ -317,6 +328,39 @@ def memory(h, c):
     c.refused(PARAMS, ("reset=1", "true or false"), "mem_used_max", reset=1)
 
 
+def warnings():
+    """At 80, 90 and 95 % of the limit a line in the log and a count, each
+    once on the way up, and again only after it was far below.
+    """
+    limit = 20 * M
+    with ControlServer("1G", "mem_limit=%d" % limit,
+                       "compact_threshold=0") as server:
+        h, c = server.connect(), server.control()
+
+        def said():
+            with open(server.log) as f:
+                return [int(p) for p in re.findall(
+                    r"warning: (\d+) %% of mem_limit=%d is used" % limit,
+                    f.read())]
+
+        for turn in (1, 2):
+            want = dict.fromkeys(("80", "90", "95"), turn - 1)
+            for at in range(0, 24 * M, 64 * K):
+                s = c.call("stats")
+                used = s["mm"]["mem_used_total"]
+                for p in want:
+                    if used * 100 >= limit * int(p):
+                        want[p] = turn
+                equal("warnings with %d used" % used, s["warnings"], want)
+                equal("lines", len(said()), sum(want.values()))
+                if used > limit * 97 / 100:
+                    break
+                h.pwrite(noise(64 * K), at)
+            equal("lines", said(), [80, 90, 95] * turn)
+            h.trim(24 * M, 0)
+            c.job("compact")
+
+
 def algorithm(h, c):
     names = ["lz4", "lz4hc", "zstd", "deflate"]
     for name, level in (("zstd", 3), ("lz4hc", 9), ("deflate", 6),
@@ -395,7 +439,7 @@ def jobs(h, c):
     last = done["id"]
     equal("numbers", last, first + 3)
 
-    equal("cancelled late", c.call("job_cancel", id=last), {})
+    equal("cancelled late", c.call("job_cancel", id=last), {"heeded": False})
     equal("and still done", c.call("job", id=last)["state"], "done")
     for method in ("job", "job_cancel"):
         for bad in (last + 1, 0, -1, "1"):
@@ -488,11 +532,14 @@ def reset(server, h, c):
     equal("kept", h.pread(SLOT, 0), TEXT[:SLOT])
     done = c.job("reset", force=True)
     equal("state", (done["kind"], done["state"]), ("reset", "done"))
-    check(done["result"]["slots"] > 0, done)
+    check(done["done"] == done["total"] == done["result"]["slots"] > 0, done)
     equal("gone", h.pread(M, 0), bytes(M))
     s = c.call("stats")
     equal("nothing", (s["mm"]["orig_data_size"], s["mm"]["compr_data_size"],
                       s["mm"]["huge_pages_since"]), (0, 0, 0))
+    equal("compaction", (s["mm"]["pages_compacted"],
+                         s["compaction"]["objects_moved"],
+                         s["compaction"]["zspages_migrated"]), (0, 0, 0))
     equal("counted anew", s["ops"]["write"], {"requests": 0, "bytes": 0})
     equal("one read since", s["ops"]["read"], {"requests": 1, "bytes": M})
     equal("audit", c.job("audit", deep=True)["state"], "done")
@@ -522,6 +569,8 @@ with ControlServer("1G", "compact_threshold=0", "algorithm=lz4") as server:
     latency(h, c)
     metrics(c)
     reset(server, h, c)
+
+warnings()
 
 # Pages are 4 KiB whatever the slot size.
 with ControlServer("1G", "slot_size=64k", "compact_threshold=0") as server:

@@ -217,7 +217,7 @@ top_screen ()
   echo "Data      ${t[2]} compressed to ${t[3]}; pages: 72 same, 143 huge"
   printf 'Ratio     %6s BAR\n' "${t[11]}"
   echo "Streams   [$(times 24 -)] 0 of 2 busy"
-  echo "Passes    compaction idle: 0 passes, 0 pages freed, 0 to be had"
+  echo "Passes    compaction idle: 0 passes, 0 pages freed, $freeable to be had"
   echo
   echo "class  pages objects used               class  pages objects used"
   # Four kinds of objects, of which 4096 takes most.
@@ -249,6 +249,7 @@ top_screen ()
        }
        END { if (line) { sub (/ *$/, "", line); print line } }' >"$tmp/classes"
 [ "$(wc -l <"$tmp/classes")" -ge 2 ] || fail "few classes"
+freeable="$("$CTL" -s "$control" classes | awk '$1 == "Total" { print $NF }')"
 
 for locale in C.UTF-8 C; do
   echo "top, $locale"
@@ -327,6 +328,26 @@ until_screen '^compact: cancelled after .* pages freed'
 until_screen '^nbdzramctl: compact cancelled$'
 restored 1
 if grep -qE "$bar" <<<"$(mux capture-pane -p)"; then fail "the bar is still there"; fi
+
+# An audit that waits for a discard: no bar, but it is seen to live.
+touch "$HOLD_DECOMMIT"
+py <<'END' &
+h.trim(71 * 18 * 4096, 0)
+h.shutdown()
+END
+discard=$!
+for ((i = 0; i < 600; i++)); do
+  [ ! -e "$HOLD_DECOMMIT.held" ] || break
+  sleep 0.1
+done
+run_in C.UTF-8 "'$CTL' -s '$control' audit"
+until_screen '^audit [|/\-] 0:0[0-9] so far$'
+mux send-keys C-c
+until_screen '^audit [|/\-] 0:0[0-9] so far, cannot be cancelled$'
+rm "$HOLD_DECOMMIT"
+wait $discard || fail "the discard"
+until_screen '^audit: done after .* slots: everything fits together$'
+restored 0
 
 # ------------------------------------------------------------------------
 

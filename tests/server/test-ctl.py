@@ -123,7 +123,8 @@ def table(ctl):
     mm, cells = ctl.json("mm_stat"), line.split()
     ratio = "%.2f" % (mm["orig_data_size"] / mm["mem_used_total"])
     equal([cells[i] for i in (0, 1, 2, 4, 5, 6, 8, 10, 11)],
-          [ctl.path, "64M", "5M", "lz4", "2", "256", "16M", "0", ratio],
+          [ctl.path, "64M", "5M", "lz4", "2", "256", "16M",
+           str(mm["pages_compacted"]), ratio],
           "table")
     exact = ctl("-b", "-n").split()
     equal(exact[:4] + exact[7:10],

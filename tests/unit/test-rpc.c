@@ -308,10 +308,11 @@ test_jobs (void **state)
   struct job job;
   char why[100];
   uint64_t id;
+  bool heeded;
 
   (void) state;
   assert_false (jobs_get (c.engine.jobs, 0, &job));
-  assert_false (jobs_cancel (c.engine.jobs, 0));
+  assert_false (jobs_cancel (c.engine.jobs, 0, &heeded));
   id = jobs_begin (c.engine.jobs, JOB_COMPACT, false, why, sizeof why);
   assert_int_equal (id, 1);
   assert_int_equal (
@@ -325,14 +326,14 @@ test_jobs (void **state)
   jobs_run_current (c.engine.jobs); /* there is none */
 
   must_answer (&c, "audit", "\"deep\":true", "{\"job\":2}");
-  must_answer (&c, "job_cancel", "\"id\":2", "{}");
+  must_answer (&c, "job_cancel", "\"id\":2", "{\"heeded\":true}");
   jobs_run_current (c.engine.jobs);
   must_answer (&c, "job", "\"id\":2", "\"state\":\"cancelled\"");
   must_answer (&c, "job", "\"id\":2", "nothing done");
   must_answer (&c, "audit", "\"deep\":true", "{\"job\":3}");
   jobs_run_current (c.engine.jobs);
   must_answer (&c, "job", "\"id\":3", "\"state\":\"done\"");
-  must_answer (&c, "job_cancel", "\"id\":3", "{}");
+  must_answer (&c, "job_cancel", "\"id\":3", "{\"heeded\":false}");
   must_answer (&c, "job", "\"id\":3", "\"state\":\"done\"");
 
   for (unsigned i = 4; i <= 40; i++) {
@@ -343,7 +344,8 @@ test_jobs (void **state)
       bool kept = k > 0 && k <= i && k + ZRAM_JOBS_KEPT > i;
 
       assert_int_equal (jobs_get (c.engine.jobs, k, &job), kept);
-      assert_int_equal (jobs_cancel (c.engine.jobs, k), kept);
+      assert_int_equal (jobs_cancel (c.engine.jobs, k, &heeded), kept);
+      assert_false (heeded); /* all have ended */
       if (kept)
         assert_int_equal (job.id, k);
     }
