@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Memory of the process follows what is stored."""
+"""Memory of the process follows what is stored, and so do the statistics."""
 
+import os
 import random
+import re
 
+from controltest import ControlServer
 from zramtest import (HOLE, K, M, SANITIZER, T, ZERO, Data, Server,
                       all_extents, check, seed, skip)
 
@@ -81,7 +84,116 @@ def fills(rng):
         check(grown < 8 * M, "256M of fills need", grown)
 
 
+# ---- mem_used_total is the truth
+
+HONEST = 320 * M                        # of the disk
+
+
+def real_files(rng, size):
+    """Contents of this machine's own files, as they come."""
+    names = sorted(os.path.join(folder, name)
+                   for folder, _, files in os.walk("/usr") for name in files)
+    rng.shuffle(names)
+    out = bytearray()
+    for name in names:
+        if os.path.islink(name) or not os.path.isfile(name):
+            continue
+        try:
+            with open(name, "rb") as f:
+                out += f.read(4 * M)
+        except OSError:
+            continue
+        if len(out) >= size:
+            return bytes(out[:size])
+    check(out, "no files in /usr")
+    while len(out) < size:              # a small system: all of it again
+        out += out[:size - len(out)]
+    return bytes(out)
+
+
+def private_memory(pid):
+    """(Private_Dirty, Anonymous) of all mappings of a process, in bytes."""
+    with open("/proc/%d/smaps_rollup" % pid) as f:
+        text = f.read()
+    return tuple(int(re.search(r"^%s:\s*(\d+) kB" % name, text, re.M)[1]) * K
+                 for name in ("Private_Dirty", "Anonymous"))
+
+
+class Honesty:
+    """What the process has grown by since it had served a little of all kinds
+    and was empty again, beside mem_used_total.
+
+    What is compared is the growth, since nbdkit, its threads' stacks and
+    buffers, and the codecs' contexts are the process's memory too but are not
+    what the disk takes, and are there before it holds anything.  All that it
+    grows by later must be in mem_used_total: objects, the allocator's
+    descriptors, the slot table, and what is kept for reuse.  Private_Dirty and
+    Anonymous are both what no one else shares; pages of a file that were read
+    are in neither.
+    """
+
+    def __init__(self, server, control):
+        self.server, self.control = server, control
+        self.start, self.used = self.measure()
+
+    def measure(self):
+        used = self.control.call("stats")["mm"]["mem_used_total"]
+        return private_memory(self.server.pid), used
+
+    def check(self, stage):
+        memory, used = self.measure()
+        used -= self.used
+        check(used > 40 * M, stage, "is too little to be measured:", used)
+        for name, now, start in zip(("Private_Dirty", "Anonymous"), memory,
+                                    self.start):
+            off = (now - start) / used - 1
+            print("%s: mem_used_total %.1f MiB, %s %+.2f %%"
+                  % (stage, used / M, name, 100 * off))
+            check(abs(off) < 0.02, stage, "mem_used_total is", used,
+                  "and the process has grown by", now - start, name)
+        return used
+
+
+def honest(rng, data, keys, unit):
+    """Filled, overwritten, discarded, compacted."""
+    with ControlServer(HONEST, "compact_threshold=0", *keys) as server:
+        h, c = server.connect(), server.control()
+        for at in range(0, 32 * M, M):
+            h.pwrite(data[at:at + M], at)
+            h.pread(M, at)
+        h.trim(HONEST, 0)
+        c.job("compact")
+        now = Honesty(server, c)
+
+        for at in range(0, HONEST, M):
+            h.pwrite(data[at:at + M], at)
+        full = now.check("filled")
+        for _ in range(HONEST // (64 * K) // 2):    # half, some of it twice
+            at, source = (rng.randrange(HONEST // (64 * K)) * 64 * K
+                          for _ in range(2))
+            h.pwrite(data[source:source + 64 * K], at)
+        now.check("overwritten")
+        for at in range(0, HONEST, unit):
+            if rng.random() < 0.5:
+                h.trim(unit, at)
+        now.check("half of it discarded")
+        c.job("compact")
+        left = now.check("compacted")
+        check(left < 0.95 * full, "half of it gone leaves", left, "of", full)
+        h.trim(HONEST, 0)
+        c.job("compact")
+        memory, used = now.measure()
+        check(used <= now.used + M, "nothing is left, and mem_used_total is",
+              used)
+        check(memory[1] < now.start[1] + 2 * M, "nothing is left, and",
+              memory[1] - now.start[1], "bytes more than at the start")
+
+
 rng = random.Random(seed())
+data = real_files(rng, HONEST)
+honest(rng, data, [], 4 * K)
+honest(rng, data, ["slot_size=64k", "algorithm=zstd", "level=1"], 64 * K)
+del data
 for keys in ([], ["algorithm=zstd", "slot_size=64k"]):
     fill_and_discard(rng, keys)
 overwritten(rng)
