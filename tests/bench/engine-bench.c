@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The engine alone, without NBD: throughput by threads, the price of the
- * locks, and beside them the bare codec on the same pages.
+ * locks and of the latency histograms, and beside them the bare codec on the
+ * same pages.
  *
  *   engine-bench --image FILE [--seconds S] [--rounds N] [--slot-size BYTES]
  *                [--threads LIST]
@@ -28,6 +29,7 @@
 #include "base/clock.h"
 #include "store/range.h"
 #include "store/slot_io.h"
+#include "store/time_sample.h"
 
 #define MAX_ROUNDS 99
 #define MAX_THREADS 64
@@ -104,7 +106,7 @@ op_bare_decompress (struct thread *t, uint64_t slot)
 {
   struct slot *s = (struct slot *) slot_table_peek (&dev->table, slot);
   uint32_t meta = slot_load_meta (s);
-  const struct codec *codec = codec_by_id (slot_meta_codec (meta));
+  const struct codec *codec = codec_by_id (slot_meta_format (meta));
   uint64_t h = slot_load_cell (s);
 
   if (slot_meta_state (meta) != SLOT_OBJECT) {
@@ -136,6 +138,33 @@ op_locks (struct thread *t, uint64_t slot) NO_THREAD_SAFETY_ANALYSIS
       zs_pin (store->pool, &s->cell, &handle))
     zs_unpin (store->pool, handle);
   slot_read_unlock (s);
+}
+
+/* As a client asks for it: announced, counted and timed. */
+static void
+op_read_request (struct thread *t, uint64_t slot)
+{
+  if (device_read (dev, t->buf, slot_size, slot * slot_size))
+    die ("read request");
+}
+
+static struct histogram times, codec_times;
+
+/* All that a request to read one slot does for the latency histograms, and
+ * nothing else: the request's own time, and one in so many of the codec's.
+ */
+static void
+op_histograms (struct thread *t, uint64_t slot)
+{
+  uint64_t start = clock_ns ();
+
+  (void) slot;
+  if (t->done % TIME_SAMPLE == 0) {
+    uint64_t codec_start = clock_ns ();
+
+    histogram_add (&codec_times, clock_ns () - codec_start);
+  }
+  histogram_add (&times, clock_ns () - start);
 }
 
 static struct bench_case cases[64];
@@ -254,6 +283,8 @@ report (unsigned rounds)
 {
   static const char *const pairs[][2] = { { "write", "bare compress" },
                                           { "read", "bare decompress" } };
+  const struct bench_case *part = find_case ("histograms of a read", 1);
+  const struct bench_case *whole = find_case ("read request", 1);
 
   for (unsigned i = 0; i < case_count; i++) {
     const struct bench_case *c = &cases[i];
@@ -274,6 +305,10 @@ report (unsigned rounds)
               "\"slot_size\": %u, \"time ratio\": %.3f}\n",
               a->name, b->name, slot_size, ratio (a->ns, b->ns, rounds));
   }
+  printf ("{\"part\": \"%s\", \"of a\": \"%s\", \"slot_size\": %u, "
+          "\"ns\": %.1f, \"percent\": %.2f}\n",
+          part->name, whole->name, slot_size, median (part->ns, rounds),
+          100 * ratio (part->ns, whole->ns, rounds));
 }
 
 /* -- setting up --------------------------------------------------------- */
@@ -310,7 +345,7 @@ fill (const char *algorithm)
                                           codec->level_default };
   store = store_create (&config);
   dev = store ? device_create (store, config.device_bytes) : NULL;
-  if (!dev)
+  if (!dev || histogram_init (&times) || histogram_init (&codec_times))
     die ("engine");
   for (uint64_t i = 0; i < image_slots; i++)
     if (slot_write (dev, i, page (i), 1))
@@ -321,6 +356,8 @@ static void
 add_cases (char *list)
 {
   add_case ("locks of a read", op_locks, 1);
+  add_case ("histograms of a read", op_histograms, 1);
+  add_case ("read request", op_read_request, 1);
   add_case ("bare compress", op_bare_compress, 1);
   add_case ("bare decompress", op_bare_decompress, 1);
   for (char *word = strtok (list, ","); word; word = strtok (NULL, ",")) {
@@ -374,6 +411,8 @@ main (int argc, char **argv)
     for (unsigned i = 0; i < case_count; i++)
       sample (&cases[(i + r) % case_count], r);
   report (rounds);
+  histogram_destroy (&times);
+  histogram_destroy (&codec_times);
   device_destroy (dev);
   store_destroy (store);
   return 0;
