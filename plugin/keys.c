@@ -15,6 +15,7 @@
 #include "base/cpu.h"
 #include "comp/zcomp.h"
 #include "maint/compactor.h"
+#include "maint/recompress_policy.h"
 #include "plugin/keys.h"
 
 struct keys keys = {
@@ -22,12 +23,23 @@ struct keys keys = {
   .slot_size = SLOT_SIZE_MIN,
   .compact_threshold = COMPACTOR_THRESHOLD,
   .compact_pause = COMPACTOR_PAUSE,
+  .auto_age = RECOMPRESS_AGE,
+  .auto_share = RECOMPRESS_SHARE,
 };
 
 const char keys_help[] =
   "[size=]<SIZE>           (required) Size of the disk, up to 2^63-1 bytes.\n"
   "algorithm=<NAME>        lz4 (default), lz4hc, zstd or deflate.\n"
   "level=<N>               Compression level of the algorithm.\n"
+  "dict=<FILE>             Dictionary for the algorithm (lz4 or zstd).\n"
+  "recompress=<METHOD>,…   Up to three METHODs for slots in the background, "
+  "in\n"
+  "                        order: NAME[:level=N][:dict=FILE]\n"
+  "auto_recompress=<SECONDS>\n"
+  "                        Recompress what nobody accessed for so long "
+  "(default\n"
+  "                        600; 0: only when asked to).\n"
+  "recompress_cpu=<N>      Percent of a CPU for that (default 50).\n"
   "slot_size=<SIZE>        What is compressed at a time, 4k (default) to 64k.\n"
   "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no "
   "limit).\n"
@@ -36,20 +48,6 @@ const char keys_help[] =
   "compact_pause=<SECONDS> Time between two looks at that (default 1).\n"
   "control=<PATH>          Unix socket for nbdzramctl (default: none).\n"
   "metrics=[<ADDR>:]<PORT> Metrics for Prometheus over HTTP (default: none).";
-
-/* A whole decimal number in [min, max].  False if the value is anything
- * else; nothing is said.
- */
-static bool
-parse_number (const char *value, long min, long max, long *result)
-{
-  char *end;
-
-  errno = 0;
-  *result = strtol (value, &end, 10);
-  return !errno && end != value && !*end && !isspace ((unsigned char) *value) &&
-         *result >= min && *result <= max;
-}
 
 /* A size as nbdkit writes it.  What nbdkit_parse_size would refuse, with a
  * message that does not name the key, is refused here first, in silence.
@@ -142,30 +140,41 @@ set_control (const char *value)
 }
 
 static void
-codec_names (const char *separator, char *buf, size_t size)
+free_methods (void)
 {
-  size_t len = 0;
-
-  buf[0] = '\0';
-  for (unsigned id = 1; id < CODEC_IDS; id++)
-    if (codec_by_id (id) && len < size)
-      len += (size_t) snprintf (buf + len, size - len, "%s%s",
-                                len ? separator : "", codec_by_id (id)->name);
+  for (unsigned i = 0; i < keys.recompress_count; i++)
+    free (keys.recompress[i].dict);
+  keys.recompress_count = 0;
 }
 
+/* METHOD[,METHOD[,METHOD]] */
 static int
-set_algorithm (const char *value)
+set_recompress (const char *value)
 {
-  const struct codec *codec = codec_find (value);
-  char names[128];
+  char *copy = strdup (value), *rest = copy, *word;
+  int r = copy ? 0 : -1;
 
-  if (!codec) {
-    codec_names (", ", names, sizeof names);
-    nbdkit_error ("algorithm=%s: must be one of: %s", value, names);
-    return -1;
+  free_methods ();
+  while (r == 0 && (word = strsep (&rest, ",")) != NULL) {
+    if (keys.recompress_count == RECOMPRESS_METHODS) {
+      r = refuse ("recompress", value, "at most three methods");
+      break;
+    }
+    r = method_key_parse ("recompress", value, word,
+                          &keys.recompress[keys.recompress_count]);
+    if (r == 0)
+      keys.recompress_count++;
   }
-  keys.codec = codec;
-  return 0;
+  free (copy);
+  return r;
+}
+
+void
+keys_free (void)
+{
+  free_methods ();
+  free (keys.primary.dict);
+  free (keys.control);
 }
 
 int
@@ -173,12 +182,24 @@ keys_set (const char *key, const char *value)
 {
   if (strcmp (key, "size") == 0)
     return set_size (value);
-  if (strcmp (key, "algorithm") == 0)
-    return set_algorithm (value);
+  if (strcmp (key, "algorithm") == 0) {
+    keys.primary.codec = method_key_codec (key, value, value);
+    return keys.primary.codec ? 0 : -1;
+  }
   if (strcmp (key, "level") == 0) {
     keys.level = value; /* nbdkit keeps it */
     return 0;
   }
+  if (strcmp (key, "dict") == 0)
+    return method_key_set_dict (key, value, &keys.primary);
+  if (strcmp (key, "recompress") == 0)
+    return set_recompress (value);
+  if (strcmp (key, "auto_recompress") == 0)
+    return set_number (key, value, 0, SLOT_OLD - 1,
+                       "0 (not by itself) to 32767 seconds", &keys.auto_age);
+  if (strcmp (key, "recompress_cpu") == 0)
+    return set_number (key, value, 1, 100, "1 to 100 percent of a CPU",
+                       &keys.auto_share);
   if (strcmp (key, "slot_size") == 0)
     return set_slot_size (value);
   if (strcmp (key, "mem_limit") == 0)
@@ -199,8 +220,9 @@ keys_set (const char *key, const char *value)
     return 0;
   }
   nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
-                "slot_size, mem_limit, workers, compact_threshold, "
-                "compact_pause, control and metrics",
+                "dict, recompress, auto_recompress, recompress_cpu, slot_size, "
+                "mem_limit, workers, compact_threshold, compact_pause, control "
+                "and metrics",
                 key, value);
   return -1;
 }
@@ -208,7 +230,7 @@ keys_set (const char *key, const char *value)
 static int
 complete_level (void)
 {
-  const struct codec *codec = keys.codec;
+  const struct codec *codec = keys.primary.codec;
   long level = codec->level_default;
 
   if (keys.level &&
@@ -218,7 +240,7 @@ complete_level (void)
                   keys.level, codec->level_min, codec->level_max, codec->name);
     return -1;
   }
-  keys.codec_level = (int) level;
+  keys.primary.level = (int) level;
   return 0;
 }
 
@@ -230,8 +252,8 @@ keys_complete (void)
                   "size=1G");
     return -1;
   }
-  if (!keys.codec)
-    keys.codec = codec_find ("lz4");
+  if (!keys.primary.codec)
+    keys.primary.codec = codec_find ("lz4");
   if (!keys.workers) {
     /* Two a CPU: a thread that loses its CPU keeps its stream, and with one
      * a CPU the others wait for it.  Measured on 2 cores, 4 connections with 8
@@ -249,7 +271,7 @@ keys_dump (void)
 {
   char names[128];
 
-  codec_names (" ", names, sizeof names);
+  method_key_names (" ", names, sizeof names);
   printf ("zram_version=%s\n", PACKAGE_VERSION);
   printf ("zram_algorithms=%s\n", names);
   for (unsigned id = 1; id < CODEC_IDS; id++) {

@@ -9,17 +9,21 @@
 
 #include <stdint.h>
 
-#include "comp/codec.h"
+#include "plugin/method_key.h"
+#include "store/recompress.h"
 
 #define SLOT_SIZE_MIN 4096
 #define SLOT_SIZE_MAX 65536
 #define MEM_LIMIT_MIN (1 << 20)
 
 struct keys {
-  int64_t size;               /* bytes, -1 = not given */
-  const struct codec *codec;  /* algorithm= */
-  const char *level;          /* as given, NULL = the codec's default */
-  int codec_level;            /* level= once the algorithm is known */
+  int64_t size;              /* bytes, -1 = not given */
+  struct method_key primary; /* algorithm=, dict=; level once complete */
+  const char *level;         /* as given, NULL = the codec's default */
+  struct method_key recompress[RECOMPRESS_METHODS];
+  unsigned recompress_count;
+  unsigned auto_age;          /* seconds, 0 = never */
+  unsigned auto_share;        /* percent of a CPU */
   uint32_t slot_size;         /* bytes */
   uint64_t mem_limit;         /* bytes, 0 = none */
   unsigned workers;           /* 0 = two for each CPU */
@@ -38,6 +42,8 @@ extern const char keys_help[];
  */
 int keys_set (const char *key, const char *value);
 int keys_complete (void);
+
+void keys_free (void);
 
 /* nbdkit's .dump_plugin */
 void keys_dump (void);

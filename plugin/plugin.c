@@ -42,7 +42,8 @@
 static struct store *store;
 static struct device *device;
 static struct compactor *compactor;
-static struct engine engine = { .settings = PTHREAD_MUTEX_INITIALIZER };
+static struct recompressor *recompressor;
+static struct engine engine;
 static struct control *control;           /* NULL without control= */
 static struct metrics_http *metrics_http; /* NULL without metrics= */
 
@@ -80,6 +81,7 @@ open_windows (void)
   engine.store = store;
   engine.dev = device;
   engine.compactor = compactor;
+  engine.recompressor = recompressor;
   if (keys.control) {
     control = control_open (&engine, keys.control, why, sizeof why);
     if (!control) {
@@ -97,12 +99,39 @@ open_windows (void)
   return 0;
 }
 
+/* Dictionaries, and what to recompress with. */
+static int
+set_up_methods (void)
+{
+  struct zcomp_method methods[RECOMPRESS_METHODS];
+  struct zcomp_method primary;
+
+  if (method_key_format (store->zcomp, "algorithm", &keys.primary, &primary))
+    return -1;
+  if (keys.primary.dict && store_set_primary (store, &primary) == -1) {
+    nbdkit_error ("dict=%s: %m", keys.primary.dict);
+    return -1;
+  }
+  for (unsigned i = 0; i < keys.recompress_count; i++)
+    if (method_key_format (store->zcomp, "recompress", &keys.recompress[i],
+                           &methods[i]) == -1)
+      return -1;
+  recompressor = recompressor_create (device, methods, keys.recompress_count);
+  if (!recompressor) {
+    nbdkit_error ("cannot set up recompression: %m");
+    return -1;
+  }
+  recompress_policy_init (&engine.recompress_policy, device, recompressor,
+                          keys.auto_age, keys.auto_share);
+  return 0;
+}
+
 static int
 zram_get_ready (void)
 {
   const struct store_config config = {
     .slot_size = keys.slot_size,
-    .primary = { codec_id (keys.codec), keys.codec_level },
+    .primary = { codec_id (keys.primary.codec), keys.primary.level },
     .mem_limit = keys.mem_limit,
     .workers = keys.workers,
     .device_bytes = (uint64_t) keys.size,
@@ -120,6 +149,8 @@ zram_get_ready (void)
     nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
     return -1;
   }
+  if (set_up_methods () == -1)
+    return -1;
   return open_windows ();
 }
 
@@ -128,6 +159,7 @@ zram_after_fork (void)
 {
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
+      recompress_policy_start (&engine.recompress_policy) == -1 ||
       (control && control_start (control) == -1) ||
       (metrics_http && metrics_http_start (metrics_http) == -1)) {
     nbdkit_error ("cannot start threads: %m");
@@ -156,10 +188,11 @@ zram_cleanup (void)
 {
   char why[160];
 
-  if (!compactor)
+  if (!recompressor)
     return;
-  /* First the compactor: a job that waits for its pass need not wait long. */
+  /* First the policies: a job that waits for a pass need not wait long. */
   compactor_stop (compactor);
+  recompress_policy_stop (&engine.recompress_policy);
   if (control)
     control_stop (control);
   metrics_http_close (metrics_http);
@@ -183,10 +216,13 @@ zram_unload (void)
   control_close (control);
   control = NULL;
   metrics_http_close (metrics_http);
-  free (keys.control);
+  keys_free ();
   /* A request that did not end in time still needs all of it. */
   if (store && store_requests (store) > 0)
     return;
+  if (recompressor)
+    recompress_policy_destroy (&engine.recompress_policy);
+  recompressor_destroy (recompressor);
   compactor_destroy (compactor);
   device_destroy (device);
   store_destroy (store);

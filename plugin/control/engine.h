@@ -2,10 +2,6 @@
 /*
  * What is behind the control socket and the metrics: the one store and
  * device of this process, and what is known about it only here.
- *
- * Locks: 'settings' is held while something is changed or audited that must
- * not change meanwhile: number of workers, algorithm, content as a whole.  It
- * is taken before any lock of the engine (base/rank.h).
  */
 
 #ifndef ZRAM_ENGINE_H
@@ -15,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "maint/compactor.h"
+#include "maint/recompress_policy.h"
 #include "store/query.h"
 
 struct jobs;
@@ -23,10 +20,11 @@ struct engine {
   struct store *store;
   struct device *dev;
   struct compactor *compactor;
+  struct recompressor *recompressor;
+  struct recompress_policy recompress_policy;
   struct jobs *jobs;   /* NULL without a control socket */
   atomic_uint clients; /* NBD connections */
   uint64_t started_ns; /* clock_ns when serving began */
-  pthread_mutex_t settings;
 };
 
 #endif /* ZRAM_ENGINE_H */

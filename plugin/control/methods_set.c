@@ -17,7 +17,7 @@
 static bool
 lock_settings (struct engine *e, struct reply *r)
 {
-  if (pthread_mutex_trylock (&e->settings) == 0)
+  if (mutex_trylock (&e->store->settings))
     return true;
   reply_error (r, ZRAM_ERROR_REFUSED,
                "a job is running that needs the settings to stay as they are");
@@ -169,7 +169,7 @@ set_algorithm (struct engine *e, const json_t *params, const char *names,
     return false;
   if (store_set_primary (e->store, &method) == -1)
     err = errno;
-  pthread_mutex_unlock (&e->settings);
+  mutex_unlock (&e->store->settings);
   if (err)
     reply_error (r, ZRAM_ERROR_INTERNAL, "cannot change the algorithm: %s",
                  strerror (err));
@@ -208,7 +208,7 @@ run_workers (struct engine *e, const json_t *params, struct reply *r)
       return;
     if (store_set_workers (e->store, (unsigned) n) == -1)
       err = errno;
-    pthread_mutex_unlock (&e->settings);
+    mutex_unlock (&e->store->settings);
     if (err) {
       reply_error (r, ZRAM_ERROR_INTERNAL,
                    "cannot change the number of workers: %s", strerror (err));

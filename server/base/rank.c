@@ -8,6 +8,7 @@
 #include "base/rank.h"
 
 static const char *const names[RANK_COUNT] = {
+  [RANK_SETTINGS] = "settings",
   [RANK_CONTROL] = "device control",
   [RANK_RECOMPRESS] = "recompression",
   [RANK_WRITEBACK] = "writeback",

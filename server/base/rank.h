@@ -22,7 +22,8 @@
 #include <stdbool.h>
 
 enum lock_rank {
-  RANK_CONTROL = 1, /* compaction, one pass at a time */
+  RANK_SETTINGS = 1, /* workers, methods, dictionaries; audits */
+  RANK_CONTROL,      /* compaction, one pass at a time */
   RANK_RECOMPRESS,  /* recompression: its methods, and each of its steps */
   RANK_WRITEBACK,   /* writeback: each of its steps */
   RANK_SLOT,        /* one table entry and the life of its object */

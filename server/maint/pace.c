@@ -10,10 +10,11 @@
 #define MOST_SLEEP UINT64_C (100000000)
 
 void
-pace_init (struct pace *pace, struct store *store, unsigned idle_share,
-           unsigned busy_share)
+pace_init (struct pace *pace, struct store *store, struct ticker *ticker,
+           unsigned idle_share, unsigned busy_share)
 {
   *pace = (struct pace){ .store = store,
+                         .ticker = ticker,
                          .idle_share = idle_share,
                          .busy_share = busy_share,
                          .requests = counter_sum (&store->requests,
@@ -31,7 +32,7 @@ is_busy (struct pace *pace)
 }
 
 void
-pace_step (struct pace *pace, uint64_t spent_ns, struct ticker *ticker)
+pace_step (struct pace *pace, uint64_t spent_ns)
 {
   unsigned share = is_busy (pace) ? pace->busy_share : pace->idle_share;
 
@@ -41,8 +42,8 @@ pace_step (struct pace *pace, uint64_t spent_ns, struct ticker *ticker)
   /* A step that was itself delayed is not to be paid for at length. */
   if (pace->owed_ns > MOST_SLEEP)
     pace->owed_ns = MOST_SLEEP;
-  if (ticker)
-    (void) ticker_sleep_ns (ticker, pace->owed_ns);
+  if (pace->ticker)
+    (void) ticker_sleep_ns (pace->ticker, pace->owed_ns);
   else {
     struct timespec ts = { .tv_nsec = (long) pace->owed_ns };
 

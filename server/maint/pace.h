@@ -19,17 +19,16 @@
 
 struct pace {
   struct store *store;
+  struct ticker *ticker; /* ends a sleep early when it stops; or NULL */
   unsigned idle_share, busy_share; /* percent of a CPU, 1 to 100 */
   int64_t requests;                /* ended, at the last look */
   uint64_t owed_ns;
 };
 
-void pace_init (struct pace *pace, struct store *store, unsigned idle_share,
-                unsigned busy_share);
+void pace_init (struct pace *pace, struct store *store, struct ticker *ticker,
+                unsigned idle_share, unsigned busy_share);
 
-/* After a step that took so long; sleeps if need be.  'ticker' (or NULL) ends
- * a sleep early when its thread shall stop.
- */
-void pace_step (struct pace *pace, uint64_t spent_ns, struct ticker *ticker);
+/* After a step that took so long; sleeps if need be. */
+void pace_step (struct pace *pace, uint64_t spent_ns);
 
 #endif /* ZRAM_PACE_H */

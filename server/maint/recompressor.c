@@ -12,9 +12,6 @@
 #include "maint/recompressor.h"
 #include "store/claim.h"
 
-/* While clients ask for something: of a CPU by hand, of its share by itself. */
-#define BUSY_PERCENT 25
-
 /* Failures in a row after which a pass gives up: memory is out. */
 #define MAX_FAILURES 32
 
@@ -26,15 +23,12 @@ struct recompressor {
   struct mutex control;
   struct zcomp_method methods[RECOMPRESS_METHODS] GUARDED_BY (control);
   unsigned count GUARDED_BY (control);
-  unsigned auto_share;
-  atomic_uint auto_age;
   atomic_bool running;
-  struct ticker ticker;
 };
 
 struct recompressor *
-recompressor_create (struct device *dev,
-                     const struct recompressor_config *config)
+recompressor_create (struct device *dev, const struct zcomp_method *methods,
+                     unsigned count)
 {
   struct recompressor *r = alloc_zeroed (CACHE_LINE, sizeof *r);
 
@@ -42,10 +36,7 @@ recompressor_create (struct device *dev,
     return NULL;
   r->dev = dev;
   mutex_init (&r->control, RANK_RECOMPRESS);
-  recompressor_set_methods (r, config->methods, config->methods_count);
-  r->auto_share = config->auto_share;
-  atomic_init (&r->auto_age, config->auto_age);
-  ticker_init (&r->ticker);
+  recompressor_set_methods (r, methods, count);
   return r;
 }
 
@@ -54,7 +45,6 @@ recompressor_destroy (struct recompressor *r)
 {
   if (!r)
     return;
-  ticker_destroy (&r->ticker);
   mutex_destroy (&r->control);
   free (r);
 }
@@ -111,9 +101,9 @@ enum { TIERS = 4 }; /* by size, the largest first */
 struct pass {
   struct recompressor *r;
   const struct recompress_request *request;
-  struct pass_progress *progress; /* or NULL */
+  struct pass_progress *progress;
   struct recompress_totals *totals;
-  struct pace pace;
+  struct pace *pace;
   uint64_t end, tried;
   unsigned claim, failures;
   uint32_t now;
@@ -167,9 +157,7 @@ is_wanted (const struct pass *p, const struct recompress_plan *plan,
 static bool
 goes_on (const struct pass *p)
 {
-  return !ticker_stopping (&p->r->ticker) &&
-         !(p->progress && atomic_load (&p->progress->cancel)) &&
-         !p->totals->error &&
+  return !atomic_load (&p->progress->cancel) && !p->totals->error &&
          (!p->request->max_slots || p->tried < p->request->max_slots);
 }
 
@@ -181,8 +169,7 @@ note (struct pass *p, enum recompress_result result, uint64_t won)
   if (result == RECOMPRESS_SKIPPED)
     return;
   p->tried++;
-  if (p->progress)
-    atomic_store (&p->progress->done, p->tried);
+  atomic_store (&p->progress->done, p->tried);
   t->recompressed += result == RECOMPRESS_DONE;
   t->bytes_won += won;
   t->vain += result == RECOMPRESS_VAIN;
@@ -216,7 +203,7 @@ step (struct pass *p, uint64_t index, uint32_t meta)
           : 0);
   if (p->failures >= MAX_FAILURES)
     p->totals->error = err;
-  pace_step (&p->pace, clock_ns () - start, &r->ticker);
+  pace_step (p->pace, clock_ns () - start);
 }
 
 /* One walk: visit every candidate of that rank. */
@@ -279,125 +266,61 @@ run_pass (struct pass *p)
   /* With one kind only, whether idle or old, there is nothing to sort. */
   bool by_idle = !p->request->idle && !p->request->min_age;
 
-  if (p->progress)
-    atomic_store (&p->progress->total, count_candidates (p));
+  atomic_store (&p->progress->total, count_candidates (p));
   for (unsigned idle = by_idle ? 2 : 1; idle-- > 0;)
     for (unsigned tier = 0; tier < TIERS && goes_on (p); tier++)
       walk (p, by_idle, idle, tier);
 }
 
 static int
-run (struct recompressor *r, const struct recompress_request *request,
-     const struct pace *pace, struct pass_progress *progress,
-     struct recompress_totals *totals)
+run (struct pass *p)
 {
-  struct device *dev = r->dev;
-  struct pass p = { .r = r,
-                    .request = request,
-                    .progress = progress,
-                    .totals = totals,
-                    .pace = *pace,
-                    .end = dev->table.slots };
-  bool idle = false;
+  struct device *dev = p->r->dev;
   int rc = -1;
 
+  p->buf = alloc_zeroed (CACHE_LINE, dev->store->config.slot_size);
+  p->claim = claim_take (dev);
+  if (p->buf && p->claim) {
+    run_pass (p);
+    rc = 0;
+  }
+  else
+    errno = p->buf ? EBUSY : ENOMEM;
+  if (p->claim)
+    claim_release (dev, p->claim);
+  free (p->buf);
+  return rc;
+}
+
+int
+recompressor_run (struct recompressor *r,
+                  const struct recompress_request *request, struct pace *pace,
+                  struct pass_progress *progress,
+                  struct recompress_totals *totals)
+{
+  struct zcomp_method methods[RECOMPRESS_METHODS];
+  unsigned count = recompressor_methods (r, methods);
+  struct pass p = { .r = r,
+                    .request = request,
+                    .pace = pace,
+                    .progress = progress,
+                    .totals = totals,
+                    .end = r->dev->table.slots };
+  bool idle = false;
+  int rc;
+
   memset (totals, 0, sizeof *totals);
+  if (count == 0 || request->priority > count) {
+    errno = EINVAL;
+    return -1;
+  }
   if (request->end && request->end < p.end)
     p.end = request->end;
   if (!atomic_compare_exchange_strong (&r->running, &idle, true)) {
     errno = EBUSY;
     return -1;
   }
-  p.buf = alloc_zeroed (CACHE_LINE, dev->store->config.slot_size);
-  p.claim = claim_take (dev);
-  if (p.buf && p.claim) {
-    run_pass (&p);
-    rc = 0;
-  }
-  else
-    errno = p.buf ? EBUSY : ENOMEM;
-  if (p.claim)
-    claim_release (dev, p.claim);
-  free (p.buf);
+  rc = run (&p);
   atomic_store (&r->running, false);
   return rc;
-}
-
-int
-recompressor_run (struct recompressor *r,
-                  const struct recompress_request *request,
-                  struct pass_progress *progress,
-                  struct recompress_totals *totals)
-{
-  struct zcomp_method methods[RECOMPRESS_METHODS];
-  unsigned count = recompressor_methods (r, methods);
-  struct pace pace;
-
-  if (count == 0 || request->priority > count) {
-    errno = EINVAL;
-    return -1;
-  }
-  pace_init (&pace, r->dev->store, 100, BUSY_PERCENT);
-  return run (r, request, &pace, progress, totals);
-}
-
-/* -- by itself ---------------------------------------------------------- */
-
-unsigned
-recompressor_auto_age (struct recompressor *r)
-{
-  return atomic_load (&r->auto_age);
-}
-
-void
-recompressor_set_auto_age (struct recompressor *r, unsigned seconds)
-{
-  atomic_store (&r->auto_age, seconds);
-  ticker_wake (&r->ticker);
-}
-
-/* Often enough that nothing waits for long after it is old enough, and seldom
- * enough that the walks cost nothing.
- */
-static unsigned
-pause_for (unsigned age)
-{
-  unsigned seconds = age / 8;
-
-  return seconds < 1 ? 1 : seconds > 60 ? 60 : seconds;
-}
-
-static void *
-recompressor_thread (void *arg)
-{
-  struct recompressor *r = arg;
-  struct zcomp_method methods[RECOMPRESS_METHODS];
-  struct recompress_totals totals;
-  unsigned busy = r->auto_share * BUSY_PERCENT / 100;
-  struct pace pace;
-
-  while (ticker_sleep (&r->ticker, pause_for (recompressor_auto_age (r)))) {
-    const struct recompress_request request = {
-      .min_age = recompressor_auto_age (r)
-    };
-
-    if (!request.min_age || !recompressor_methods (r, methods))
-      continue;
-    pace_init (&pace, r->dev->store, r->auto_share, busy ? busy : 1);
-    /* If a pass by hand is running: next time. */
-    (void) run (r, &request, &pace, NULL, &totals);
-  }
-  return NULL;
-}
-
-int
-recompressor_start (struct recompressor *r)
-{
-  return ticker_start (&r->ticker, recompressor_thread, r);
-}
-
-void
-recompressor_stop (struct recompressor *r)
-{
-  ticker_stop (&r->ticker);
 }

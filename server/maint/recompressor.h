@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Recompressor: which slots are recompressed, when, and at what pace.
+ * Recompressor: which slots are recompressed, and in which order.
  *
  * A pass goes through the table once for each rank of candidates, the best
  * first, and tries them one by one (store/recompress.h):
@@ -9,9 +9,8 @@
  *        not idle:  >= 3/4 of a slot   >= 1/2   >= 1/4   the rest
  *
  * The table is 16 bytes a slot, so eight walks cost less than sorting would,
- * and need no memory.  By itself ('auto_age') it does so with all slots that
- * nobody has accessed for that long.  While clients ask for something a pass
- * by hand takes a quarter of a CPU, one by itself a quarter of its share.
+ * and need no memory.  When a pass is due, and at what pace, is its caller's
+ * concern: recompress_policy.h, or somebody at the control socket.
  *
  * Locks: 'control' (rank RECOMPRESS) protects the methods, and is held for a
  * step only, which is one slot.  'running' lets one pass at a time in.
@@ -20,33 +19,19 @@
 #ifndef ZRAM_RECOMPRESSOR_H
 #define ZRAM_RECOMPRESSOR_H
 
+#include "maint/pace.h"
 #include "maint/progress.h"
 #include "store/query.h"
 #include "store/recompress.h"
 
 struct recompressor;
 
-struct recompressor_config {
-  struct zcomp_method methods[RECOMPRESS_METHODS]; /* by priority */
-  unsigned methods_count;
-  unsigned auto_age;   /* seconds, below SLOT_OLD; 0: not by itself */
-  unsigned auto_share; /* percent of a CPU, 1 … 100 */
-};
-
-#define RECOMPRESSOR_SHARE 50 /* percent, the default */
-
 /* The device is not owned and must outlive the recompressor.  NULL with
  * errno.
  */
-struct recompressor *
-recompressor_create (struct device *dev,
-                     const struct recompressor_config *config) MUST_USE;
-
-/* Start the thread (after the last fork).  0, or -1 with errno set. */
-int recompressor_start (struct recompressor *r) MUST_USE;
-
-/* End the thread, after the step at hand. */
-void recompressor_stop (struct recompressor *r);
+struct recompressor *recompressor_create (struct device *dev,
+                                          const struct zcomp_method *methods,
+                                          unsigned count) MUST_USE;
 void recompressor_destroy (struct recompressor *r); /* NULL is allowed */
 
 /* What to recompress. */
@@ -64,14 +49,17 @@ struct recompress_totals {
   int error; /* errno of what ended the pass early, or 0 */
 };
 
-/* A pass in the calling thread.  -1 with errno EBUSY (a pass is running) or
- * EINVAL (there is no such method); else 0, and *totals says what was done,
- * also when it was cancelled.  'progress' may be NULL.  Takes the control
- * lock.
+/* A pass by hand: all of a CPU, and a quarter while clients ask for something.
+ */
+#define RECOMPRESS_BUSY_PERCENT 25
+
+/* A pass in the calling thread.  -1 with errno EBUSY (a pass is running),
+ * EINVAL (there is no such method) or ENOMEM; else 0, and *totals says what was
+ * done, also when it was cancelled.  Takes the control lock.
  */
 int recompressor_run (struct recompressor *r,
                       const struct recompress_request *request,
-                      struct pass_progress *progress,
+                      struct pace *pace, struct pass_progress *progress,
                       struct recompress_totals *totals) MUST_USE;
 
 bool recompressor_is_running (struct recompressor *r);
@@ -86,10 +74,6 @@ unsigned recompressor_methods (struct recompressor *r,
 void recompressor_set_methods (struct recompressor *r,
                                const struct zcomp_method *methods,
                                unsigned count);
-
-/* Seconds of age, 0: not by itself. */
-unsigned recompressor_auto_age (struct recompressor *r);
-void recompressor_set_auto_age (struct recompressor *r, unsigned seconds);
 
 /* No step is taken between these two. */
 void recompressor_hold (struct recompressor *r);

@@ -52,18 +52,6 @@ is_attached (struct zs_pool *pool, struct slot *s)
   return ok;
 }
 
-/* An audit is no access: the slot keeps its age, and its mark. */
-static bool
-is_readable (struct device *dev, uint64_t index, struct slot *s, char *buf)
-{
-  uint32_t stamp = atomic_load (&s->lock.v) & SLOT_STAMP_MASK;
-  int r = slot_read (dev, index, buf, 0, dev->store->config.slot_size, stamp);
-
-  if (stamp & SLOT_IDLE)
-    (void) slot_mark_idle (s);
-  return r == 0;
-}
-
 static int
 audit_slots (struct device *dev, bool deep, struct tally *t, char *why,
              size_t why_size)
@@ -83,7 +71,8 @@ audit_slots (struct device *dev, bool deep, struct tally *t, char *why,
                 i);
       r = -1;
     }
-    else if (buf && !is_readable (dev, i, s, buf)) {
+    else if (buf && slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY &&
+             slot_read_unnoticed (dev, i, buf) == -1) {
       snprintf (why, why_size, "slot %" PRIu64 ": cannot be read", i);
       r = -1;
     }

@@ -65,6 +65,30 @@ claim_copy (struct device *dev, uint64_t index, uint32_t meta, unsigned claim,
   return claimed;
 }
 
+void
+claim_clear_marks (struct device *dev) NO_THREAD_SAFETY_ANALYSIS
+{
+  uint64_t n = dev->table.slots;
+
+  for (uint64_t i = slot_table_next_present (&dev->table, 0, n); i < n;
+       i = slot_table_next_present (&dev->table, i + 1, n)) {
+    const struct slot *peek = slot_table_peek (&dev->table, i);
+    struct slot *s = peek && (slot_load_meta (peek) & SLOT_MARKS)
+                       ? slot_table_try_read_lock (&dev->table, i)
+                       : NULL;
+
+    if (!s)
+      continue;
+    uint32_t meta = slot_load_meta (s);
+    /* A claim that comes first wins; its work will set marks of its own. */
+    if (slot_meta_claim (meta) == 0)
+      (void) atomic_compare_exchange_strong_explicit (
+        &s->meta, &meta, meta & ~SLOT_MARKS, memory_order_relaxed,
+        memory_order_relaxed);
+    slot_read_unlock (s);
+  }
+}
+
 bool
 claim_replace (struct device *dev, uint64_t index, unsigned claim,
                const struct content *new) NO_THREAD_SAFETY_ANALYSIS

@@ -47,4 +47,9 @@ bool claim_replace (struct device *dev, uint64_t index, unsigned claim,
 bool claim_end (struct device *dev, uint64_t index, unsigned claim,
                 uint32_t marks);
 
+/* Forget what recompression has tried, in all slots: for when there are new
+ * methods.  Slots that are locked or claimed right now keep their marks.
+ */
+void claim_clear_marks (struct device *dev);
+
 #endif /* ZRAM_CLAIM_H */

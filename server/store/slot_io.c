@@ -182,6 +182,24 @@ slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
   return r;
 }
 
+int
+slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  int r = -1;
+
+  errno = EAGAIN;
+  if (!s)
+    return -1;
+  if (slot_meta_state (slot_load_meta (s)) == SLOT_EMPTY)
+    errno = ENOENT;
+  else
+    r = read_locked (dev, s, buf, 0, dev->store->config.slot_size);
+  slot_read_unlock (s);
+  return r;
+}
+
 /* -- writing ------------------------------------------------------------ */
 
 static void

@@ -21,6 +21,12 @@
 int slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
                uint32_t len, uint32_t now) MUST_USE;
 
+/* As slot_read of the whole slot, but no access: it keeps its age and mark.
+ * -1 with errno EAGAIN instead of waiting for a writer, ENOENT if it is EMPTY.
+ */
+int slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
+  MUST_USE;
+
 /* The whole slot: slot_size bytes. */
 int slot_write (struct device *dev, uint64_t index, const void *buf,
                 uint32_t now) MUST_USE;

@@ -36,6 +36,7 @@ store_create (const struct store_config *config)
   store->cpus = cpu_count ();
   store->slot_shift = (uint32_t) __builtin_ctz (config->slot_size);
   budget_init (&store->budget, config->mem_limit);
+  mutex_init (&store->settings, RANK_SETTINGS);
   pthread_mutex_init (&store->gate_lock, NULL);
   pthread_cond_init (&store->gate_opened, NULL);
   if (counter_set_init (&store->requests, REQUEST_COUNTERS) == -1 ||
@@ -199,6 +200,7 @@ store_destroy (struct store *store)
   counter_set_destroy (&store->requests);
   pthread_cond_destroy (&store->gate_opened);
   pthread_mutex_destroy (&store->gate_lock);
+  mutex_destroy (&store->settings);
   free (store);
   errno = err;
 }

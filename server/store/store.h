@@ -31,6 +31,7 @@ struct store_config {
 
 struct store {
   struct store_config config;
+  struct mutex settings; /* see below */
   uint32_t slot_shift;
   unsigned cpus;        /* that the process may run on */
   struct budget budget; /* pool and slot tables */
@@ -49,6 +50,11 @@ enum store_gate { GATE_OPEN, GATE_FROZEN, GATE_CLOSED };
 
 enum store_counter { REQUESTS_BEGUN, REQUESTS_ENDED, REQUEST_COUNTERS };
 
+/* 'settings' (rank SETTINGS) is held by whoever changes the number of workers,
+ * the primary method or the dictionaries, or must find them unchanged, as an
+ * audit and a reset do.
+ */
+
 /* Everything but threads.  NULL with errno set. */
 struct store *store_create (const struct store_config *config) MUST_USE;
 
@@ -56,14 +62,14 @@ struct store *store_create (const struct store_config *config) MUST_USE;
 int store_start (struct store *store) MUST_USE;
 
 /* Change the number of streams and threads while requests run.  0, or -1
- * with errno set and the old number in place.  The caller makes sure that
- * only one thread does this at a time.
+ * with errno set and the old number in place.  The caller holds 'settings', if
+ * there is anybody else.
  */
 int store_set_workers (struct store *store, unsigned n) MUST_USE;
 
 /* What new data are compressed with from now on; old data stay as they are.
- * 0, or -1 with errno (EINVAL, ENOMEM) and nothing changed.  Not at the same
- * time as store_set_workers.
+ * 0, or -1 with errno (EINVAL, ENOMEM) and nothing changed.  The caller
+ * holds 'settings', as above.
  */
 int store_set_primary (struct store *store, const struct zcomp_method *primary)
   MUST_USE;

@@ -177,9 +177,9 @@ static void
 in_order (void *arg) NO_THREAD_SAFETY_ANALYSIS
 {
   (void) arg;
-  for (enum lock_rank r = RANK_CONTROL; r < RANK_COUNT; r++)
+  for (enum lock_rank r = RANK_SETTINGS; r < RANK_COUNT; r++)
     mutex_lock (&of[r]);
-  for (enum lock_rank r = RANK_CONTROL; r < RANK_COUNT; r++) {
+  for (enum lock_rank r = RANK_SETTINGS; r < RANK_COUNT; r++) {
     check_always (rank_held (r) == 1);
     mutex_unlock (&of[r]); /* in any order */
     check_always (rank_held (r) == 0);
@@ -265,9 +265,9 @@ static void
 test_names (void **state)
 {
   (void) state;
-  for (enum lock_rank r = RANK_CONTROL; r < RANK_COUNT; r++) {
+  for (enum lock_rank r = RANK_SETTINGS; r < RANK_COUNT; r++) {
     assert_non_null (rank_name (r));
-    for (enum lock_rank s = RANK_CONTROL; s < r; s++)
+    for (enum lock_rank s = RANK_SETTINGS; s < r; s++)
       assert_string_not_equal (rank_name (r), rank_name (s));
   }
   assert_string_equal (rank_name (RANK_COUNT), "unknown");
@@ -287,7 +287,7 @@ int
 main (void)
 {
 #ifdef ZRAM_DEBUG
-  for (enum lock_rank r = RANK_CONTROL; r < RANK_COUNT; r++) {
+  for (enum lock_rank r = RANK_SETTINGS; r < RANK_COUNT; r++) {
     mutex_init (&of[r], r);
     mutex_init (&other[r], r);
   }

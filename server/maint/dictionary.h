@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Dictionaries: trained on what is stored, installed if that pays, and thrown
+ * away when nothing needs them any more.
+ *
+ *   live slots --sample--> 3/4 train --> dictionary
+ *                          1/4 held out: packed without it and with it
+ *                                         |
+ *              gain over all slots > twice what it costs?  install:
+ *              the primary and the secondary methods of its codec use it
+ *              from now on
+ *
+ * Old dictionaries stay for the slots that hold their format, which the store
+ * counts, and go with the last of them.
+ *
+ * Locks: store->settings while formats or methods change; the recompressor's
+ * control while one is thrown away, since its work holds copies of objects.
+ */
+
+#ifndef ZRAM_DICTIONARY_H
+#define ZRAM_DICTIONARY_H
+
+#include "maint/recompressor.h"
+
+#define TRAIN_SIZE (64u << 10)  /* bytes of a dictionary, the default */
+#define TRAIN_BYTES (32u << 20) /* of samples, the default */
+#define TRAIN_BYTES_MAX (256u << 20)
+#define TRAIN_SAMPLES_MIN 64
+
+struct train_request {
+  uint64_t samples; /* slots; 0: as many as TRAIN_BYTES hold */
+  size_t size;      /* bytes, DICT_TRAIN_MIN … DICT_MAX; 0: TRAIN_SIZE */
+};
+
+/* What was found for one codec. */
+struct train_gain {
+  const struct codec *codec;
+  unsigned methods;       /* that would use it */
+  uint64_t before, after; /* bytes of memory that the held-out slots take */
+  uint64_t saves;         /* bytes, estimated for all that is stored */
+  uint64_t costs;         /* bytes, the dictionary and its digests */
+  size_t size;            /* bytes */
+  bool installed;
+  unsigned format; /* if it was */
+};
+
+#define TRAIN_CODECS 2
+
+struct train_result {
+  uint64_t samples, held_out; /* slots */
+  unsigned n;
+  struct train_gain gains[TRAIN_CODECS];
+};
+
+/* In the calling thread; takes seconds.  Samples are held in memory meanwhile.
+ * -1 with a reason in 'why' if nothing can be trained or memory is out; else
+ * 0, also when it was cancelled or did not pay.  'progress' counts slots; it
+ * may be NULL.
+ */
+int dictionary_train (struct device *dev, struct recompressor *r,
+                      const struct train_request *request,
+                      struct pass_progress *progress,
+                      struct train_result *result, char *why, size_t why_size)
+  MUST_USE;
+
+/* Throw away what no method names and no object needs.  Does nothing if
+ * somebody is changing the settings.  Returns how many went.
+ */
+unsigned dictionary_sweep (struct device *dev, struct recompressor *r);
+
+#endif /* ZRAM_DICTIONARY_H */

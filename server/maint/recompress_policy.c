@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include "maint/recompress_policy.h"
+
+/* Often enough that nothing waits for long after it is old enough, and seldom
+ * enough that the walks cost nothing.
+ */
+static unsigned
+pause_for (unsigned age)
+{
+  unsigned seconds = age / 8;
+
+  return seconds < 1 ? 1 : seconds > 60 ? 60 : seconds;
+}
+
+static void
+recompress_old (struct recompress_policy *p, unsigned age)
+{
+  const struct recompress_request request = { .min_age = age };
+  unsigned busy = p->share * RECOMPRESS_BUSY_PERCENT / 100;
+  struct recompress_totals totals;
+  struct pace pace;
+
+  pace_init (&pace, p->dev->store, &p->ticker, p->share, busy ? busy : 1);
+  /* If there are no methods: nothing to do.  If a pass by hand is running:
+   * next time.
+   */
+  (void) !recompressor_run (p->r, &request, &pace, &p->progress, &totals);
+}
+
+static void *
+policy_thread (void *arg)
+{
+  struct recompress_policy *p = arg;
+  unsigned age = atomic_load (&p->age);
+
+  while (ticker_sleep (&p->ticker, pause_for (age))) {
+    age = atomic_load (&p->age);
+    if (age)
+      recompress_old (p, age);
+    (void) dictionary_sweep (p->dev, p->r);
+  }
+  return NULL;
+}
+
+void
+recompress_policy_init (struct recompress_policy *p, struct device *dev,
+                        struct recompressor *r, unsigned age, unsigned share)
+{
+  p->dev = dev;
+  p->r = r;
+  atomic_init (&p->age, age);
+  p->share = share;
+  ticker_init (&p->ticker);
+  atomic_init (&p->progress.cancel, false);
+}
+
+int
+recompress_policy_start (struct recompress_policy *p)
+{
+  return ticker_start (&p->ticker, policy_thread, p);
+}
+
+void
+recompress_policy_stop (struct recompress_policy *p)
+{
+  atomic_store (&p->progress.cancel, true);
+  ticker_stop (&p->ticker);
+  atomic_store (&p->progress.cancel, false);
+}
+
+void
+recompress_policy_destroy (struct recompress_policy *p)
+{
+  recompress_policy_stop (p);
+  ticker_destroy (&p->ticker);
+}
+
+void
+recompress_policy_set_age (struct recompress_policy *p, unsigned seconds)
+{
+  atomic_store (&p->age, seconds);
+  ticker_wake (&p->ticker);
+}

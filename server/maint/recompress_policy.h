@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Recompression by itself: what nobody has accessed for 'age' seconds, when
+ * CPU is spare.  Its thread looks at the table every age / 8 seconds (1 to 60),
+ * and also throws away dictionaries that nothing needs any more.
+ *
+ * It has 'share' percent of a CPU, and a quarter of that while clients ask for
+ * something.
+ */
+
+#ifndef ZRAM_RECOMPRESS_POLICY_H
+#define ZRAM_RECOMPRESS_POLICY_H
+
+#include "maint/dictionary.h"
+
+#define RECOMPRESS_AGE 600  /* seconds, the default */
+#define RECOMPRESS_SHARE 50 /* percent, the default */
+
+struct recompress_policy {
+  struct device *dev;     /* not owned */
+  struct recompressor *r; /* not owned */
+  atomic_uint age;        /* seconds, below SLOT_OLD; 0: not by itself */
+  unsigned share;         /* percent, 1 to 100 */
+  struct ticker ticker;
+  struct pass_progress progress; /* of the pass that it runs */
+};
+
+void recompress_policy_init (struct recompress_policy *p, struct device *dev,
+                             struct recompressor *r, unsigned age,
+                             unsigned share);
+
+/* Start the thread (after the last fork).  0, or -1 with errno set. */
+int recompress_policy_start (struct recompress_policy *p) MUST_USE;
+
+/* End the thread, after the slot at hand. */
+void recompress_policy_stop (struct recompress_policy *p);
+void recompress_policy_destroy (struct recompress_policy *p);
+
+void recompress_policy_set_age (struct recompress_policy *p, unsigned seconds);
+
+#endif /* ZRAM_RECOMPRESS_POLICY_H */
