@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/fault.h"
 #include "comp/dict.h"
+#include "comp/zcomp.h"
 
 static void
 account (struct dict *d, size_t more)
@@ -218,4 +219,47 @@ dict_level_put (struct dict *d, const struct dict_level *level)
     free (l);
   }
   dict_unref (d);
+}
+
+/* ------------------------------------------------------------------------
+ * Formats.
+ */
+
+/* A codec without its dictionary is never seen: the dictionary comes first
+ * and goes last.
+ */
+void
+formats_set (struct formats *f, unsigned format, struct dict *dict)
+{
+  struct format_dict *d = &f->dicts[format - FORMAT_DICT];
+
+  mutex_lock (&f->lock);
+  if (dict)
+    atomic_store_explicit (&d->dict, dict, memory_order_release);
+  atomic_store_explicit (&d->codec, dict ? dict->codec : NULL,
+                         memory_order_release);
+  if (!dict)
+    atomic_store_explicit (&d->dict, NULL, memory_order_release);
+  mutex_unlock (&f->lock);
+}
+
+int
+formats_info (struct formats *f, unsigned format, struct zcomp_dict_info *info)
+{
+  struct dict *d;
+
+  mutex_lock (&f->lock);
+  d = format_dict (f, format);
+  if (d)
+    *info = (struct zcomp_dict_info){
+      .codec = d->codec,
+      .size = d->size,
+      .memory = atomic_load_explicit (&d->memory, memory_order_relaxed),
+      .id = d->id,
+    };
+  mutex_unlock (&f->lock);
+  if (d)
+    return 0;
+  errno = EINVAL;
+  return -1;
 }

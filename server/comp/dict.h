@@ -60,6 +60,8 @@
 #define DICT_MIN 8         /* bytes: both libraries ignore less */
 #define DICT_MAX (1 << 20) /* bytes */
 
+struct zcomp_dict_info;
+
 struct dict_level {
   struct dict_level *next;
   int level;
@@ -159,5 +161,14 @@ format_codec (const struct formats *f, unsigned format)
                                    memory_order_acquire)
            : codec_by_id (format);
 }
+
+/* Give a dictionary that format, or (NULL) take the one it has away from it;
+ * one call at a time.  The references are the caller's.
+ */
+void formats_set (struct formats *f, unsigned format, struct dict *dict);
+
+/* As zcomp_dict_info. */
+int formats_info (struct formats *f, unsigned format,
+                  struct zcomp_dict_info *info) MUST_USE;
 
 #endif /* ZRAM_DICT_H */

@@ -275,24 +275,6 @@ zcomp_format_name (const struct zcomp *z, unsigned format)
   return codec ? codec->name : "raw";
 }
 
-/* A codec without its dictionary is never seen: the dictionary comes first
- * and goes last.
- */
-static void
-set_format (struct zcomp *z, unsigned format, const struct codec *codec,
-            struct dict *dict)
-{
-  struct format_dict *f = &z->formats.dicts[format - FORMAT_DICT];
-
-  mutex_lock (&z->formats.lock);
-  if (dict)
-    atomic_store_explicit (&f->dict, dict, memory_order_release);
-  atomic_store_explicit (&f->codec, codec, memory_order_release);
-  if (!dict)
-    atomic_store_explicit (&f->dict, NULL, memory_order_release);
-  mutex_unlock (&z->formats.lock);
-}
-
 int
 zcomp_dict_add (struct zcomp *z, const struct codec *codec, const void *bytes,
                 size_t size, unsigned *format, const char **why)
@@ -311,7 +293,7 @@ zcomp_dict_add (struct zcomp *z, const struct codec *codec, const void *bytes,
     dict = NULL;
   }
   if (dict) {
-    set_format (z, f, codec, dict);
+    formats_set (&z->formats, f, dict);
     *format = f;
   }
   atomic_flag_clear (&z->resizing);
@@ -336,7 +318,7 @@ remove_format (struct zcomp *z, unsigned format)
   struct dict *dict = format_dict (&z->formats, format);
   unsigned n = atomic_load (&z->workers);
 
-  set_format (z, format, NULL, NULL);
+  formats_set (&z->formats, format, NULL);
   for (unsigned i = 0; i < n; i++)
     forget (&z->streams[i], format);
   dict_unref (dict);
@@ -363,22 +345,7 @@ zcomp_dict_remove (struct zcomp *z, unsigned format)
 int
 zcomp_dict_info (struct zcomp *z, unsigned format, struct zcomp_dict_info *info)
 {
-  struct dict *d;
-
-  mutex_lock (&z->formats.lock);
-  d = format_dict (&z->formats, format);
-  if (d)
-    *info = (struct zcomp_dict_info){
-      .codec = d->codec,
-      .size = d->size,
-      .memory = atomic_load_explicit (&d->memory, memory_order_relaxed),
-      .id = d->id,
-    };
-  mutex_unlock (&z->formats.lock);
-  if (d)
-    return 0;
-  errno = EINVAL;
-  return -1;
+  return formats_info (&z->formats, format, info);
 }
 
 /* ------------------------------------------------------------------------
