@@ -88,6 +88,8 @@ struct backing_io {
   uint64_t deadline_ns;
   uint64_t moved; /* bytes done, if it goes in several pieces */
   uint64_t piece; /* bytes now under way */
+  bool answered;  /* the piece under way is over */
+  int answer;     /* with this errno, or 0 */
   struct backing *backing;
 };
 

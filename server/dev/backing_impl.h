@@ -42,6 +42,7 @@ struct backing {
   const struct backing_ops *ops;
   uint64_t size; /* bytes, a multiple of BACKING_BLOCK */
   bool started;
+  unsigned read_unit; /* bytes, a power of two: reads are widened to it */
   atomic_bool can_punch;
   atomic_bool down;
 

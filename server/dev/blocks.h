@@ -43,9 +43,9 @@
  *
  * Locks: one, rank BACKING, taken inside; it protects all of the above.
  * Every function here may be called under a slot's lock; none sleeps or
- * calls back.  Cost: a few ns; blocks_alloc looks at 64 K blocks at the most
- * after the first that it could take, and goes over full groups at two
- * bytes each.
+ * calls back (it does a system call once in 4096 blocks at the most).
+ * blocks_alloc looks at 16 K blocks at the most after the first that it could
+ * take, for a longer run, and goes over full groups without reading them.
  */
 
 #ifndef ZRAM_BLOCKS_H
@@ -115,8 +115,9 @@ void blocks_release (struct blocks *b, uint64_t first, unsigned n);
 /* -- punching ----------------------------------------------------------- */
 
 /* Take a run of at least 'least' and at most 'most' waiting blocks to punch
- * them; returns how many, 0 if there is no such run.  They are nobody's until
- * blocks_punch_end, which makes them free whether the punch worked or not.
+ * them; returns how many.  They are nobody's until blocks_punch_end, which
+ * makes them free whether the punch worked or not.  0: no such run in the
+ * next 64 groups that have blocks waiting; asked again it looks further on.
  */
 unsigned blocks_punch_begin (struct blocks *b, unsigned least, unsigned most,
                              uint64_t *first) MUST_USE;

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/fault.h"
+#include "base/park.h"
+#include "base/rank.h"
+#include "dev/backing_impl.h"
+
+#define DEFAULT_THREADS 4
+#define DEFAULT_TIMEOUT_MS 30000
+
+void
+backing_init (struct backing *b, const struct backing_ops *ops, uint64_t size)
+{
+  b->ops = ops;
+  b->size = size;
+  b->read_unit = 1;
+  mutex_init (&b->idle_lock, RANK_BACKING);
+  pthread_cond_init (&b->idle, NULL);
+}
+
+void
+backing_destroy (struct backing *b)
+{
+  check_always (atomic_load (&b->in_flight) == 0);
+  pthread_cond_destroy (&b->idle);
+  mutex_destroy (&b->idle_lock);
+}
+
+uint64_t
+backing_fit_size (uint64_t there, const struct backing_config *config,
+                  char *why, size_t why_size)
+{
+  there -= there % BACKING_BLOCK;
+  if (config->size > there) {
+    snprintf (why, why_size,
+              "has %llu bytes in whole blocks, fewer than the %llu of "
+              "backing_size",
+              (unsigned long long) there, (unsigned long long) config->size);
+    return 0;
+  }
+  if (there < BACKING_MIN_SIZE) {
+    snprintf (why, why_size, "has %llu bytes, fewer than the least, %llu",
+              (unsigned long long) there,
+              (unsigned long long) BACKING_MIN_SIZE);
+    return 0;
+  }
+  return config->size ? config->size : there;
+}
+
+static bool
+is_uri (const char *where)
+{
+  const char *colon = strstr (where, "://");
+
+  return colon && colon != where &&
+         strcspn (where, "/") > (size_t) (colon - where);
+}
+
+static bool
+is_nbd_uri (const char *where)
+{
+  static const char *const schemes[] = { "nbd://", "nbds://", "nbd+unix://",
+                                         "nbds+unix://" };
+
+  for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+    if (strncmp (where, schemes[i], strlen (schemes[i])) == 0)
+      return true;
+  return false;
+}
+
+struct backing *
+backing_open (const struct backing_config *config, char *why, size_t why_size)
+{
+  struct backing_config c = *config;
+
+  if (c.threads == 0)
+    c.threads = DEFAULT_THREADS;
+  if (c.timeout_ms == 0)
+    c.timeout_ms = DEFAULT_TIMEOUT_MS;
+  if (c.where[0] == '\0') {
+    snprintf (why, why_size, "expected a path or an NBD URI");
+    return NULL;
+  }
+  if (c.size % BACKING_BLOCK != 0 || (c.size && c.size < BACKING_MIN_SIZE)) {
+    snprintf (why, why_size,
+              "backing_size of %llu bytes: expected a multiple of %u, at "
+              "least %llu",
+              (unsigned long long) c.size, BACKING_BLOCK,
+              (unsigned long long) BACKING_MIN_SIZE);
+    return NULL;
+  }
+  if (is_nbd_uri (c.where))
+    return backing_open_nbd (&c, why, why_size);
+  if (is_uri (c.where)) {
+    snprintf (why, why_size,
+              "expected nbd://, nbds://, nbd+unix:// or nbds+unix:// (if it "
+              "is a path, write ./ before it)");
+    return NULL;
+  }
+  return backing_open_file (&c, why, why_size);
+}
+
+int
+backing_start (struct backing *b)
+{
+  check_always (!b->started);
+  if (b->ops->start (b) == -1)
+    return -1;
+  b->started = true;
+  return 0;
+}
+
+void
+backing_close (struct backing *b)
+{
+  if (b)
+    b->ops->close (b);
+}
+
+uint64_t
+backing_size (const struct backing *b)
+{
+  return b->size;
+}
+
+const char *
+backing_kind (const struct backing *b)
+{
+  return b->ops->kind;
+}
+
+bool
+backing_can_punch (const struct backing *b)
+{
+  return atomic_load_explicit (&b->can_punch, memory_order_relaxed);
+}
+
+/* -- requests ----------------------------------------------------------- */
+
+/* Where tests make a request fail, or hold it after it was done and before
+ * anybody knows.
+ */
+static int
+inject (enum backing_op op, int error)
+{
+  static const char *const points[] = { "dev.write", "dev.punch", "dev.flush",
+                                        "dev.read" };
+
+  fault_pause (points[op]);
+  if (error == 0 && fault_hit (points[op]))
+    error = EIO;
+  if (error == 0 && op == BACKING_WRITE && fault_hit ("dev.write.full"))
+    error = ENOSPC;
+  return error;
+}
+
+static void
+account (struct backing *b, enum backing_op op, uint64_t len, int error)
+{
+  if (error) {
+    atomic_fetch_add_explicit (&b->errors[op], 1, memory_order_relaxed);
+    return;
+  }
+  atomic_fetch_add_explicit (&b->done[op], 1, memory_order_relaxed);
+  atomic_fetch_add_explicit (&b->done_bytes[op], len, memory_order_relaxed);
+}
+
+/* Nobody closes a store under a thread that may yet come here: its own
+ * threads are joined first, and callers know.
+ */
+static void
+leave (struct backing *b)
+{
+  if (atomic_fetch_sub (&b->in_flight, 1) != 1)
+    return;
+  mutex_lock (&b->idle_lock);
+  pthread_cond_broadcast (&b->idle);
+  mutex_unlock (&b->idle_lock);
+}
+
+void
+backing_complete (struct backing_io *io, int error)
+{
+  struct backing *b = io->backing;
+
+  error = inject (io->op, error);
+  account (b, io->op, io->len, error);
+  io->error = error;
+  io->done (io);
+  leave (b);
+}
+
+static void
+submit (struct backing *b, struct backing_io *io)
+{
+  check_always (b->started);
+  io->error = 0;
+  io->resent = false;
+  io->next = NULL;
+  io->moved = io->piece = 0;
+  io->answered = false;
+  io->backing = b;
+  atomic_fetch_add (&b->in_flight, 1);
+  if (atomic_load (&b->down))
+    backing_complete (io, EIO);
+  else
+    b->ops->submit (b, io);
+}
+
+void
+backing_submit (struct backing *b, struct backing_io *io)
+{
+  if (io->op != BACKING_FLUSH) {
+    check_always (io->len > 0 && io->offset <= b->size &&
+                  io->len <= b->size - io->offset);
+    check_always (io->op == BACKING_READ || (io->offset % BACKING_BLOCK == 0 &&
+                                             io->len % BACKING_BLOCK == 0));
+  }
+  submit (b, io);
+}
+
+/* A lone word: whoever wakes its sleeper need not find it there any more. */
+static void
+wake_reader (struct backing_io *io)
+{
+  _Atomic uint32_t *finished = io->ctx;
+
+  atomic_store (finished, 1);
+  park_wake (finished);
+}
+
+static int
+read_by_request (struct backing *b, void *buf, size_t len, uint64_t offset)
+{
+  _Atomic uint32_t finished = 0;
+  struct backing_io io = { .op = BACKING_READ,
+                           .buf = buf,
+                           .offset = offset,
+                           .len = len,
+                           .done = wake_reader,
+                           .ctx = &finished };
+
+  submit (b, &io);
+  for (;;) {
+    uint32_t ticket = park_ticket (&finished);
+
+    if (atomic_load (&finished))
+      return io.error;
+    park_wait (&finished, ticket);
+  }
+}
+
+static int
+read_directly (struct backing *b, void *buf, size_t len, uint64_t offset)
+{
+  int error;
+
+  atomic_fetch_add (&b->in_flight, 1);
+  error = inject (BACKING_READ, b->ops->read (b, buf, len, offset));
+  account (b, BACKING_READ, len, error);
+  leave (b);
+  return error;
+}
+
+static int
+read_widened (struct backing *b, void *buf, size_t len, uint64_t offset)
+{
+  uint64_t unit = b->read_unit, from = offset / unit * unit;
+  size_t all = (size_t) ((offset + len + unit - 1) / unit * unit - from);
+  char *wide = malloc (all);
+  int error;
+
+  if (!wide)
+    return ENOMEM;
+  error = read_by_request (b, wide, all, from);
+  if (error == 0)
+    memcpy (buf, wide + (offset - from), len);
+  free (wide);
+  return error;
+}
+
+int
+backing_read (struct backing *b, void *buf, size_t len, uint64_t offset)
+{
+  int error;
+
+  check_always (b->started);
+  check_always (offset <= b->size && len <= b->size - offset);
+  rank_may_sleep ("read of the backing store");
+  if (len == 0)
+    return 0;
+  if (b->ops->read)
+    error = read_directly (b, buf, len, offset);
+  else if (offset % b->read_unit || len % b->read_unit)
+    error = read_widened (b, buf, len, offset);
+  else
+    error = read_by_request (b, buf, len, offset);
+  if (error == 0)
+    return 0;
+  errno = error;
+  return -1;
+}
+
+void
+backing_drain (struct backing *b)
+{
+  rank_may_sleep ("drain of the backing store");
+  mutex_lock (&b->idle_lock);
+  while (atomic_load (&b->in_flight))
+    pthread_cond_wait (&b->idle, &b->idle_lock.m);
+  mutex_unlock (&b->idle_lock);
+}
+
+void
+backing_get_stats (struct backing *b, struct backing_stats *s)
+{
+  s->in_flight = atomic_load (&b->in_flight);
+  s->reads = atomic_load (&b->done[BACKING_READ]);
+  s->writes = atomic_load (&b->done[BACKING_WRITE]);
+  s->punches = atomic_load (&b->done[BACKING_PUNCH]);
+  s->read_bytes = atomic_load (&b->done_bytes[BACKING_READ]);
+  s->write_bytes = atomic_load (&b->done_bytes[BACKING_WRITE]);
+  s->punch_bytes = atomic_load (&b->done_bytes[BACKING_PUNCH]);
+  s->read_errors = atomic_load (&b->errors[BACKING_READ]);
+  s->write_errors = atomic_load (&b->errors[BACKING_WRITE]);
+  s->punch_errors = atomic_load (&b->errors[BACKING_PUNCH]);
+  s->retries = atomic_load (&b->retries);
+  s->reconnects = atomic_load (&b->reconnects);
+  s->down = atomic_load (&b->down);
+}

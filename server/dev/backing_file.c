@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A file or a block device, and the threads that write to it.
+ *
+ * The page cache.  A write-back frees memory, so what it wrote must not stay
+ * there a second time; and when it is complete the only other copy goes, so
+ * an error that the device finds later would be told to nobody.  Hence each
+ * write is brought to the device at once (sync_file_range, which waits for
+ * the data alone and does nothing on tmpfs), and its pages are dropped then.
+ * So that the device has more than one request to do, a thread takes several
+ * from the queue, writes all of them, and only then waits for each.
+ * O_DIRECT would do the same for the data but wants aligned buffers, and
+ * tmpfs does not have it.
+ *
+ * An error of writing back is reported once to each open file description
+ * that looks, so every thread has one of its own: with one for all, thread A
+ * could be told of thread B's lost data, and B of success.
+ *
+ * Reads are small and far apart: no read-ahead.  What they leave in the
+ * cache is clean, and the first to go when memory is short.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "dev/backing_impl.h"
+
+#define MAX_THREADS 64
+#define MAX_BATCH 8
+
+struct backing_file {
+  struct backing base;
+  int fd; /* holds the lock (or O_EXCL), reads and punches */
+  bool device;
+  unsigned timeout_ms;
+  unsigned threads, running;
+  int write_fd[MAX_THREADS]; /* one a thread; -1: none */
+  pthread_t thread[MAX_THREADS];
+
+  struct mutex lock;        /* rank BACKING: everything below */
+  pthread_cond_t work;      /* a request came, or it is time to stop */
+  pthread_cond_t none_left; /* the queue became empty */
+  struct backing_io *head, **tail;
+  unsigned queued;
+  bool stop;
+};
+
+struct start {
+  struct backing_file *f;
+  int fd;
+};
+
+/* -- system calls, whole or not at all ---------------------------------- */
+
+static int
+read_all (int fd, char *buf, size_t len, uint64_t offset)
+{
+  while (len) {
+    size_t want = len > 1 && fault_hit ("dev.read.short") ? len / 2 : len;
+    ssize_t n = pread (fd, buf, want, (off_t) offset);
+
+    if (n == -1 && errno == EINTR)
+      continue;
+    if (n == -1)
+      return errno;
+    if (n == 0) /* somebody has cut the file */
+      return EIO;
+    buf += n;
+    len -= (size_t) n;
+    offset += (size_t) n;
+  }
+  return 0;
+}
+
+static int
+write_all (int fd, const char *buf, uint64_t len, uint64_t offset)
+{
+  while (len) {
+    size_t want = len > 1 && fault_hit ("dev.write.short") ? len / 2 : len;
+    ssize_t n = pwrite (fd, buf, want, (off_t) offset);
+
+    if (n == -1 && errno == EINTR)
+      continue;
+    if (n == -1)
+      return errno;
+    if (n == 0)
+      return EIO;
+    buf += n;
+    len -= (size_t) n;
+    offset += (size_t) n;
+  }
+  return 0;
+}
+
+/* Data on the device, pages dropped. */
+static int
+settle (int fd, uint64_t len, uint64_t offset)
+{
+  int r;
+
+  do
+    r = sync_file_range (fd, (off_t) offset, (off_t) len,
+                         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                           SYNC_FILE_RANGE_WAIT_AFTER);
+  while (r == -1 && errno == EINTR);
+  /* Not every file system can. */
+  if (r == -1 && (errno == EINVAL || errno == ENOSYS || errno == ESPIPE))
+    r = fdatasync (fd);
+  if (r == -1)
+    return errno;
+  (void) posix_fadvise (fd, (off_t) offset, (off_t) len, POSIX_FADV_DONTNEED);
+  return 0;
+}
+
+static int
+punch (struct backing_file *f, uint64_t len, uint64_t offset)
+{
+  uint64_t range[2] = { offset, len };
+  int r;
+
+  do
+    r = f->device
+          ? ioctl (f->fd, BLKDISCARD, range)
+          : fallocate (f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                       (off_t) offset, (off_t) len);
+  while (r == -1 && errno == EINTR);
+  if (r == 0)
+    return 0;
+  if (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENOTTY)
+    atomic_store (&f->base.can_punch, false);
+  return errno;
+}
+
+static int
+file_read (struct backing *b, void *buf, size_t len, uint64_t offset)
+{
+  struct backing_file *f = (struct backing_file *) b;
+
+  return read_all (f->fd, buf, len, offset);
+}
+
+/* -- the threads -------------------------------------------------------- */
+
+static int
+begin_io (struct backing_file *f, int fd, struct backing_io *io)
+{
+  int error;
+
+  switch (io->op) {
+  case BACKING_WRITE:
+    fault_pause ("dev.write.begin");
+    error = write_all (fd, io->buf, io->len, io->offset);
+    if (error == 0) /* only begun; what comes of it is settle's to say */
+      (void) sync_file_range (fd, (off_t) io->offset, (off_t) io->len,
+                              SYNC_FILE_RANGE_WRITE);
+    return error;
+  case BACKING_PUNCH:
+    fault_pause ("dev.punch.begin");
+    return punch (f, io->len, io->offset);
+  case BACKING_READ:
+    return read_all (f->fd, io->buf, io->len, io->offset);
+  case BACKING_FLUSH:
+    return fdatasync (fd) == -1 ? errno : 0;
+  }
+  return EINVAL;
+}
+
+static void
+do_batch (struct backing_file *f, int fd, struct backing_io **batch, unsigned n)
+{
+  int error[MAX_BATCH];
+
+  for (unsigned i = 0; i < n; i++)
+    error[i] = begin_io (f, fd, batch[i]);
+  for (unsigned i = 0; i < n; i++)
+    if (batch[i]->op == BACKING_WRITE && error[i] == 0)
+      error[i] = settle (fd, batch[i]->len, batch[i]->offset);
+  for (unsigned i = 0; i < n; i++)
+    backing_complete (batch[i], error[i]);
+}
+
+static struct backing_io *
+take_locked (struct backing_file *f)
+{
+  struct backing_io *io = f->head;
+
+  f->head = io->next;
+  if (!f->head)
+    f->tail = &f->head;
+  if (--f->queued == 0)
+    pthread_cond_broadcast (&f->none_left);
+  return io;
+}
+
+/* No more than this thread's share, so that the others have some too. */
+static unsigned
+take_batch_locked (struct backing_file *f, struct backing_io **batch)
+{
+  unsigned share = (f->queued + f->threads - 1) / f->threads, n = 0;
+
+  while (n < share && n < MAX_BATCH)
+    batch[n++] = take_locked (f);
+  return n;
+}
+
+static void *
+file_thread (void *arg)
+{
+  struct start *start = arg;
+  struct backing_file *f = start->f;
+  struct backing_io *batch[MAX_BATCH];
+  int fd = start->fd;
+
+  free (start);
+  mutex_lock (&f->lock);
+  while (f->head || !f->stop) {
+    unsigned n = take_batch_locked (f, batch);
+
+    if (n == 0) {
+      pthread_cond_wait (&f->work, &f->lock.m);
+      continue;
+    }
+    mutex_unlock (&f->lock);
+    do_batch (f, fd, batch, n);
+    mutex_lock (&f->lock);
+  }
+  mutex_unlock (&f->lock);
+  return NULL;
+}
+
+static int
+file_start (struct backing *b)
+{
+  struct backing_file *f = (struct backing_file *) b;
+
+  for (; f->running < f->threads; f->running++) {
+    struct start *start = alloc_zeroed (sizeof (void *), sizeof *start);
+    int err;
+
+    if (!start)
+      return -1;
+    start->f = f;
+    start->fd = f->write_fd[f->running];
+    err = fault_hit ("dev.thread")
+            ? EAGAIN
+            : pthread_create (&f->thread[f->running], NULL, file_thread, start);
+    if (err) {
+      free (start);
+      errno = err;
+      return -1;
+    }
+  }
+  return 0;
+}
+
+static void
+file_submit (struct backing *b, struct backing_io *io)
+{
+  struct backing_file *f = (struct backing_file *) b;
+
+  mutex_lock (&f->lock);
+  *f->tail = io;
+  f->tail = &io->next;
+  f->queued++;
+  pthread_cond_signal (&f->work);
+  mutex_unlock (&f->lock);
+}
+
+/* -- the end ------------------------------------------------------------ */
+
+static void
+fail_what_is_left (struct backing_file *f)
+{
+  uint64_t until = clock_ns () + f->timeout_ms * UINT64_C (1000000);
+  struct timespec ts = { (time_t) (until / 1000000000),
+                         (long) (until % 1000000000) };
+  struct backing_io *io, *next;
+  int r = 0;
+
+  mutex_lock (&f->lock);
+  while (f->head && r == 0)
+    r = pthread_cond_timedwait (&f->none_left, &f->lock.m, &ts);
+  io = f->head;
+  f->head = NULL;
+  f->tail = &f->head;
+  f->queued = 0;
+  f->stop = true;
+  pthread_cond_broadcast (&f->work);
+  mutex_unlock (&f->lock);
+  for (; io; io = next) {
+    next = io->next;
+    backing_complete (io, EIO);
+  }
+}
+
+static void
+file_close (struct backing *b)
+{
+  struct backing_file *f = (struct backing_file *) b;
+
+  fail_what_is_left (f);
+  while (f->running)
+    pthread_join (f->thread[--f->running], NULL);
+  backing_destroy (b);
+  for (unsigned i = 0; i < f->threads; i++)
+    if (f->write_fd[i] != -1)
+      close (f->write_fd[i]);
+  close (f->fd);
+  pthread_cond_destroy (&f->work);
+  pthread_cond_destroy (&f->none_left);
+  mutex_destroy (&f->lock);
+  free (f);
+}
+
+static const struct backing_ops file_ops = {
+  .kind = "file",
+  .start = file_start,
+  .read = file_read,
+  .submit = file_submit,
+  .close = file_close,
+};
+
+static const struct backing_ops device_ops = {
+  .kind = "device",
+  .start = file_start,
+  .read = file_read,
+  .submit = file_submit,
+  .close = file_close,
+};
+
+/* -- opening ------------------------------------------------------------ */
+
+struct opening {
+  const struct backing_config *config;
+  char *why;
+  size_t why_size;
+  int fd;
+  bool device, created;
+  uint64_t size;
+};
+
+#define SAY(o, ...) snprintf ((o)->why, (o)->why_size, __VA_ARGS__)
+
+static bool
+kind_is_fine (struct opening *o, const struct stat *st)
+{
+  o->device = S_ISBLK (st->st_mode);
+  if (S_ISREG (st->st_mode) || o->device)
+    return true;
+  SAY (o, "is a %s: expected a file, a block device or an NBD URI",
+       S_ISDIR (st->st_mode)    ? "directory"
+       : S_ISCHR (st->st_mode)  ? "character device"
+       : S_ISFIFO (st->st_mode) ? "pipe"
+       : S_ISSOCK (st->st_mode) ? "socket (an NBD server's is "
+                                  "nbd+unix:///?socket=PATH)"
+                                : "thing of an unknown kind");
+  return false;
+}
+
+static bool
+create (struct opening *o)
+{
+  if (o->config->size == 0) {
+    SAY (o, "does not exist, and without backing_size it is not made");
+    return false;
+  }
+  o->fd = open (o->config->where, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  o->created = o->fd != -1;
+  if (o->fd == -1)
+    SAY (o, "cannot be made: %s", strerror (errno));
+  return o->fd != -1;
+}
+
+/* Looked at before it is opened, since opening alone does things to some
+ * devices and pipes; and again after, since it may be another one by then.
+ */
+static bool
+open_it (struct opening *o)
+{
+  struct stat st;
+
+  if (stat (o->config->where, &st) == -1) {
+    if (errno == ENOENT)
+      return create (o);
+    SAY (o, "%s", strerror (errno));
+    return false;
+  }
+  if (!kind_is_fine (o, &st))
+    return false;
+  o->fd = open (o->config->where,
+                O_RDWR | O_CLOEXEC | O_NONBLOCK | (o->device ? O_EXCL : 0));
+  if (o->fd == -1 && o->device && errno == EBUSY)
+    SAY (o, "is in use: mounted, swapped on, or another's backing store");
+  else if (o->fd == -1)
+    SAY (o, "cannot be opened for reading and writing: %s", strerror (errno));
+  return o->fd != -1 && fstat (o->fd, &st) == 0 && kind_is_fine (o, &st);
+}
+
+/* The lock belongs to the open file, so it outlives nbdkit's fork; and two
+ * stores of one process cannot share a file either.  QEMU's locks clash with
+ * it, as they should.
+ */
+static bool
+lock_it (struct opening *o)
+{
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+  if (o->device || fcntl (o->fd, F_OFD_SETLK, &lock) == 0)
+    return true;
+  if (errno == EAGAIN || errno == EACCES)
+    SAY (o, "is locked: another store or program uses it");
+  else
+    SAY (o, "cannot be locked: %s", strerror (errno));
+  return false;
+}
+
+static bool
+measure_device (struct opening *o)
+{
+  uint64_t bytes = 0;
+  int read_only = 0, sector = 512;
+
+  if (ioctl (o->fd, BLKGETSIZE64, &bytes) == -1) {
+    SAY (o, "cannot be measured: %s", strerror (errno));
+    return false;
+  }
+  if (ioctl (o->fd, BLKROGET, &read_only) == 0 && read_only) {
+    SAY (o, "is read-only");
+    return false;
+  }
+  if (ioctl (o->fd, BLKSSZGET, &sector) == 0 &&
+      (unsigned) sector > BACKING_BLOCK) {
+    SAY (o, "has sectors of %d bytes: expected at most %u", sector,
+         BACKING_BLOCK);
+    return false;
+  }
+  o->size = backing_fit_size (bytes, o->config, o->why, o->why_size);
+  return o->size != 0;
+}
+
+/* A file is grown to what is asked for, and never cut. */
+static bool
+measure_file (struct opening *o)
+{
+  struct stat st;
+
+  if (fstat (o->fd, &st) == -1) {
+    SAY (o, "%s", strerror (errno));
+    return false;
+  }
+  if (o->config->size > (uint64_t) st.st_size) {
+    if (ftruncate (o->fd, (off_t) o->config->size) == -1) {
+      SAY (o, "cannot be made %llu bytes long: %s",
+           (unsigned long long) o->config->size, strerror (errno));
+      return false;
+    }
+    st.st_size = (off_t) o->config->size;
+  }
+  o->size = backing_fit_size ((uint64_t) st.st_size, o->config, o->why,
+                              o->why_size);
+  return o->size != 0;
+}
+
+static bool
+open_for_threads (struct opening *o, struct backing_file *f)
+{
+  char path[64];
+
+  snprintf (path, sizeof path, "/proc/self/fd/%d", o->fd);
+  for (unsigned i = 0; i < f->threads; i++) {
+    f->write_fd[i] = fault_hit ("dev.open") ? -1
+                                            : open (path, O_RDWR | O_CLOEXEC);
+    if (f->write_fd[i] == -1) {
+      SAY (o, "cannot be opened a second time (%s): %s", path,
+           strerror (errno));
+      return false;
+    }
+  }
+  (void) posix_fadvise (f->fd, 0, 0, POSIX_FADV_RANDOM);
+  return true;
+}
+
+static struct backing *
+make_file (struct opening *o)
+{
+  struct backing_file *f = alloc_zeroed (CACHE_LINE, sizeof *f);
+  pthread_condattr_t attr;
+
+  if (!f) {
+    SAY (o, "%s", strerror (ENOMEM));
+    return NULL;
+  }
+  backing_init (&f->base, o->device ? &device_ops : &file_ops, o->size);
+  atomic_store (&f->base.can_punch, !o->config->no_punch);
+  f->fd = o->fd;
+  f->device = o->device;
+  f->timeout_ms = o->config->timeout_ms;
+  f->threads = o->config->threads < MAX_THREADS ? o->config->threads
+                                                : MAX_THREADS;
+  memset (f->write_fd, -1, sizeof f->write_fd);
+  mutex_init (&f->lock, RANK_BACKING);
+  pthread_condattr_init (&attr);
+  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
+  pthread_cond_init (&f->work, NULL);
+  pthread_cond_init (&f->none_left, &attr);
+  pthread_condattr_destroy (&attr);
+  f->tail = &f->head;
+  if (!open_for_threads (o, f)) {
+    file_close (&f->base); /* o->fd too */
+    o->fd = -1;
+    return NULL;
+  }
+  return &f->base;
+}
+
+struct backing *
+backing_open_file (const struct backing_config *config, char *why,
+                   size_t why_size)
+{
+  struct opening o = {
+    .config = config, .why = why, .why_size = why_size, .fd = -1
+  };
+  struct backing *b = NULL;
+
+  snprintf (why, why_size, "cannot be opened");
+  if (open_it (&o) && lock_it (&o) &&
+      (o.device ? measure_device (&o) : measure_file (&o)))
+    b = make_file (&o);
+  if (b)
+    return b;
+  if (o.fd != -1)
+    close (o.fd);
+  if (o.created)
+    unlink (config->where);
+  return NULL;
+}

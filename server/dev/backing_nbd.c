@@ -1,0 +1,685 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Any NBD server as a backing store, through libnbd.
+ *
+ * One thread owns the connection and all requests:
+ *
+ *   backing_submit -> queue -> waiting ----> sent -----> done()
+ *                     (lock)      ^   issue   |  answer
+ *                                 +-----------+
+ *                            the connection was lost
+ *
+ * The connection:
+ *
+ *   NONE --- time to try ---> CONNECTING --- negotiated, fits ---> READY
+ *    ^                             |                                 |
+ *    +--- failed; wait twice as ---+--- lost, or no answer came for -+
+ *         long as last time             a third of the timeout
+ *
+ * A request that is not answered within the timeout of its submission fails
+ * with EIO, and the store is down: what waits and what comes fails at once,
+ * so that nobody's thread is held up, until a connection is READY again.  To
+ * try goes on for ever.  A connection that was lost for longer than the
+ * timeout is down too, without a request having to find out.
+ *
+ * A request may be sent twice, and NBD has no way to tell what became of the
+ * first one: it may still be carried out by the server, late.  io->resent
+ * tells the writer, who keeps these blocks from being used otherwise.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <libnbd.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "dev/backing_impl.h"
+
+#define MS UINT64_C (1000000) /* in ns */
+#define FIRST_BACKOFF (50 * MS)
+#define LAST_BACKOFF (5000 * MS)
+#define MAX_SENT 128
+#define MAX_PIECE (UINT64_C (32) << 20)
+#define MAX_TRIM (UINT64_C (1) << 30)
+#define CLOSE_MS 1000 /* to say good-bye */
+
+enum connection { NONE, CONNECTING, READY };
+
+struct list {
+  struct backing_io *head, **tail;
+  unsigned n;
+};
+
+struct backing_nbd {
+  struct backing base;
+  char *uri;
+  uint64_t timeout_ns;
+  bool no_punch;
+  int event; /* eventfd: something is queued, or it is time to stop */
+  pthread_t thread;
+  bool running;
+
+  struct mutex lock; /* rank BACKING: the next two */
+  struct list queued;
+  bool stop;
+
+  /* Below this line: the thread's own. */
+  struct nbd_handle *h;
+  enum connection state;
+  struct list waiting, sent;
+  uint64_t max_piece;
+  uint64_t try_at_ns, backoff_ns; /* NONE */
+  uint64_t progress_ns;           /* an answer came, or waiting for one began */
+  uint64_t lost_ns;               /* when READY ended */
+  bool connected_before;
+};
+
+static void
+list_init (struct list *l)
+{
+  l->head = NULL;
+  l->tail = &l->head;
+  l->n = 0;
+}
+
+static void
+list_add (struct list *l, struct backing_io *io)
+{
+  io->next = NULL;
+  *l->tail = io;
+  l->tail = &io->next;
+  l->n++;
+}
+
+static struct backing_io *
+list_take (struct list *l)
+{
+  struct backing_io *io = l->head;
+
+  if (io) {
+    l->head = io->next;
+    if (!l->head)
+      l->tail = &l->head;
+    l->n--;
+  }
+  return io;
+}
+
+/* -- a connection ------------------------------------------------------- */
+
+static struct nbd_handle *
+begin_connection (const char *uri)
+{
+  struct nbd_handle *h = fault_hit ("dev.nbd.connect") ? NULL : nbd_create ();
+
+  if (h && (nbd_set_uri_allow_local_file (h, true) == -1 ||
+            nbd_aio_connect_uri (h, uri) == -1)) {
+    nbd_close (h);
+    return NULL;
+  }
+  return h;
+}
+
+/* Good-bye, if the server takes it soon, and in any case the end. */
+static void
+end_connection (struct nbd_handle *h)
+{
+  uint64_t until = clock_ns () + CLOSE_MS * MS;
+
+  if (nbd_aio_is_ready (h) == 1 && nbd_aio_disconnect (h, 0) == 0)
+    while (nbd_aio_is_dead (h) == 0 && nbd_aio_is_closed (h) == 0 &&
+           clock_ns () < until)
+      if (nbd_poll (h, 50) == -1)
+        break;
+  nbd_close (h);
+}
+
+struct limits {
+  uint64_t size; /* bytes */
+  uint64_t max_piece;
+  unsigned read_unit;
+  bool can_trim;
+};
+
+/* What the server of a connection offers; false with 'why' if we cannot use
+ * it.  Without limits of its own NBD asks for units of 512 and at most 32 MiB.
+ */
+static bool
+ask_limits (struct nbd_handle *h, struct limits *l, char *why, size_t why_size)
+{
+  int64_t size = nbd_get_size (h);
+  int64_t least = nbd_get_block_size (h, LIBNBD_SIZE_MINIMUM);
+  int64_t most = nbd_get_block_size (h, LIBNBD_SIZE_MAXIMUM);
+
+  if (size < 0 || nbd_is_read_only (h) != 0) {
+    snprintf (why, why_size, "%s",
+              size < 0 ? nbd_get_error () : "the export is read-only");
+    return false;
+  }
+  least = least <= 0 ? 512 : least;
+  most = most <= 0 || (uint64_t) most > MAX_PIECE ? (int64_t) MAX_PIECE : most;
+  if (least > BACKING_BLOCK || most < BACKING_BLOCK) {
+    snprintf (why, why_size,
+              "the server takes requests of %lld to %lld bytes: expected "
+              "that it takes those of %u",
+              (long long) least, (long long) most, BACKING_BLOCK);
+    return false;
+  }
+  l->size = (uint64_t) size;
+  l->read_unit = (unsigned) least;
+  l->max_piece = (uint64_t) most / BACKING_BLOCK * BACKING_BLOCK;
+  l->can_trim = nbd_can_trim (h) == 1;
+  return true;
+}
+
+/* -- requests ----------------------------------------------------------- */
+
+/* libnbd calls this, under its own lock, on our thread. */
+static int
+answered (void *data, int *error)
+{
+  struct backing_io *io = data;
+
+  io->answer = *error;
+  io->answered = true;
+  return 1;
+}
+
+static int64_t
+issue (struct backing_nbd *n, struct backing_io *io)
+{
+  nbd_completion_callback cb = { .callback = answered, .user_data = io };
+  uint64_t left = io->len - io->moved, at = io->offset + io->moved;
+  uint64_t most = io->op == BACKING_PUNCH ? MAX_TRIM : n->max_piece;
+  char *buf = (char *) io->buf + io->moved;
+
+  io->answered = false;
+  io->answer = 0;
+  io->piece = left < most ? left : most;
+  switch (io->op) {
+  case BACKING_READ:
+    return nbd_aio_pread (n->h, buf, io->piece, at, cb, 0);
+  case BACKING_WRITE:
+    return nbd_aio_pwrite (n->h, buf, io->piece, at, cb, 0);
+  case BACKING_PUNCH:
+    return nbd_aio_trim (n->h, io->piece, at, cb, 0);
+  case BACKING_FLUSH:
+    io->piece = io->len;
+    return nbd_can_flush (n->h) == 1 ? nbd_aio_flush (n->h, cb, 0)
+                                     : answered (io, &io->answer);
+  }
+  return -1;
+}
+
+static bool
+connection_lost (struct backing_nbd *n)
+{
+  return nbd_aio_is_dead (n->h) != 0 || nbd_aio_is_closed (n->h) != 0;
+}
+
+/* In order: what waited longest is sent first. */
+static void
+send_waiting (struct backing_nbd *n)
+{
+  while (n->state == READY && n->sent.n < MAX_SENT && n->waiting.head &&
+         !connection_lost (n)) {
+    struct backing_io *io = list_take (&n->waiting);
+    int64_t cookie;
+
+    if (n->sent.n == 0)
+      n->progress_ns = clock_ns ();
+    cookie = issue (n, io);
+    if (cookie == -1 && !connection_lost (n)) {
+      int error = nbd_get_errno ();
+
+      backing_complete (io, error ? error : EIO);
+    }
+    else /* if it was lost, it will be found among the unanswered ones */
+      list_add (&n->sent, io);
+  }
+}
+
+/* One piece is done: the next one, or the end. */
+static void
+finish_piece (struct backing_nbd *n, struct backing_io *io)
+{
+  io->moved += io->piece;
+  if (io->answer == 0 && io->moved < io->len) {
+    list_add (&n->waiting, io);
+    return;
+  }
+  if (io->answer == EOPNOTSUPP && io->op == BACKING_PUNCH)
+    atomic_store (&n->base.can_punch, false);
+  backing_complete (io, io->answer);
+}
+
+/* A failure on a connection that is lost says nothing about the request. */
+static void
+collect_answers (struct backing_nbd *n)
+{
+  bool lost = connection_lost (n);
+  struct list finished, old = n->sent;
+  struct backing_io *io;
+
+  if (old.n == 0)
+    return;
+  list_init (&finished);
+  list_init (&n->sent);
+  while ((io = old.head)) {
+    old.head = io->next;
+    list_add (io->answered && (io->answer == 0 || !lost) ? &finished : &n->sent,
+              io);
+  }
+  if (finished.n) {
+    n->progress_ns = clock_ns ();
+    n->backoff_ns = FIRST_BACKOFF;
+  }
+  while ((io = list_take (&finished)))
+    finish_piece (n, io);
+}
+
+/* -- the life of the connection ----------------------------------------- */
+
+static void
+drop_connection (struct backing_nbd *n)
+{
+  struct list unsent, *waiting = &n->waiting;
+  struct backing_io *io;
+  uint64_t now = clock_ns ();
+
+  nbd_close (n->h); /* from here on nobody writes to a buffer */
+  n->h = NULL;
+  if (n->state == READY)
+    n->lost_ns = now;
+  n->state = NONE;
+  n->try_at_ns = now + n->backoff_ns;
+  n->backoff_ns = n->backoff_ns * 2 < LAST_BACKOFF ? n->backoff_ns * 2
+                                                   : LAST_BACKOFF;
+
+  /* Those that were sent go before those that never were. */
+  list_init (&unsent);
+  while ((io = list_take (waiting)))
+    list_add (&unsent, io);
+  while ((io = list_take (&n->sent))) {
+    io->resent = io->op != BACKING_READ;
+    io->answered = false;
+    atomic_fetch_add (&n->base.retries, 1);
+    list_add (waiting, io);
+  }
+  while ((io = list_take (&unsent)))
+    list_add (waiting, io);
+}
+
+static void
+try_to_connect (struct backing_nbd *n)
+{
+  n->h = begin_connection (n->uri);
+  n->progress_ns = clock_ns ();
+  if (n->h) {
+    n->state = CONNECTING;
+    return;
+  }
+  n->try_at_ns = n->progress_ns + n->backoff_ns;
+  n->backoff_ns = n->backoff_ns * 2 < LAST_BACKOFF ? n->backoff_ns * 2
+                                                   : LAST_BACKOFF;
+}
+
+static void
+check_connected (struct backing_nbd *n)
+{
+  struct limits l;
+  char why[256];
+
+  if (nbd_aio_is_ready (n->h) != 1)
+    return;
+  if (!ask_limits (n->h, &l, why, sizeof why) || l.size < n->base.size ||
+      l.read_unit > n->base.read_unit) {
+    drop_connection (n); /* another server than the one we knew */
+    return;
+  }
+  n->max_piece = l.max_piece;
+  atomic_store (&n->base.can_punch, l.can_trim && !n->no_punch);
+  n->state = READY;
+  if (n->connected_before)
+    atomic_fetch_add (&n->base.reconnects, 1);
+  n->connected_before = true;
+  atomic_store (&n->base.down, false);
+}
+
+static void
+go_down (struct backing_nbd *n)
+{
+  struct backing_io *io;
+
+  atomic_store (&n->base.down, true);
+  while ((io = list_take (&n->waiting)))
+    backing_complete (io, EIO);
+}
+
+static uint64_t
+oldest_deadline (const struct backing_nbd *n)
+{
+  uint64_t oldest = UINT64_MAX;
+
+  for (const struct backing_io *io = n->waiting.head; io; io = io->next)
+    if (io->deadline_ns < oldest)
+      oldest = io->deadline_ns;
+  for (const struct backing_io *io = n->sent.head; io; io = io->next)
+    if (io->deadline_ns < oldest)
+      oldest = io->deadline_ns;
+  return oldest;
+}
+
+/* When something must be done although nothing happened; UINT64_MAX: never. */
+static uint64_t
+next_alarm (const struct backing_nbd *n)
+{
+  uint64_t at = oldest_deadline (n), also = UINT64_MAX;
+
+  if (n->state == NONE)
+    also = n->try_at_ns;
+  else if (n->state == CONNECTING || n->sent.n)
+    also = n->progress_ns + n->timeout_ns / 3;
+  if (also < at)
+    at = also;
+  also = n->lost_ns + n->timeout_ns;
+  if (n->state != READY && !atomic_load (&n->base.down) && also < at)
+    at = also;
+  return at;
+}
+
+static void
+ring_alarms (struct backing_nbd *n)
+{
+  uint64_t now = clock_ns ();
+  bool late = oldest_deadline (n) <= now ||
+              (n->state != READY && !atomic_load (&n->base.down) &&
+               n->lost_ns + n->timeout_ns <= now);
+
+  if (n->h && (late || connection_lost (n) ||
+               ((n->state == CONNECTING || n->sent.n) &&
+                n->progress_ns + n->timeout_ns / 3 <= now)))
+    drop_connection (n);
+  if (late)
+    go_down (n);
+  if (n->state == NONE && n->try_at_ns <= now)
+    try_to_connect (n);
+}
+
+/* -- the thread --------------------------------------------------------- */
+
+/* False when it is time to stop. */
+static bool
+take_queued (struct backing_nbd *n)
+{
+  struct backing_io *io;
+  struct list queued;
+  bool stop;
+
+  mutex_lock (&n->lock);
+  queued = n->queued;
+  stop = n->stop;
+  list_init (&n->queued);
+  mutex_unlock (&n->lock);
+  while ((io = queued.head)) {
+    queued.head = io->next;
+    if (atomic_load (&n->base.down))
+      backing_complete (io, EIO);
+    else
+      list_add (&n->waiting, io);
+  }
+  return !stop || n->waiting.n || n->sent.n;
+}
+
+static int
+poll_timeout_ms (const struct backing_nbd *n)
+{
+  uint64_t at = next_alarm (n), now = clock_ns ();
+
+  if (at == UINT64_MAX)
+    return -1;
+  if (at <= now)
+    return 0;
+  return at - now > 1000000 * MS ? 1000000 : (int) ((at - now) / MS) + 1;
+}
+
+static void
+wait_for_something (struct backing_nbd *n)
+{
+  struct pollfd fds[2] = { { .fd = n->event, .events = POLLIN }, { .fd = -1 } };
+  unsigned direction = n->h ? nbd_aio_get_direction (n->h) : 0;
+  uint64_t ignored;
+
+  if (n->h) {
+    fds[1].fd = nbd_aio_get_fd (n->h);
+    fds[1].events =
+      (short) ((direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
+               (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
+  }
+  if (poll (fds, 2, poll_timeout_ms (n)) <= 0)
+    return;
+  if (fds[0].revents && read (n->event, &ignored, sizeof ignored) == -1)
+    check_always (errno == EAGAIN || errno == EINTR);
+  if (!n->h)
+    return;
+  /* Errors show in the state of the connection.  A hang-up is for reading to
+   * find, which may be what we were not waiting for.
+   */
+  if ((fds[1].revents & (POLLIN | POLLHUP | POLLERR)) &&
+      (direction & LIBNBD_AIO_DIRECTION_READ))
+    (void) nbd_aio_notify_read (n->h);
+  else if (fds[1].revents & (POLLOUT | POLLHUP | POLLERR))
+    (void) nbd_aio_notify_write (n->h);
+}
+
+static void *
+nbd_thread (void *arg)
+{
+  struct backing_nbd *n = arg;
+
+  while (take_queued (n)) {
+    ring_alarms (n);
+    if (n->state == CONNECTING)
+      check_connected (n);
+    send_waiting (n);
+    if (n->h)
+      collect_answers (n);
+    if (n->h && connection_lost (n)) {
+      drop_connection (n);
+      continue;
+    }
+    /* Answers that came while sending have made room. */
+    if (n->state == READY && n->waiting.n && n->sent.n < MAX_SENT)
+      continue;
+    wait_for_something (n);
+    if (n->h)
+      collect_answers (n);
+  }
+  return NULL;
+}
+
+/* -- as the store sees it ----------------------------------------------- */
+
+static void
+wake_thread (struct backing_nbd *n)
+{
+  uint64_t one = 1;
+
+  while (write (n->event, &one, sizeof one) == -1 && errno == EINTR)
+    ;
+}
+
+static int
+nbd_start (struct backing *b)
+{
+  struct backing_nbd *n = (struct backing_nbd *) b;
+  int err;
+
+  n->lost_ns = n->try_at_ns = clock_ns ();
+  err = fault_hit ("dev.thread")
+          ? EAGAIN
+          : pthread_create (&n->thread, NULL, nbd_thread, n);
+  if (err) {
+    errno = err;
+    return -1;
+  }
+  n->running = true;
+  return 0;
+}
+
+static void
+nbd_submit (struct backing *b, struct backing_io *io)
+{
+  struct backing_nbd *n = (struct backing_nbd *) b;
+  bool first;
+
+  io->deadline_ns = clock_ns () + n->timeout_ns;
+  mutex_lock (&n->lock);
+  first = n->queued.n == 0;
+  list_add (&n->queued, io);
+  /* Under the lock: once it is dropped the request may be done, and the store
+   * closed.
+   */
+  if (first)
+    wake_thread (n);
+  mutex_unlock (&n->lock);
+}
+
+static void
+nbd_close_store (struct backing *b)
+{
+  struct backing_nbd *n = (struct backing_nbd *) b;
+
+  mutex_lock (&n->lock);
+  n->stop = true;
+  wake_thread (n);
+  mutex_unlock (&n->lock);
+  if (n->running)
+    pthread_join (n->thread, NULL);
+  if (n->h)
+    end_connection (n->h);
+  backing_destroy (b);
+  mutex_destroy (&n->lock);
+  if (n->event != -1)
+    close (n->event);
+  free (n->uri);
+  free (n);
+}
+
+static const struct backing_ops nbd_ops = {
+  .kind = "nbd",
+  .start = nbd_start,
+  .submit = nbd_submit,
+  .close = nbd_close_store,
+};
+
+/* -- opening ------------------------------------------------------------ */
+
+/* nbdkit goes to another directory when it forks, so a path in the URI that is
+ * not absolute would be found now and not later.
+ */
+static bool
+paths_are_absolute (const char *uri, char *why, size_t why_size)
+{
+  static const char *const keys[] = { "socket=", "tls-certificates=",
+                                      "tls-psk-file=" };
+  const char *p = strchr (uri, '?');
+
+  while (p) {
+    p++;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+      const char *path = p + strlen (keys[i]);
+
+      if (strncmp (p, keys[i], strlen (keys[i])) == 0 && *path != '/' &&
+          strncasecmp (path, "%2f", 3) != 0) {
+        snprintf (why, why_size, "%.*s: expected an absolute path",
+                  (int) strcspn (p, "&;"), p);
+        return false;
+      }
+    }
+    p = strpbrk (p, "&;");
+  }
+  return true;
+}
+
+static bool
+ask_server (const struct backing_config *config, struct limits *l, char *why,
+            size_t why_size)
+{
+  struct nbd_handle *h = begin_connection (config->where);
+  uint64_t until = clock_ns () + config->timeout_ms * MS;
+  bool fine = false;
+
+  if (!h) {
+    const char *error = nbd_get_error ();
+
+    snprintf (why, why_size, "%s", error ? error : "cannot connect");
+    return false;
+  }
+  while (nbd_aio_is_connecting (h) == 1 || nbd_aio_is_negotiating (h) == 1) {
+    if (clock_ns () >= until) {
+      snprintf (why, why_size, "the server did not answer within %u ms",
+                config->timeout_ms);
+      nbd_close (h);
+      return false;
+    }
+    if (nbd_poll (h, 50) == -1)
+      break;
+  }
+  if (nbd_aio_is_ready (h) == 1)
+    fine = ask_limits (h, l, why, why_size);
+  else {
+    const char *error = nbd_get_error ();
+
+    snprintf (why, why_size, "%s", error ? error : "cannot connect");
+  }
+  end_connection (h);
+  return fine;
+}
+
+struct backing *
+backing_open_nbd (const struct backing_config *config, char *why,
+                  size_t why_size)
+{
+  struct limits l;
+  struct backing_nbd *n;
+  uint64_t size;
+
+  if (!paths_are_absolute (config->where, why, why_size) ||
+      !ask_server (config, &l, why, why_size))
+    return NULL;
+  size = backing_fit_size (l.size, config, why, why_size);
+  if (size == 0)
+    return NULL;
+  n = alloc_zeroed (CACHE_LINE, sizeof *n);
+  if (!n) {
+    snprintf (why, why_size, "%s", strerror (ENOMEM));
+    return NULL;
+  }
+  backing_init (&n->base, &nbd_ops, size);
+  n->base.read_unit = l.read_unit;
+  atomic_store (&n->base.can_punch, l.can_trim && !config->no_punch);
+  n->no_punch = config->no_punch;
+  n->timeout_ns = config->timeout_ms * MS;
+  n->backoff_ns = FIRST_BACKOFF;
+  mutex_init (&n->lock, RANK_BACKING);
+  list_init (&n->queued);
+  list_init (&n->waiting);
+  list_init (&n->sent);
+  n->uri = strdup (config->where);
+  n->event = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (n->uri && n->event != -1)
+    return &n->base;
+  snprintf (why, why_size, "%s", strerror (errno));
+  nbd_close_store (&n->base);
+  return NULL;
+}
