@@ -43,14 +43,13 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "dev/backing_impl.h"
+#include "dev/nbd_conn.h"
 
 #define MS UINT64_C (1000000) /* in ns */
 #define FIRST_BACKOFF (50 * MS)
 #define LAST_BACKOFF (5000 * MS)
 #define MAX_SENT 128
-#define MAX_PIECE (UINT64_C (32) << 20)
 #define MAX_TRIM (UINT64_C (1) << 30)
-#define CLOSE_MS 1000 /* to say good-bye */
 
 enum connection { NONE, CONNECTING, READY };
 
@@ -114,73 +113,6 @@ list_take (struct list *l)
   return io;
 }
 
-/* -- a connection ------------------------------------------------------- */
-
-static struct nbd_handle *
-begin_connection (const char *uri)
-{
-  struct nbd_handle *h = fault_hit ("dev.nbd.connect") ? NULL : nbd_create ();
-
-  if (h && (nbd_set_uri_allow_local_file (h, true) == -1 ||
-            nbd_aio_connect_uri (h, uri) == -1)) {
-    nbd_close (h);
-    return NULL;
-  }
-  return h;
-}
-
-/* Good-bye, if the server takes it soon, and in any case the end. */
-static void
-end_connection (struct nbd_handle *h)
-{
-  uint64_t until = clock_ns () + CLOSE_MS * MS;
-
-  if (nbd_aio_is_ready (h) == 1 && nbd_aio_disconnect (h, 0) == 0)
-    while (nbd_aio_is_dead (h) == 0 && nbd_aio_is_closed (h) == 0 &&
-           clock_ns () < until)
-      if (nbd_poll (h, 50) == -1)
-        break;
-  nbd_close (h);
-}
-
-struct limits {
-  uint64_t size; /* bytes */
-  uint64_t max_piece;
-  unsigned read_unit;
-  bool can_trim;
-};
-
-/* What the server of a connection offers; false with 'why' if we cannot use
- * it.  Without limits of its own NBD asks for units of 512 and at most 32 MiB.
- */
-static bool
-ask_limits (struct nbd_handle *h, struct limits *l, char *why, size_t why_size)
-{
-  int64_t size = nbd_get_size (h);
-  int64_t least = nbd_get_block_size (h, LIBNBD_SIZE_MINIMUM);
-  int64_t most = nbd_get_block_size (h, LIBNBD_SIZE_MAXIMUM);
-
-  if (size < 0 || nbd_is_read_only (h) != 0) {
-    snprintf (why, why_size, "%s",
-              size < 0 ? nbd_get_error () : "the export is read-only");
-    return false;
-  }
-  least = least <= 0 ? 512 : least;
-  most = most <= 0 || (uint64_t) most > MAX_PIECE ? (int64_t) MAX_PIECE : most;
-  if (least > BACKING_BLOCK || most < BACKING_BLOCK) {
-    snprintf (why, why_size,
-              "the server takes requests of %lld to %lld bytes: expected "
-              "that it takes those of %u",
-              (long long) least, (long long) most, BACKING_BLOCK);
-    return false;
-  }
-  l->size = (uint64_t) size;
-  l->read_unit = (unsigned) least;
-  l->max_piece = (uint64_t) most / BACKING_BLOCK * BACKING_BLOCK;
-  l->can_trim = nbd_can_trim (h) == 1;
-  return true;
-}
-
 /* -- requests ----------------------------------------------------------- */
 
 /* libnbd calls this, under its own lock, on our thread. */
@@ -220,25 +152,19 @@ issue (struct backing_nbd *n, struct backing_io *io)
   return -1;
 }
 
-static bool
-connection_lost (struct backing_nbd *n)
-{
-  return nbd_aio_is_dead (n->h) != 0 || nbd_aio_is_closed (n->h) != 0;
-}
-
 /* In order: what waited longest is sent first. */
 static void
 send_waiting (struct backing_nbd *n)
 {
   while (n->state == READY && n->sent.n < MAX_SENT && n->waiting.head &&
-         !connection_lost (n)) {
+         !nbd_conn_lost (n->h)) {
     struct backing_io *io = list_take (&n->waiting);
     int64_t cookie;
 
     if (n->sent.n == 0)
       n->progress_ns = clock_ns ();
     cookie = issue (n, io);
-    if (cookie == -1 && !connection_lost (n)) {
+    if (cookie == -1 && !nbd_conn_lost (n->h)) {
       int error = nbd_get_errno ();
 
       backing_complete (io, error ? error : EIO);
@@ -266,7 +192,7 @@ finish_piece (struct backing_nbd *n, struct backing_io *io)
 static void
 collect_answers (struct backing_nbd *n)
 {
-  bool lost = connection_lost (n);
+  bool lost = nbd_conn_lost (n->h);
   struct list finished, old = n->sent;
   struct backing_io *io;
 
@@ -322,7 +248,7 @@ drop_connection (struct backing_nbd *n)
 static void
 try_to_connect (struct backing_nbd *n)
 {
-  n->h = begin_connection (n->uri);
+  n->h = nbd_conn_begin (n->uri);
   n->progress_ns = clock_ns ();
   if (n->h) {
     n->state = CONNECTING;
@@ -336,12 +262,12 @@ try_to_connect (struct backing_nbd *n)
 static void
 check_connected (struct backing_nbd *n)
 {
-  struct limits l;
+  struct nbd_limits l;
   char why[256];
 
   if (nbd_aio_is_ready (n->h) != 1)
     return;
-  if (!ask_limits (n->h, &l, why, sizeof why) || l.size < n->base.size ||
+  if (!nbd_conn_limits (n->h, &l, why, sizeof why) || l.size < n->base.size ||
       l.read_unit > n->base.read_unit) {
     drop_connection (n); /* another server than the one we knew */
     return;
@@ -405,7 +331,7 @@ ring_alarms (struct backing_nbd *n)
               (n->state != READY && !atomic_load (&n->base.down) &&
                n->lost_ns + n->timeout_ns <= now);
 
-  if (n->h && (late || connection_lost (n) ||
+  if (n->h && (late || nbd_conn_lost (n->h) ||
                ((n->state == CONNECTING || n->sent.n) &&
                 n->progress_ns + n->timeout_ns / 3 <= now)))
     drop_connection (n);
@@ -493,7 +419,7 @@ nbd_thread (void *arg)
     send_waiting (n);
     if (n->h)
       collect_answers (n);
-    if (n->h && connection_lost (n)) {
+    if (n->h && nbd_conn_lost (n->h)) {
       drop_connection (n);
       continue;
     }
@@ -566,7 +492,7 @@ nbd_close_store (struct backing *b)
   if (n->running)
     pthread_join (n->thread, NULL);
   if (n->h)
-    end_connection (n->h);
+    nbd_conn_end (n->h);
   backing_destroy (b);
   mutex_destroy (&n->lock);
   if (n->event != -1)
@@ -584,78 +510,16 @@ static const struct backing_ops nbd_ops = {
 
 /* -- opening ------------------------------------------------------------ */
 
-/* nbdkit goes to another directory when it forks, so a path in the URI that is
- * not absolute would be found now and not later.
- */
-static bool
-paths_are_absolute (const char *uri, char *why, size_t why_size)
-{
-  static const char *const keys[] = { "socket=", "tls-certificates=",
-                                      "tls-psk-file=" };
-  const char *p = strchr (uri, '?');
-
-  while (p) {
-    p++;
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-      const char *path = p + strlen (keys[i]);
-
-      if (strncmp (p, keys[i], strlen (keys[i])) == 0 && *path != '/' &&
-          strncasecmp (path, "%2f", 3) != 0) {
-        snprintf (why, why_size, "%.*s: expected an absolute path",
-                  (int) strcspn (p, "&;"), p);
-        return false;
-      }
-    }
-    p = strpbrk (p, "&;");
-  }
-  return true;
-}
-
-static bool
-ask_server (const struct backing_config *config, struct limits *l, char *why,
-            size_t why_size)
-{
-  struct nbd_handle *h = begin_connection (config->where);
-  uint64_t until = clock_ns () + config->timeout_ms * MS;
-  bool fine = false;
-
-  if (!h) {
-    const char *error = nbd_get_error ();
-
-    snprintf (why, why_size, "%s", error ? error : "cannot connect");
-    return false;
-  }
-  while (nbd_aio_is_connecting (h) == 1 || nbd_aio_is_negotiating (h) == 1) {
-    if (clock_ns () >= until) {
-      snprintf (why, why_size, "the server did not answer within %u ms",
-                config->timeout_ms);
-      nbd_close (h);
-      return false;
-    }
-    if (nbd_poll (h, 50) == -1)
-      break;
-  }
-  if (nbd_aio_is_ready (h) == 1)
-    fine = ask_limits (h, l, why, why_size);
-  else {
-    const char *error = nbd_get_error ();
-
-    snprintf (why, why_size, "%s", error ? error : "cannot connect");
-  }
-  end_connection (h);
-  return fine;
-}
-
 struct backing *
 backing_open_nbd (const struct backing_config *config, char *why,
                   size_t why_size)
 {
-  struct limits l;
+  struct nbd_limits l;
   struct backing_nbd *n;
   uint64_t size;
 
-  if (!paths_are_absolute (config->where, why, why_size) ||
-      !ask_server (config, &l, why, why_size))
+  if (!nbd_conn_uri_is_fine (config->where, why, why_size) ||
+      !nbd_conn_ask (config, &l, why, why_size))
     return NULL;
   size = backing_fit_size (l.size, config, why, why_size);
   if (size == 0)

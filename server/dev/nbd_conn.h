@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One connection to an NBD server: how it is begun and ended, and what the
+ * server can do.  A handle has no thread of its own; whoever began the
+ * connection drives it (libnbd's aio functions), and is alone with it.
+ */
+
+#ifndef ZRAM_NBD_CONN_H
+#define ZRAM_NBD_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libnbd.h>
+
+#include "dev/backing.h"
+
+struct nbd_limits {
+  uint64_t size;      /* bytes */
+  uint64_t max_piece; /* bytes of a read or write, a multiple of 4096 */
+  unsigned read_unit; /* bytes, 1 … 4096: reads are whole units */
+  bool can_trim;
+};
+
+/* False with 'why' if a path in the URI is not absolute: nbdkit goes to another
+ * directory when it forks, so it would be found now and not later.
+ */
+bool nbd_conn_uri_is_fine (const char *uri, char *why, size_t why_size)
+  MUST_USE;
+
+/* Begin to connect; NULL with libnbd's error set.  Names are looked up before
+ * it returns.
+ */
+struct nbd_handle *nbd_conn_begin (const char *uri) MUST_USE;
+
+/* It will never be ready (again). */
+bool nbd_conn_lost (struct nbd_handle *h);
+
+/* Good-bye, if the server takes it within a second, and in any case the end. */
+void nbd_conn_end (struct nbd_handle *h);
+
+/* What the server of a ready connection offers; false with 'why' if we cannot
+ * use it.
+ */
+bool nbd_conn_limits (struct nbd_handle *h, struct nbd_limits *l, char *why,
+                      size_t why_size) MUST_USE;
+
+/* Connect, ask for the limits, disconnect; waits config->timeout_ms. */
+bool nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
+                   char *why, size_t why_size) MUST_USE;
+
+#endif /* ZRAM_NBD_CONN_H */
