@@ -14,7 +14,9 @@
 
 #include "base/cpu.h"
 #include "comp/zcomp.h"
+#include "dev/backing.h"
 #include "maint/compactor.h"
+#include "maint/evictor.h"
 #include "maint/recompress_policy.h"
 #include "plugin/keys.h"
 
@@ -25,6 +27,9 @@ struct keys keys = {
   .compact_pause = COMPACTOR_PAUSE,
   .auto_age = RECOMPRESS_AGE,
   .auto_share = RECOMPRESS_SHARE,
+  .evict_high = EVICT_HIGH,
+  .evict_low = EVICT_LOW,
+  .promote = true,
 };
 
 const char keys_help[] =
@@ -43,6 +48,16 @@ const char keys_help[] =
   "slot_size=<SIZE>        What is compressed at a time, 4k (default) to 64k.\n"
   "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no "
   "limit).\n"
+  "backing=<PATH|URI>      File, block device or NBD server to write slots "
+  "back to.\n"
+  "backing_size=<SIZE>     How much of it to use; makes a file of that size.\n"
+  "backing_timeout=<SECONDS>\n"
+  "                        How long to retry an NBD server (default 30).\n"
+  "writeback_limit=<N>     Units of 4 KiB that may be written (default: any).\n"
+  "evict_high=<N>          Percent of mem_limit from which the least recently\n"
+  "                        used slots are written back (default 90),\n"
+  "evict_low=<N>           and down to which (default 85).\n"
+  "promote=<BOOL>          Keep what is read back in memory if there is room.\n"
   "workers=<N>             Streams and helper threads (default: two a CPU).\n"
   "compact_threshold=<N>   Compact when N % could be freed (default 2).\n"
   "compact_pause=<SECONDS> Time between two looks at that (default 1).\n"
@@ -139,6 +154,54 @@ set_control (const char *value)
   return keys.control ? 0 : -1;
 }
 
+static int
+set_bool (const char *key, const char *value, bool *result)
+{
+  int r = nbdkit_parse_bool (value);
+
+  if (r == -1)
+    return refuse (key, value, "true or false");
+  *result = r;
+  return 0;
+}
+
+/* A URI stays as it is; a path must outlive nbdkit's change of directory. */
+static int
+set_backing (const char *value)
+{
+  if (!*value)
+    return refuse ("backing", value, "a path or the URI of an NBD server");
+  free (keys.backing);
+  keys.backing = strstr (value, "://") ? strdup (value)
+                                       : nbdkit_absolute_path (value);
+  return keys.backing ? 0 : -1;
+}
+
+static int
+set_backing_size (const char *value)
+{
+  int64_t n;
+
+  if (!parse_size (value, &n) || n < (int64_t) BACKING_MIN_SIZE)
+    return refuse ("backing_size", value, "a size of at least 1M");
+  keys.backing_size = (uint64_t) n;
+  return 0;
+}
+
+/* In units of 4 KiB, as the kernel's. */
+static int
+set_writeback_limit (const char *value)
+{
+  int64_t n;
+
+  if (!parse_size (value, &n))
+    return refuse ("writeback_limit", value,
+                   "a number of units of 4 KiB (suffixes k, M, G …)");
+  keys.writeback_limited = true;
+  keys.writeback_limit = (uint64_t) n;
+  return 0;
+}
+
 static void
 free_methods (void)
 {
@@ -175,6 +238,7 @@ keys_free (void)
   free_methods ();
   free (keys.primary.dict);
   free (keys.control);
+  free (keys.backing);
 }
 
 int
@@ -204,6 +268,23 @@ keys_set (const char *key, const char *value)
     return set_slot_size (value);
   if (strcmp (key, "mem_limit") == 0)
     return set_mem_limit (value);
+  if (strcmp (key, "backing") == 0)
+    return set_backing (value);
+  if (strcmp (key, "backing_size") == 0)
+    return set_backing_size (value);
+  if (strcmp (key, "backing_timeout") == 0)
+    return set_number (key, value, 1, 3600, "1 to 3600 seconds",
+                       &keys.backing_timeout);
+  if (strcmp (key, "writeback_limit") == 0)
+    return set_writeback_limit (value);
+  if (strcmp (key, "evict_high") == 0)
+    return set_number (key, value, 1, 100, "1 to 100 percent of mem_limit",
+                       &keys.evict_high);
+  if (strcmp (key, "evict_low") == 0)
+    return set_number (key, value, 1, 100, "1 to 100 percent of mem_limit",
+                       &keys.evict_low);
+  if (strcmp (key, "promote") == 0)
+    return set_bool (key, value, &keys.promote);
   if (strcmp (key, "workers") == 0)
     return set_number (key, value, 1, ZCOMP_MAX_STREAMS,
                        "a number from 1 to 256", &keys.workers);
@@ -221,7 +302,9 @@ keys_set (const char *key, const char *value)
   }
   nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
                 "dict, recompress, auto_recompress, recompress_cpu, slot_size, "
-                "mem_limit, workers, compact_threshold, compact_pause, control "
+                "mem_limit, backing, backing_size, backing_timeout, "
+                "writeback_limit, evict_high, evict_low, promote, workers, "
+                "compact_threshold, compact_pause, control "
                 "and metrics",
                 key, value);
   return -1;
@@ -244,6 +327,27 @@ complete_level (void)
   return 0;
 }
 
+static int
+complete_backing (void)
+{
+  if (keys.evict_low > keys.evict_high) {
+    nbdkit_error ("evict_low=%u: must not be over evict_high=%u",
+                  keys.evict_low, keys.evict_high);
+    return -1;
+  }
+  if (!keys.backing && keys.backing_size) {
+    nbdkit_error ("backing_size=%" PRIu64 ": of no use without backing=",
+                  keys.backing_size);
+    return -1;
+  }
+  if (!keys.backing && keys.writeback_limited) {
+    nbdkit_error ("writeback_limit=%" PRIu64 ": of no use without backing=",
+                  keys.writeback_limit);
+    return -1;
+  }
+  return 0;
+}
+
 int
 keys_complete (void)
 {
@@ -252,6 +356,8 @@ keys_complete (void)
                   "size=1G");
     return -1;
   }
+  if (complete_backing () == -1)
+    return -1;
   if (!keys.primary.codec)
     keys.primary.codec = codec_find ("lz4");
   if (!keys.workers) {

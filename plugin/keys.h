@@ -7,6 +7,7 @@
 #ifndef ZRAM_KEYS_H
 #define ZRAM_KEYS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "plugin/method_key.h"
@@ -26,6 +27,14 @@ struct keys {
   unsigned auto_share;        /* percent of a CPU */
   uint32_t slot_size;         /* bytes */
   uint64_t mem_limit;         /* bytes, 0 = none */
+  char *backing;              /* path or URI, owned; NULL = none */
+  uint64_t backing_size;      /* bytes, 0 = all of it */
+  unsigned backing_timeout;   /* seconds, 0 = the default */
+  uint64_t writeback_limit;   /* units of 4 KiB */
+  bool writeback_limited;     /* writeback_limit= was given */
+  unsigned evict_high;        /* percent of mem_limit */
+  unsigned evict_low;         /* percent of mem_limit */
+  bool promote;               /* what is read back may stay in memory */
   unsigned workers;           /* 0 = two for each CPU */
   unsigned compact_threshold; /* percent, 0 = never */
   unsigned compact_pause;     /* seconds */

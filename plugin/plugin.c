@@ -127,6 +127,43 @@ set_up_methods (void)
 }
 
 static int
+set_up_backing (void)
+{
+  const struct backing_config config = { .where = keys.backing,
+                                         .size = keys.backing_size,
+                                         .timeout_ms = keys.backing_timeout *
+                                                       1000 };
+  struct backing *io;
+  struct backed *backed;
+  char why[300];
+
+  writeback_init (&engine.writeback, device);
+  if (!keys.backing)
+    return 0;
+  io = backing_open (&config, why, sizeof why);
+  if (!io) {
+    nbdkit_error ("backing=%s: %s", keys.backing, why);
+    return -1;
+  }
+  backed = backed_create (io);
+  if (!backed) {
+    nbdkit_error ("backing=%s: %m", keys.backing);
+    backing_close (io);
+    return -1;
+  }
+  device_set_backed (device, backed);
+  atomic_store (&device->promote, keys.promote);
+  if (keys.writeback_limited)
+    writeback_limit_set (&device->writeback_limit, true, keys.writeback_limit);
+  engine.evictor = evictor_create (device, keys.evict_low, keys.evict_high);
+  if (!engine.evictor) {
+    nbdkit_error ("backing=%s: %m", keys.backing);
+    return -1;
+  }
+  return 0;
+}
+
+static int
 zram_get_ready (void)
 {
   const struct store_config config = {
@@ -149,7 +186,7 @@ zram_get_ready (void)
     nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
     return -1;
   }
-  if (set_up_methods () == -1)
+  if (set_up_methods () == -1 || set_up_backing () == -1)
     return -1;
   return open_windows ();
 }
@@ -157,6 +194,11 @@ zram_get_ready (void)
 static int
 zram_after_fork (void)
 {
+  if (engine.evictor && (backing_start (device->backed->io) == -1 ||
+                         evictor_start (engine.evictor) == -1)) {
+    nbdkit_error ("backing=%s: %m", keys.backing);
+    return -1;
+  }
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
       recompress_policy_start (&engine.recompress_policy) == -1 ||
@@ -193,6 +235,8 @@ zram_cleanup (void)
   /* First the policies: a job that waits for a pass need not wait long. */
   compactor_stop (compactor);
   recompress_policy_stop (&engine.recompress_policy);
+  if (engine.evictor)
+    evictor_stop (engine.evictor);
   if (control)
     control_stop (control);
   metrics_http_close (metrics_http);
@@ -223,6 +267,8 @@ zram_unload (void)
   if (recompressor)
     recompress_policy_destroy (&engine.recompress_policy);
   recompressor_destroy (recompressor);
+  evictor_destroy (engine.evictor);
+  writeback_destroy (&engine.writeback);
   compactor_destroy (compactor);
   device_destroy (device);
   store_destroy (store);
@@ -331,7 +377,10 @@ warn_if_nearly_full (void)
   unsigned percent = budget_take_warning (&store->budget);
   uint64_t limit = atomic_load (&store->budget.limit);
 
-  if (percent && limit) /* it may have been lifted since */
+  /* It may have been lifted since; and a full memory is as it should be when
+   * there is a store to evict to.
+   */
+  if (percent && limit && !device->backed)
     nbdkit_error ("warning: %u %% of mem_limit=%" PRIu64 " is used", percent,
                   limit);
 }

@@ -11,7 +11,10 @@
 #include <stdatomic.h>
 
 #include "maint/compactor.h"
+#include "maint/evictor.h"
+#include "maint/dictionary.h"
 #include "maint/recompress_policy.h"
+#include "maint/writeback.h"
 #include "store/query.h"
 
 struct jobs;
@@ -22,6 +25,8 @@ struct engine {
   struct compactor *compactor;
   struct recompressor *recompressor;
   struct recompress_policy recompress_policy;
+  struct writeback writeback;
+  struct evictor *evictor; /* NULL without a backing store */
   struct jobs *jobs;   /* NULL without a control socket */
   atomic_uint clients; /* NBD connections */
   uint64_t started_ns; /* clock_ns when serving began */

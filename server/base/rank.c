@@ -12,6 +12,7 @@ static const char *const names[RANK_COUNT] = {
   [RANK_CONTROL] = "device control",
   [RANK_RECOMPRESS] = "recompression",
   [RANK_WRITEBACK] = "writeback",
+  [RANK_EVICT] = "eviction",
   [RANK_SLOT] = "slot",
   [RANK_STREAM] = "stream",
   [RANK_DICT] = "dictionary",

@@ -25,7 +25,8 @@ enum lock_rank {
   RANK_SETTINGS = 1, /* workers, methods, dictionaries; audits */
   RANK_CONTROL,      /* compaction, one pass at a time */
   RANK_RECOMPRESS,  /* recompression: its methods, and each of its steps */
-  RANK_WRITEBACK,   /* writeback: each of its steps */
+  RANK_WRITEBACK,   /* writeback by hand: each of its steps */
+  RANK_EVICT,       /* eviction: each of its steps */
   RANK_SLOT,        /* one table entry and the life of its object */
   RANK_STREAM,      /* one codec context and its buffers */
   RANK_DICT,        /* a dictionary's digests by level */

@@ -2,6 +2,7 @@
 
 #include <config.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #define FREEZE_TIMEOUT 5000
 
 struct tally {
-  int64_t stored, same, huge, objects, bytes, claimed;
+  int64_t stored, same, huge, objects, bytes, claimed, backed, backed_bytes;
   int64_t formats[FORMATS]; /* objects in each */
 };
 
@@ -29,6 +30,11 @@ tally_slot (const struct slot *s, struct tally *t)
   t->claimed += slot_meta_claim (meta) != 0;
   if (slot_meta_state (meta) == SLOT_SAME)
     t->same++;
+  if (slot_meta_state (meta) == SLOT_BACKED) {
+    t->backed++;
+    t->backed_bytes += slot_meta_size (meta);
+    t->formats[slot_meta_format (meta)]++;
+  }
   if (slot_meta_state (meta) == SLOT_OBJECT) {
     t->objects++;
     t->bytes += slot_meta_size (meta);
@@ -52,9 +58,22 @@ is_attached (struct zs_pool *pool, struct slot *s)
   return ok;
 }
 
+/* Count a slot; is it to go on? */
+static bool
+watched (const struct audit_watch *watch)
+{
+  if (!watch)
+    return true;
+  atomic_fetch_add_explicit (watch->done, 1, memory_order_relaxed);
+  if (!atomic_load (watch->cancel))
+    return true;
+  errno = ECANCELED;
+  return false;
+}
+
 static int
-audit_slots (struct device *dev, bool deep, struct tally *t, char *why,
-             size_t why_size)
+audit_slots (struct device *dev, bool deep, const struct audit_watch *watch,
+             struct tally *t, char *why, size_t why_size)
 {
   uint64_t n = dev->table.slots;
   uint32_t slot_size = dev->store->config.slot_size;
@@ -74,6 +93,11 @@ audit_slots (struct device *dev, bool deep, struct tally *t, char *why,
     else if (buf && slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY &&
              slot_read_unnoticed (dev, i, buf) == -1) {
       snprintf (why, why_size, "slot %" PRIu64 ": cannot be read", i);
+      r = -1;
+    }
+    else if (slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY &&
+             !watched (watch)) {
+      snprintf (why, why_size, "cancelled");
       r = -1;
     }
   }
@@ -101,15 +125,13 @@ requests_inside (struct store *store)
   return atomic_load (&store->gate) == GATE_FROZEN ? 0 : store_requests (store);
 }
 
-/* No pass is at work, so nothing is claimed. */
+/* No pass is in the middle of a step, so nothing is claimed (though a pass that
+ * is held keeps its claim).
+ */
 static int
-audit_claims (struct device *dev, const struct tally *t, char *why, size_t n)
+audit_claims (const struct tally *t, char *why, size_t n)
 {
-  return differs ("claims taken", (int64_t) atomic_load (&dev->claims), 0, why,
-                  n) ||
-             differs ("slots claimed", 0, t->claimed, why, n)
-           ? -1
-           : 0;
+  return differs ("slots claimed", 0, t->claimed, why, n);
 }
 
 static int
@@ -136,12 +158,49 @@ audit_counters (struct device *dev, const struct tally *t, char *why, size_t n)
                       n) ||
              differs ("objects", counter_sum (c, DEV_OBJECTS), t->objects, why,
                       n) ||
+             differs ("backed", counter_sum (c, DEV_SLOTS_BACKED), t->backed,
+                      why, n) ||
+             differs ("backed bytes", counter_sum (c, DEV_BACKED_BYTES),
+                      t->backed_bytes, why, n) ||
              differs ("compressed bytes", counter_sum (c, DEV_COMPR_BYTES),
                       t->bytes, why, n) ||
              differs ("requests in flight", requests_inside (dev->store), 0,
                       why, n)
            ? -1
            : 0;
+}
+
+/* Every block is owned by the records that the slots name, and by nobody
+ * else but runs that are released later.
+ */
+static int
+audit_blocks (struct device *dev, char *why, size_t n)
+{
+  uint64_t slots = dev->table.slots;
+  struct blocks_audit *a;
+  char wrong[120];
+
+  if (!dev->backed)
+    return 0;
+  a = blocks_audit_begin (dev->backed->blocks);
+  if (!a) {
+    snprintf (why, n, "no memory to audit the backing store");
+    return -1;
+  }
+  for (uint64_t i = slot_table_next_present (&dev->table, 0, slots); i < slots;
+       i = slot_table_next_present (&dev->table, i + 1, slots)) {
+    const struct slot *s = slot_table_peek (&dev->table, i);
+    uint32_t meta = slot_load_meta (s);
+
+    if (slot_meta_state (meta) == SLOT_BACKED)
+      blocks_audit_object (a, slot_load_cell (s),
+                           record_bytes (slot_meta_size (meta)));
+  }
+  backed_audit_late (dev->backed, a);
+  if (blocks_audit_end (a, wrong, sizeof wrong) == 0)
+    return 0;
+  snprintf (why, n, "backing store: %s", wrong);
+  return -1;
 }
 
 static int
@@ -162,8 +221,9 @@ audit_memory (struct device *dev, const struct tally *t, char *why, size_t n)
                   (int64_t) charged, why, n);
 }
 
-int
-device_audit (struct device *dev, bool deep, char *why, size_t why_size)
+static int
+audit_all (struct device *dev, bool deep, const struct audit_watch *watch,
+           char *why, size_t why_size)
 {
   const char *wrong = slot_table_audit (&dev->table);
   struct tally t = { 0 };
@@ -176,25 +236,36 @@ device_audit (struct device *dev, bool deep, char *why, size_t why_size)
     snprintf (why, why_size, "a stream is held");
     return -1;
   }
-  if (audit_slots (dev, deep, &t, why, why_size) ||
+  if (audit_slots (dev, deep, watch, &t, why, why_size) ||
       audit_counters (dev, &t, why, why_size) ||
-      audit_claims (dev, &t, why, why_size) ||
+      audit_claims (&t, why, why_size) ||
       audit_formats (dev, &t, why, why_size) ||
+      audit_blocks (dev, why, why_size) ||
       audit_memory (dev, &t, why, why_size))
     return -1;
   return 0;
 }
 
 int
-device_audit_live (struct device *dev, bool deep, char *why, size_t why_size)
+device_audit (struct device *dev, bool deep, char *why, size_t why_size)
+{
+  return audit_all (dev, deep, NULL, why, why_size);
+}
+
+int
+device_audit_live (struct device *dev, bool deep,
+                   const struct audit_watch *watch, char *why, size_t why_size)
 {
   int r;
 
+  errno = 0;
   if (!store_freeze (dev->store, FREEZE_TIMEOUT)) {
     snprintf (why, why_size, "requests do not come to an end");
     return -1;
   }
-  r = device_audit (dev, deep, why, why_size);
+  r = audit_all (dev, deep, watch, why, why_size);
+  int err = errno;
   store_thaw (dev->store);
+  errno = err;
   return r;
 }

@@ -23,11 +23,22 @@
 int device_audit (struct device *dev, bool deep, char *why, size_t why_size)
   MUST_USE;
 
+/* Who waits for an audit: slots done are counted there, and it ends early when
+ * 'cancel' is set.  The last part, which is the pool's, does neither.
+ */
+struct audit_watch {
+  _Atomic uint64_t *done;
+  const atomic_bool *cancel;
+};
+
 /* The same while clients are connected: holds their requests back until it is
  * done.  The caller sees to it that no pass runs.  Fails too, with a reason,
- * if requests do not come to an end within some seconds.
+ * if requests do not come to an end within some seconds.  'watch' may be NULL;
+ * a
+ * cancelled audit fails with errno ECANCELED.
  */
-int device_audit_live (struct device *dev, bool deep, char *why,
+int device_audit_live (struct device *dev, bool deep,
+                       const struct audit_watch *watch, char *why,
                        size_t why_size) MUST_USE;
 
 #endif /* ZRAM_AUDIT_H */

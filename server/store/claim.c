@@ -33,6 +33,15 @@ claim_release (struct device *dev, unsigned claim)
   (void) taken;
 }
 
+bool
+claim_put_locked (struct slot *s, uint32_t meta, unsigned claim)
+{
+  return slot_meta_claim (meta) == 0 &&
+         atomic_compare_exchange_strong_explicit (
+           &s->meta, &meta, meta | claim << SLOT_CLAIM_SHIFT,
+           memory_order_relaxed, memory_order_relaxed);
+}
+
 static void
 copy_object (struct device *dev, struct slot *s, uint32_t size, void *buf)
   REQUIRES_SHARED (s)
@@ -49,16 +58,12 @@ claim_copy (struct device *dev, uint64_t index, uint32_t meta, unsigned claim,
             void *buf) NO_THREAD_SAFETY_ANALYSIS
 {
   struct slot *s = slot_table_try_read_lock (&dev->table, index);
-  uint32_t expected = meta;
   bool claimed;
 
   if (!s)
     return false;
   check_debug (slot_meta_state (meta) == SLOT_OBJECT);
-  claimed = slot_meta_claim (meta) == 0 &&
-            atomic_compare_exchange_strong_explicit (
-              &s->meta, &expected, meta | claim << SLOT_CLAIM_SHIFT,
-              memory_order_relaxed, memory_order_relaxed);
+  claimed = claim_put_locked (s, meta, claim);
   if (claimed)
     copy_object (dev, s, slot_meta_size (meta), buf);
   slot_read_unlock (s);

@@ -26,6 +26,12 @@
 unsigned claim_take (struct device *dev) MUST_USE;
 void claim_release (struct device *dev, unsigned claim);
 
+/* Put the claim to a slot with that meta whose lock the caller holds; false if
+ * there is another already.
+ */
+bool claim_put_locked (struct slot *s, uint32_t meta, unsigned claim)
+  REQUIRES_SHARED (s) MUST_USE;
+
 /* Claim the slot, if it is an object with just that meta and nobody else has
  * claimed it or locked it exclusively, and copy the object (slot_meta_size
  * (meta) bytes) into buf.  False, and nothing changed, if not.  Takes the
@@ -40,7 +46,7 @@ bool claim_copy (struct device *dev, uint64_t index, uint32_t meta,
 bool claim_replace (struct device *dev, uint64_t index, unsigned claim,
                     const struct content *new) MUST_USE;
 
-/* The content stays; the claim goes, and 'marks' (tried, incompressible) take
+/* The content stays; the claim goes, and 'marks' (by, incompressible) take
  * the place of those in the meta.  False if the claim was gone.  Takes the slot
  * lock; may sleep.
  */

@@ -52,14 +52,34 @@ content_make (struct device *dev, const struct packed *packed,
 }
 
 void
+content_make_backed (struct device *dev, uint64_t address, unsigned format,
+                     uint32_t size, struct content *new)
+{
+  *new = (struct content){
+    .state = SLOT_BACKED, .format = format, .size = size, .cell = address
+  };
+  blocks_ref (dev->backed->blocks, address, record_bytes (size));
+  store_format_made (dev->store, format);
+}
+
+/* The record is nobody's any more. */
+static void
+forget_record (struct device *dev, uint64_t address, uint32_t size)
+{
+  blocks_unref (dev->backed->blocks, address, record_bytes (size));
+}
+
+void
 content_drop (struct device *dev, const struct content *new)
 {
   int err = errno;
 
-  if (new->state == SLOT_OBJECT) {
+  if (new->state == SLOT_OBJECT)
     zs_drop (dev->store->pool, new->cell);
+  if (new->state == SLOT_BACKED)
+    forget_record (dev, new->cell, new->size);
+  if (new->state == SLOT_OBJECT || new->state == SLOT_BACKED)
     store_format_freed (dev->store, new->format);
-  }
   errno = err;
 }
 
@@ -72,6 +92,10 @@ count (struct device *dev, enum slot_state state, unsigned format,
   device_count (dev, DEV_SLOTS_STORED, sign);
   if (state == SLOT_SAME)
     device_count (dev, DEV_SLOTS_SAME, sign);
+  if (state == SLOT_BACKED) {
+    device_count (dev, DEV_SLOTS_BACKED, sign);
+    device_count (dev, DEV_BACKED_BYTES, sign * (int64_t) size);
+  }
   if (state == SLOT_OBJECT) {
     device_count (dev, DEV_OBJECTS, sign);
     device_count (dev, DEV_COMPR_BYTES, sign * (int64_t) size);
@@ -89,7 +113,8 @@ count_change (struct device *dev, uint32_t old, const struct content *new)
   count (dev, slot_meta_state (old), slot_meta_format (old),
          slot_meta_size (old), -1);
   count (dev, new->state, new->format, new->size, 1);
-  if (slot_meta_state (old) == SLOT_OBJECT)
+  if (slot_meta_state (old) == SLOT_OBJECT ||
+      slot_meta_state (old) == SLOT_BACKED)
     store_format_freed (dev->store, slot_meta_format (old));
 }
 
@@ -98,6 +123,7 @@ content_set_locked (struct device *dev, struct slot *s,
                     const struct content *new)
 {
   uint32_t old = slot_load_meta (s);
+  uint64_t old_cell = slot_load_cell (s);
   uint32_t meta = new->state == SLOT_EMPTY
                     ? 0
                     : slot_meta (new->state, new->format, new->size) |
@@ -110,6 +136,8 @@ content_set_locked (struct device *dev, struct slot *s,
   atomic_store_explicit (&s->meta, meta, memory_order_relaxed);
   if (new->state == SLOT_OBJECT)
     zs_attach (dev->store->pool, new->cell, &s->cell);
+  if (slot_meta_state (old) == SLOT_BACKED)
+    forget_record (dev, old_cell, slot_meta_size (old));
 
   count_change (dev, old, new);
   int live = (new->state != SLOT_EMPTY) - (slot_meta_state (old) != SLOT_EMPTY);

@@ -30,8 +30,9 @@ struct content {
   enum slot_state state;
   unsigned format;
   uint32_t size;  /* bytes of the object */
-  uint32_t marks; /* of its meta: tried, incompressible */
-  uint64_t cell;  /* the word, or the handle of an object in transit */
+  uint32_t marks; /* of its meta: by, incompressible */
+  uint64_t cell;  /* the word, the handle of an object in transit, or the
+                   * address of a record in the backing store */
 };
 
 /* What a slot's data became: bytes of the data itself or of a stream. */
@@ -52,6 +53,12 @@ int content_pack (struct device *dev, struct zcomp_stream *stream,
  */
 int content_make (struct device *dev, const struct packed *packed,
                   struct content *new) MUST_USE;
+
+/* The object lies in a record at that address, in blocks that the caller holds;
+ * the record counts from here on.
+ */
+void content_make_backed (struct device *dev, uint64_t address, unsigned format,
+                          uint32_t size, struct content *new);
 
 /* Free what was made and will not be used. */
 void content_drop (struct device *dev, const struct content *new);

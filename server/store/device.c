@@ -18,6 +18,7 @@ device_create (struct store *store, uint64_t size)
   if (!dev)
     return NULL;
   dev->store = store;
+  room_init (&dev->room);
   dev->size = size;
   if (counter_set_init (&dev->counters, DEV_COUNTERS) == -1)
     goto fail_counters;
@@ -33,8 +34,15 @@ fail_latency:
     histogram_destroy (&dev->latency[i]);
   counter_set_destroy (&dev->counters);
 fail_counters:
+  room_destroy (&dev->room);
   free (dev);
   return NULL;
+}
+
+void
+device_set_backed (struct device *dev, struct backed *backed)
+{
+  dev->backed = backed;
 }
 
 void
@@ -43,6 +51,8 @@ device_destroy (struct device *dev)
   if (!dev)
     return;
   device_discard_all (dev);
+  backed_destroy (dev->backed);
+  room_destroy (&dev->room);
   slot_table_destroy (&dev->table);
   for (unsigned i = 0; i < LATENCY_KINDS; i++)
     histogram_destroy (&dev->latency[i]);

@@ -7,8 +7,11 @@
 #define ZRAM_DEVICE_H
 
 #include "base/counter.h"
+#include "store/backed.h"
+#include "store/room.h"
 #include "store/slot_table.h"
 #include "store/store.h"
+#include "store/writeback_limit.h"
 
 /* The first group are levels, changed with the slot lock held; exact when
  * nothing runs (store/audit.h).  The others only grow.
@@ -18,7 +21,9 @@ enum device_counter {
   DEV_SLOTS_SAME,
   DEV_SLOTS_HUGE,
   DEV_OBJECTS,
-  DEV_COMPR_BYTES, /* sum of the objects' sizes */
+  DEV_COMPR_BYTES,  /* sum of the objects' sizes */
+  DEV_SLOTS_BACKED, /* in the backing store */
+  DEV_BACKED_BYTES, /* sum of their objects' sizes */
 
   DEV_READ_REQUESTS,
   DEV_READ_BYTES,
@@ -39,6 +44,13 @@ enum device_counter {
   DEV_RECOMPRESS_LOST,   /* slots that were changed meanwhile */
   DEV_RECOMPRESS_FAILED, /* slots left alone for want of memory, or damaged */
   DEV_RECOMPRESS_NS,     /* time spent on all of them */
+  DEV_BD_READS,          /* slots read from the backing store */
+  DEV_BD_WRITES,         /* slots written to it */
+  DEV_BD_READ_ERRORS,    /* slots that could not be read from it */
+  DEV_BD_WRITE_ERRORS,   /* slots that could not be written to it, and stay */
+  DEV_BD_DAMAGED,        /* records that were not what was written */
+  DEV_PROMOTED,          /* slots that were read from it and stay in memory */
+  DEV_WRITE_STALLS,      /* writes that waited for room */
   DEV_COUNTERS
 };
 
@@ -54,6 +66,10 @@ struct device {
   struct store *store; /* not owned */
   uint64_t size;       /* bytes */
   struct slot_table table;
+  struct backed *backed; /* owned; NULL: no backing store */
+  struct writeback_limit writeback_limit;
+  struct room room;        /* for writers when memory is used up */
+  atomic_bool promote;     /* what is read from the store may stay in memory */
   _Atomic uint64_t claims; /* bits of those taken (claim.h) */
   struct counter_set counters;
   struct histogram latency[LATENCY_KINDS]; /* of whole requests */
@@ -61,6 +77,9 @@ struct device {
 
 /* size: 1 to 2^63 - 1 bytes.  NULL with errno set. */
 struct device *device_create (struct store *store, uint64_t size) MUST_USE;
+
+/* Give it a backing store, which it owns from now on.  Before any request. */
+void device_set_backed (struct device *dev, struct backed *backed);
 
 /* Frees every object.  No request may be running. */
 void device_destroy (struct device *dev);

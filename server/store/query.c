@@ -42,6 +42,12 @@ device_stats (struct device *dev)
     .failed_writes = (uint64_t) counter_sum (c, DEV_FAILED_WRITES),
     .slots_freed = (uint64_t) counter_sum (c, DEV_SLOTS_FREED),
     .reclaim_misses = (uint64_t) counter_sum (c, DEV_RECLAIM_MISSES),
+    .recompressed = (uint64_t) counter_sum (c, DEV_RECOMPRESSED),
+    .recompress_won = (uint64_t) counter_sum (c, DEV_RECOMPRESS_WON),
+    .recompress_vain = (uint64_t) counter_sum (c, DEV_RECOMPRESS_VAIN),
+    .recompress_lost = (uint64_t) counter_sum (c, DEV_RECOMPRESS_LOST),
+    .recompress_failed = (uint64_t) counter_sum (c, DEV_RECOMPRESS_FAILED),
+    .recompress_ns = (uint64_t) counter_sum (c, DEV_RECOMPRESS_NS),
   };
 }
 
@@ -67,6 +73,8 @@ device_slot_info (struct device *dev, uint64_t index, uint32_t now,
     info->codec = slot_meta_format (meta);
     info->huge = info->codec == CODEC_RAW;
   }
+  info->recompressed = slot_meta_by (meta) != 0;
+  info->incompressible = slot_meta_incompressible (meta);
   info->age_s = slot_age (s, now);
   info->idle = slot_is_idle (s);
   return true;

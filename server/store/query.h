@@ -17,6 +17,8 @@ struct slot_info {
   unsigned codec; /* its id, CODEC_RAW: stored as it is */
   uint32_t age_s; /* since the last access, at most 65535 */
   bool idle, huge;
+  bool recompressed;   /* by a secondary codec */
+  bool incompressible; /* no secondary codec helped */
 };
 
 struct device_stats {
@@ -31,9 +33,11 @@ struct device_stats {
   uint64_t read_requests, read_bytes, write_requests, write_bytes;
   uint64_t discard_requests, discard_bytes, flush_requests;
   uint64_t failed_reads, failed_writes, slots_freed, reclaim_misses;
+  uint64_t recompressed, recompress_won; /* slots, bytes */
+  uint64_t recompress_vain, recompress_lost, recompress_failed, recompress_ns;
 };
 
-/* Takes class locks in turn, and no other. */
+/* Takes no lock. */
 struct device_stats device_stats (struct device *dev);
 
 /* The slot at some moment; false if it is EMPTY.  Takes no lock. */

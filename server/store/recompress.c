@@ -9,13 +9,13 @@
 #include "store/claim.h"
 #include "store/recompress.h"
 
-/* The first priority that is worth a try: what was tried on these data, or
- * what they are in already, is not.
+/* The first priority that is worth a try: that of the method that the slot is
+ * in already, and those before it, are not.
  */
 static unsigned
 first_to_try (const struct recompress_plan *plan, uint32_t meta)
 {
-  unsigned first = slot_meta_tried (meta) + 1;
+  unsigned first = slot_meta_by (meta) + 1;
 
   return first > plan->first ? first : plan->first;
 }
@@ -30,9 +30,9 @@ recompress_wants (const struct recompress_plan *plan, uint32_t meta)
 }
 
 static uint32_t
-marks (unsigned tried, bool incompressible)
+marks (unsigned by, bool incompressible)
 {
-  return tried << SLOT_TRIED_SHIFT | (incompressible ? SLOT_INCOMPRESSIBLE : 0);
+  return by << SLOT_BY_SHIFT | (incompressible ? SLOT_INCOMPRESSIBLE : 0);
 }
 
 /* The most bytes that would be a gain: the largest object of the next smaller
@@ -106,7 +106,7 @@ recompress_claimed (struct device *dev, uint64_t index, uint32_t meta,
                     const void *object)
 {
   struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-  unsigned tried = slot_meta_tried (meta);
+  unsigned tried = 0;
   struct content new;
   int r = try_methods (dev, stream, meta, plan, object, &tried, &new);
   int err = errno;
@@ -119,7 +119,8 @@ recompress_claimed (struct device *dev, uint64_t index, uint32_t meta,
     return RECOMPRESS_FAILED;
   }
   if (r == 0)
-    return claim_end (dev, index, claim, marks (tried, tried == plan->count))
+    return claim_end (dev, index, claim,
+                      marks (slot_meta_by (meta), tried == plan->count))
              ? RECOMPRESS_VAIN
              : RECOMPRESS_LOST;
   new.marks = marks (tried, false);

@@ -24,7 +24,7 @@ struct recompress_plan {
 enum recompress_result {
   RECOMPRESS_SKIPPED, /* not worth a try, or somebody was at it */
   RECOMPRESS_DONE,    /* smaller now */
-  RECOMPRESS_VAIN,    /* no codec helped; marked as tried */
+  RECOMPRESS_VAIN,    /* no codec helped; incompressible, if it was the last */
   RECOMPRESS_LOST,    /* its data changed meanwhile */
   RECOMPRESS_FAILED,  /* errno: ENOMEM, ENOSPC, EIO; as it was */
 };

@@ -9,7 +9,7 @@
  *   lock     | W  Q  P  readers | idle | age |   rwword.h
  *            +-------------------------------+
  *             31......16 15....11 10....5 4...3  2  1..0
- *   meta     | size - 1 | format | claim | tried | I | state |
+ *   meta     | size - 1 | format | claim |  by   | I | state |
  *
  *   age    second of the last access, modulo 2^16 (18 hours); readers set it,
  *          and clear idle, with the same compare-and-swap that takes the lock
@@ -19,14 +19,14 @@
  *          it is, then size == slot size (huge)
  *   claim  number of the background work that has copied this content and may
  *          come back to replace it; 0: none.  See below.
- *   tried  the last secondary codec, by priority 1 to 3, that recompression
- *          has tried on this content; 0: none
- *   I      incompressible: the last of the secondary codecs did not help
+ *   by     priority, 1 to 3, of the secondary method that recompression has
+ *          packed this content with; 0: none
+ *   I      incompressible: the last of the secondary methods did not help
  *
  * The lock protects cell and meta, and the life of the object: with it held,
  * shared or not, the object stays, though it may move (the pool rewrites the
  * cell then, zspage.h).  Both are written only with the lock held
- * exclusively (but for that, and for claim, tried and I, which a holder of the
+ * exclusively (but for that, and for claim, by and I, which a holder of the
  * shared lock may change by compare-and-swap); they are atomic so that queries
  * which need one slot's state at some moment (extents, statistics) may look
  * without it.
@@ -68,9 +68,9 @@ enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
 
 #define SLOT_CLAIMS 64 /* claims are below this */
 #define SLOT_CLAIM_SHIFT 5
-#define SLOT_TRIED_SHIFT 3
+#define SLOT_BY_SHIFT 3
 #define SLOT_INCOMPRESSIBLE UINT32_C (4)
-#define SLOT_MARKS (UINT32_C (3) << SLOT_TRIED_SHIFT | SLOT_INCOMPRESSIBLE)
+#define SLOT_MARKS (UINT32_C (3) << SLOT_BY_SHIFT | SLOT_INCOMPRESSIBLE)
 
 static inline uint32_t
 slot_meta (enum slot_state state, unsigned format, uint32_t size)
@@ -97,9 +97,9 @@ slot_meta_claim (uint32_t meta)
 }
 
 static inline unsigned
-slot_meta_tried (uint32_t meta)
+slot_meta_by (uint32_t meta)
 {
-  return meta >> SLOT_TRIED_SHIFT & 3;
+  return meta >> SLOT_BY_SHIFT & 3;
 }
 
 static inline bool

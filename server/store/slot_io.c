@@ -3,13 +3,14 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
 #include "store/content.h"
 #include "store/slot_io.h"
-#include "store/time_sample.h"
+#include "store/slot_read.h"
 
 bool
 slot_same_filled (const void *buf, uint32_t len, uint64_t *word)
@@ -54,152 +55,6 @@ store_data_locked (struct device *dev, struct slot *s,
   return 0;
 }
 
-/* -- reading ------------------------------------------------------------ */
-
-static void
-fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word)
-{
-  char pattern[8];
-
-  if (word == 0) {
-    memset (buf, 0, len);
-    return;
-  }
-  memcpy (pattern, &word, 8);
-  for (uint32_t i = 0; i < len && i < 8; i++)
-    buf[i] = pattern[(offset + i) & 7];
-  for (uint32_t done = 8; done < len; done *= 2)
-    memcpy (buf + done, buf, done < len - done ? done : len - done);
-}
-
-/* The object's whole data into 'dst' (slot_size bytes). */
-static int
-decompress_locked (struct device *dev, struct slot *s, uint32_t meta,
-                   const struct zcomp_reader *reader, void *dst)
-  REQUIRES_SHARED (s)
-{
-  uint64_t handle;
-  const void *object = zs_pin (dev->store->pool, &s->cell, &handle);
-  uint64_t start = time_sample_start ();
-  int r = zcomp_reader_decompress (reader, object, slot_meta_size (meta), dst,
-                                   dev->store->config.slot_size);
-
-  time_sample_end (&dev->store->decompress_time, start);
-  zs_unpin (dev->store->pool, handle);
-  return r;
-}
-
-static void
-read_raw_locked (struct device *dev, struct slot *s, void *buf, uint32_t offset,
-                 uint32_t len) REQUIRES_SHARED (s)
-{
-  uint64_t handle;
-  const char *object = zs_pin (dev->store->pool, &s->cell, &handle);
-
-  memcpy (buf, object + offset, len);
-  zs_unpin (dev->store->pool, handle);
-}
-
-/* Straight into the caller's buffer. */
-static int
-read_whole_locked (struct device *dev, struct slot *s, uint32_t meta, void *buf)
-  REQUIRES_SHARED (s)
-{
-  struct zcomp_reader reader;
-  int r;
-
-  if (zcomp_reader_get (dev->store->zcomp, slot_meta_format (meta), &reader))
-    return -1;
-  r = decompress_locked (dev, s, meta, &reader, buf);
-  zcomp_reader_put (&reader);
-  return r;
-}
-
-/* All of the slot into the stream's scratch; NULL if that fails. */
-static char *
-read_to_scratch_locked (struct device *dev, struct slot *s, uint32_t meta,
-                        struct zcomp_stream *stream) REQUIRES_SHARED (s)
-{
-  char *scratch = zcomp_stream_scratch (stream);
-  struct zcomp_reader reader;
-  int r;
-
-  if (zcomp_stream_reader (stream, slot_meta_format (meta), &reader))
-    return NULL;
-  r = decompress_locked (dev, s, meta, &reader, scratch);
-  zcomp_reader_put (&reader);
-  return r ? NULL : scratch;
-}
-
-static int
-read_object_locked (struct device *dev, struct slot *s, uint32_t meta,
-                    void *buf, uint32_t offset, uint32_t len)
-  REQUIRES_SHARED (s)
-{
-  struct zcomp_stream *stream;
-  const char *whole;
-
-  if (slot_meta_format (meta) == CODEC_RAW) {
-    read_raw_locked (dev, s, buf, offset, len);
-    return 0;
-  }
-  if (len == dev->store->config.slot_size)
-    return read_whole_locked (dev, s, meta, buf);
-
-  stream = zcomp_stream_get (dev->store->zcomp);
-  whole = read_to_scratch_locked (dev, s, meta, stream);
-  if (whole)
-    memcpy (buf, whole + offset, len);
-  zcomp_stream_put (stream);
-  return whole ? 0 : -1;
-}
-
-static int
-read_locked (struct device *dev, struct slot *s, void *buf, uint32_t offset,
-             uint32_t len) REQUIRES_SHARED (s)
-{
-  uint32_t meta = slot_load_meta (s);
-
-  if (slot_meta_state (meta) == SLOT_OBJECT)
-    return read_object_locked (dev, s, meta, buf, offset, len);
-  /* An EMPTY slot's cell is 0. */
-  fill_words (buf, offset, len, slot_load_cell (s));
-  return 0;
-}
-
-int
-slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
-           uint32_t len, uint32_t now) NO_THREAD_SAFETY_ANALYSIS
-{
-  struct slot *s = slot_table_read_lock (&dev->table, index, now);
-
-  if (!s) {
-    memset (buf, 0, len);
-    return 0;
-  }
-  int r = read_locked (dev, s, buf, offset, len);
-  slot_read_unlock (s);
-  return r;
-}
-
-int
-slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
-  NO_THREAD_SAFETY_ANALYSIS
-{
-  struct slot *s = slot_table_try_read_lock (&dev->table, index);
-  int r = -1;
-
-  errno = EAGAIN;
-  if (!s)
-    return -1;
-  if (slot_meta_state (slot_load_meta (s)) == SLOT_EMPTY)
-    errno = ENOENT;
-  else
-    r = read_locked (dev, s, buf, 0, dev->store->config.slot_size);
-  slot_read_unlock (s);
-  return r;
-}
-
 /* -- writing ------------------------------------------------------------ */
 
 static void
@@ -230,8 +85,8 @@ write_at_limit (struct device *dev, uint64_t index, const void *buf,
   return r;
 }
 
-int
-slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
+static int
+try_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
   NO_THREAD_SAFETY_ANALYSIS
 {
   struct content new = { .state = SLOT_SAME, .size = 1 };
@@ -256,20 +111,19 @@ slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
 }
 
 /* The slot's present data with the part merged in, in the stream's scratch;
- * NULL if the old data cannot be read.
+ * NULL if the old data cannot be read.  'record': of a BACKED slot.
  */
 static const char *
 merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
-              const void *buf, uint32_t offset, uint32_t len) REQUIRES (s)
+              const char *record, const void *buf, uint32_t offset,
+              uint32_t len) REQUIRES (s)
 {
-  uint32_t meta = slot_load_meta (s);
+  enum slot_state state = slot_meta_state (slot_load_meta (s));
   char *data = zcomp_stream_scratch (stream);
 
-  if (slot_meta_state (meta) != SLOT_OBJECT)
-    fill_words (data, 0, dev->store->config.slot_size, slot_load_cell (s));
-  else if (slot_meta_format (meta) == CODEC_RAW)
-    read_raw_locked (dev, s, data, 0, dev->store->config.slot_size);
-  else if (!read_to_scratch_locked (dev, s, meta, stream))
+  if (state == SLOT_EMPTY || state == SLOT_SAME)
+    slot_fill_words (data, 0, dev->store->config.slot_size, slot_load_cell (s));
+  else if (!slot_unpack_locked (dev, s, record, stream))
     return NULL;
 
   if (buf)
@@ -280,22 +134,29 @@ merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
 }
 
 static int
-write_part_locked (struct device *dev, struct slot *s, const void *buf,
-                   uint32_t offset, uint32_t len) REQUIRES (s)
+write_part_locked (struct device *dev, struct slot *s, uint64_t index,
+                   const void *buf, uint32_t offset, uint32_t len) REQUIRES (s)
 {
-  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-  const char *data = merge_locked (dev, s, stream, buf, offset, len);
-  int r;
+  bool backed = slot_meta_state (slot_load_meta (s)) == SLOT_BACKED;
+  char *record = backed ? slot_fetch_locked (dev, s, index) : NULL;
+  int r, err;
 
+  if (backed && !record)
+    return -1;
+  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
+  const char *data = merge_locked (dev, s, stream, record, buf, offset, len);
   fault_pause ("slot.part.merged");
   r = data ? store_data_locked (dev, s, stream, data) : -1;
+  err = errno;
   zcomp_stream_put (stream);
+  free (record);
+  errno = err;
   return r;
 }
 
-int
-slot_write_part (struct device *dev, uint64_t index, const void *buf,
-                 uint32_t offset, uint32_t len, uint32_t now)
+static int
+try_write_part (struct device *dev, uint64_t index, const void *buf,
+                uint32_t offset, uint32_t len, uint32_t now)
   NO_THREAD_SAFETY_ANALYSIS
 {
   struct slot *s = buf ? slot_table_write_lock_new (&dev->table, index)
@@ -305,10 +166,84 @@ slot_write_part (struct device *dev, uint64_t index, const void *buf,
   if (!s)
     return buf ? -1 : 0; /* zeroing a part of nothing */
   if (buf || slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY)
-    r = write_part_locked (dev, s, buf, offset, len);
+    r = write_part_locked (dev, s, index, buf, offset, len);
   unlock_written (s, now);
   return r;
 }
+
+/* -- waiting for room --------------------------------------------------- */
+
+/* A write that waits, and for how long. */
+struct stall {
+  struct room *room;
+  uint64_t ticket, deadline;
+};
+
+static struct stall
+stall_begin (struct device *dev)
+{
+  struct room *room = &dev->room;
+
+  return (struct stall){ .room = room, .ticket = room_ticket (room) };
+}
+
+/* After a try that found no room: shall there be another?  errno stays. */
+static bool
+stall_wait (struct device *dev, struct stall *stall)
+{
+  bool again;
+
+  if (errno != ENOSPC)
+    return false;
+  if (!stall->deadline) {
+    stall->deadline = clock_ns () + ROOM_TIMEOUT_NS;
+    device_count (dev, DEV_WRITE_STALLS, 1);
+  }
+  again = room_wait (stall->room, stall->ticket, stall->deadline);
+  stall->ticket = room_ticket (stall->room);
+  errno = ENOSPC;
+  return again;
+}
+
+static void
+written (struct device *dev)
+{
+  room_check (&dev->room, atomic_load_explicit (&dev->store->budget.used,
+                                                memory_order_relaxed));
+}
+
+int
+slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
+{
+  int r;
+
+  if (!dev->backed)
+    return try_write (dev, index, buf, now);
+  struct stall stall = stall_begin (dev);
+  do
+    r = try_write (dev, index, buf, now);
+  while (r == -1 && stall_wait (dev, &stall));
+  written (dev);
+  return r;
+}
+
+int
+slot_write_part (struct device *dev, uint64_t index, const void *buf,
+                 uint32_t offset, uint32_t len, uint32_t now)
+{
+  int r;
+
+  if (!dev->backed)
+    return try_write_part (dev, index, buf, offset, len, now);
+  struct stall stall = stall_begin (dev);
+  do
+    r = try_write_part (dev, index, buf, offset, len, now);
+  while (r == -1 && stall_wait (dev, &stall));
+  written (dev);
+  return r;
+}
+
+/* -- discarding --------------------------------------------------------- */
 
 void
 slot_discard (struct device *dev, uint64_t index) NO_THREAD_SAFETY_ANALYSIS

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "maint/batch_writer.h"
+#include "store/writeback_limit.h"
+
+struct record_ref {
+  uint64_t index;
+  uint32_t at;   /* in the buffer */
+  uint32_t meta; /* when it was copied */
+};
+
+struct batch {
+  struct batch *next;
+  struct batch_writer *w;
+  struct backing_io io;
+  char *buf;
+  uint64_t first;  /* block */
+  unsigned blocks; /* of the run */
+  unsigned claim;
+  uint32_t used; /* bytes */
+  unsigned n;
+  struct record_ref refs[BATCH_RECORDS];
+};
+
+struct batch_writer {
+  struct device *dev;
+  struct batch *open, *idle;
+  unsigned made;
+  uint64_t pending; /* bytes of objects in batches */
+  struct batch_totals totals;
+
+  pthread_mutex_t lock;
+  pthread_cond_t completed;
+  struct batch *done;
+  unsigned in_flight; /* sent and not reaped */
+};
+
+/* -- batches ------------------------------------------------------------ */
+
+static struct batch *
+make_batch (struct batch_writer *w)
+{
+  struct batch *b;
+
+  if (w->made == BATCHES)
+    return NULL;
+  b = alloc_zeroed (CACHE_LINE, sizeof *b);
+  if (!b)
+    return NULL;
+  b->buf = alloc_zeroed (BACKING_BLOCK, BATCH_BLOCKS * BACKING_BLOCK);
+  if (!b->buf) {
+    free (b);
+    return NULL;
+  }
+  b->w = w;
+  w->made++;
+  return b;
+}
+
+static void
+free_batch (struct batch *b)
+{
+  free (b->buf);
+  free (b);
+}
+
+/* One that is idle, a new one, or the next to complete; NULL with errno. */
+static struct batch *
+get_batch (struct batch_writer *w)
+{
+  struct batch *b;
+
+  (void) batch_writer_reap (w, false);
+  if (!w->idle && (b = make_batch (w)) != NULL)
+    return b;
+  while (!w->idle)
+    if (batch_writer_reap (w, true) == 0) {
+      errno = ENOMEM;
+      return NULL;
+    }
+  b = w->idle;
+  w->idle = b->next;
+  return b;
+}
+
+static void
+put_back (struct batch *b)
+{
+  b->next = b->w->idle;
+  b->w->idle = b;
+}
+
+static enum put_result
+open_batch (struct batch_writer *w)
+{
+  struct batch *b = get_batch (w);
+
+  if (!b)
+    return PUT_FAILED;
+  b->claim = claim_take (w->dev);
+  if (!b->claim) {
+    put_back (b);
+    errno = EBUSY;
+    return PUT_FAILED;
+  }
+  b->blocks = blocks_alloc (w->dev->backed->blocks, BATCH_BLOCKS, &b->first);
+  if (!b->blocks) {
+    claim_release (w->dev, b->claim);
+    put_back (b);
+    return PUT_FULL;
+  }
+  b->used = b->n = 0;
+  w->open = b;
+  return PUT_DONE;
+}
+
+/* Nothing was put in. */
+static void
+abandon_open (struct batch_writer *w)
+{
+  struct batch *b = w->open;
+
+  blocks_release (w->dev->backed->blocks, b->first, b->blocks);
+  claim_release (w->dev, b->claim);
+  w->open = NULL;
+  put_back (b);
+}
+
+/* -- in ----------------------------------------------------------------- */
+
+static bool
+has_room (const struct batch *b, uint32_t size)
+{
+  return b->n < BATCH_RECORDS &&
+         b->used + record_bytes (size) <= b->blocks * BACKING_BLOCK;
+}
+
+/* An open batch with room for the record. */
+static enum put_result
+need_room (struct batch_writer *w, uint32_t size)
+{
+  enum put_result r;
+
+  if (w->open && !has_room (w->open, size))
+    batch_writer_flush (w);
+  if (!w->open && (r = open_batch (w)) != PUT_DONE)
+    return r;
+  if (has_room (w->open, size))
+    return PUT_DONE;
+  abandon_open (w); /* a short run between blocks in use */
+  return PUT_SKIPPED;
+}
+
+static unsigned
+units (const struct batch_writer *w)
+{
+  return w->dev->store->config.slot_size / 4096;
+}
+
+enum put_result
+batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
+{
+  uint32_t size = slot_meta_size (meta);
+  enum put_result r = need_room (w, size);
+  struct batch *b = w->open;
+
+  if (r != PUT_DONE)
+    return r;
+  if (!writeback_limit_take (&w->dev->writeback_limit, units (w)))
+    r = PUT_LIMIT;
+  else if (!claim_copy (w->dev, index, meta, b->claim,
+                        b->buf + b->used + RECORD_HEADER)) {
+    writeback_limit_refund (&w->dev->writeback_limit, units (w));
+    r = PUT_SKIPPED;
+  }
+  if (r != PUT_DONE) {
+    if (b->n == 0)
+      abandon_open (w);
+    return r;
+  }
+  record_seal (w->dev->backed, b->buf + b->used, index, slot_meta_format (meta),
+               size);
+  b->refs[b->n++] = (struct record_ref){ index, b->used, meta };
+  b->used += record_bytes (size);
+  w->pending += size;
+  return PUT_DONE;
+}
+
+/* -- out ---------------------------------------------------------------- */
+
+static void
+batch_done (struct backing_io *io)
+{
+  struct batch *b = io->ctx;
+  struct batch_writer *w = b->w;
+
+  pthread_mutex_lock (&w->lock);
+  b->next = w->done;
+  w->done = b;
+  pthread_cond_signal (&w->completed);
+  pthread_mutex_unlock (&w->lock);
+}
+
+void
+batch_writer_flush (struct batch_writer *w)
+{
+  struct batch *b = w->open;
+  uint32_t blocks, bytes;
+
+  if (!b)
+    return;
+  blocks = (b->used + BACKING_BLOCK - 1) / BACKING_BLOCK;
+  bytes = blocks * BACKING_BLOCK;
+  /* What the buffer held before is none of the store's business. */
+  memset (b->buf + b->used, 0, bytes - b->used);
+  if (blocks < b->blocks)
+    blocks_release (w->dev->backed->blocks, b->first + blocks,
+                    b->blocks - blocks);
+  b->blocks = blocks;
+  b->io = (struct backing_io){ .op = BACKING_WRITE,
+                               .buf = b->buf,
+                               .offset = b->first * BACKING_BLOCK,
+                               .len = bytes,
+                               .done = batch_done,
+                               .ctx = b };
+  w->open = NULL;
+  w->totals.store_bytes += bytes;
+  pthread_mutex_lock (&w->lock);
+  w->in_flight++;
+  pthread_mutex_unlock (&w->lock);
+  backing_submit (w->dev->backed->io, &b->io);
+}
+
+static void
+swap (struct batch_writer *w, const struct batch *b,
+      const struct record_ref *ref)
+{
+  uint32_t size = slot_meta_size (ref->meta);
+  struct content new;
+
+  content_make_backed (w->dev, b->first * BACKING_BLOCK + ref->at,
+                       slot_meta_format (ref->meta), size, &new);
+  new.marks = ref->meta &SLOT_MARKS;
+  /* Before it can be seen: who sees the slot in the store sees it counted. */
+  device_count (w->dev, DEV_BD_WRITES, 1);
+  if (claim_replace (w->dev, ref->index, b->claim, &new)) {
+    w->totals.slots++;
+    w->totals.bytes += size;
+  }
+  else
+    w->totals.lost++;
+}
+
+static void
+give_up (struct batch_writer *w, const struct batch *b,
+         const struct record_ref *ref)
+{
+  claim_end (w->dev, ref->index, b->claim, ref->meta & SLOT_MARKS);
+  writeback_limit_refund (&w->dev->writeback_limit, units (w));
+  device_count (w->dev, DEV_BD_WRITE_ERRORS, 1);
+  w->totals.failed++;
+  if (!w->totals.error)
+    w->totals.error = b->io.error;
+}
+
+static void
+finish (struct batch_writer *w, struct batch *b)
+{
+  fault_pause ("batch.finish");
+  for (unsigned i = 0; i < b->n; i++) {
+    if (b->io.error)
+      give_up (w, b, &b->refs[i]);
+    else
+      swap (w, b, &b->refs[i]);
+    w->pending -= slot_meta_size (b->refs[i].meta);
+  }
+  claim_release (w->dev, b->claim);
+  if (b->io.resent)
+    backed_release_later (w->dev->backed, b->first, b->blocks);
+  else
+    blocks_release (w->dev->backed->blocks, b->first, b->blocks);
+  put_back (b);
+}
+
+unsigned
+batch_writer_reap (struct batch_writer *w, bool wait)
+{
+  struct batch *done;
+  unsigned n = 0;
+
+  pthread_mutex_lock (&w->lock);
+  while (wait && !w->done && w->in_flight)
+    pthread_cond_wait (&w->completed, &w->lock);
+  done = w->done;
+  w->done = NULL;
+  for (struct batch *b = done; b; b = b->next)
+    w->in_flight--;
+  pthread_mutex_unlock (&w->lock);
+
+  for (; done; n++) {
+    struct batch *b = done;
+
+    done = b->next;
+    finish (w, b);
+  }
+  return n;
+}
+
+void
+batch_writer_drain (struct batch_writer *w)
+{
+  batch_writer_flush (w);
+  while (batch_writer_reap (w, true) > 0)
+    ;
+}
+
+uint64_t
+batch_writer_pending (const struct batch_writer *w)
+{
+  return w->pending;
+}
+
+struct batch_totals
+batch_writer_totals (struct batch_writer *w)
+{
+  struct batch_totals t = w->totals;
+
+  memset (&w->totals, 0, sizeof w->totals);
+  return t;
+}
+
+/* -- life --------------------------------------------------------------- */
+
+struct batch_writer *
+batch_writer_create (struct device *dev)
+{
+  struct batch_writer *w = alloc_zeroed (CACHE_LINE, sizeof *w);
+
+  if (!w)
+    return NULL;
+  w->dev = dev;
+  pthread_mutex_init (&w->lock, NULL);
+  pthread_cond_init (&w->completed, NULL);
+  return w;
+}
+
+void
+batch_writer_destroy (struct batch_writer *w)
+{
+  if (!w)
+    return;
+  batch_writer_drain (w);
+  while (w->idle) {
+    struct batch *b = w->idle;
+
+    w->idle = b->next;
+    free_batch (b);
+  }
+  pthread_cond_destroy (&w->completed);
+  pthread_mutex_destroy (&w->lock);
+  free (w);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Batch writer: takes slots' objects to the backing store, many in one write
+ * and many writes in flight.
+ *
+ *   put (slot) --copy, header--> open batch --full, flush--> in flight
+ *                                   ^                            |
+ *                    idle <--reap: swap the slots <-- done <-----+
+ *
+ *   a batch: a run of blocks, a claim that all its slots bear, and where in
+ *   the buffer each slot's record is (store/backed.h)
+ *
+ * A slot is swapped only once its record is written, and only if it still bears
+ * the claim: what changed meanwhile stays as it is.  After an error all of
+ * them stay in memory, and what was taken from writeback_limit goes back.
+ * The completion only puts the batch on a list; the swapping, which takes slot
+ * locks, is done by the writer's own thread: a reader that holds such a lock
+ * may be waiting for the very thread that completes.
+ *
+ * A batch takes a slot once at most: its owner puts slots in rising order and
+ * flushes before starting over.
+ *
+ * Locks: 'lock' (a leaf) protects the list of done batches and in_flight; all
+ * else belongs to the one thread that uses the writer.
+ */
+
+#ifndef ZRAM_BATCH_WRITER_H
+#define ZRAM_BATCH_WRITER_H
+
+#include "store/claim.h"
+
+#define BATCH_BLOCKS 32u    /* 128 KiB */
+#define BATCH_RECORDS 1024u /* slots, at the most */
+#define BATCHES 32u         /* in flight, at the most */
+
+struct batch_totals {
+  uint64_t slots, bytes; /* swapped, and what their objects took in memory */
+  uint64_t lost;         /* changed meanwhile */
+  uint64_t failed;       /* not written: they stay in memory */
+  uint64_t store_bytes;  /* sent to the store, headers and padding included */
+  int error;             /* errno of the first failure, or 0 */
+};
+
+struct batch_writer;
+
+/* The device has a backing store.  NULL with errno ENOMEM. */
+struct batch_writer *batch_writer_create (struct device *dev) MUST_USE;
+
+/* Waits for what is in flight. */
+void batch_writer_destroy (struct batch_writer *w);
+
+enum put_result {
+  PUT_DONE,
+  PUT_SKIPPED, /* locked, changed, or no run of blocks is long enough */
+  PUT_FULL,    /* the store has no free block */
+  PUT_LIMIT,   /* writeback_limit is used up */
+  PUT_FAILED,  /* errno: no memory, no claim */
+};
+
+/* Copy the slot, which had that meta (OBJECT) at a look without lock.  May wait
+ * for a batch to complete, and swap the slots of those that have.
+ */
+enum put_result batch_writer_put (struct batch_writer *w, uint64_t index,
+                                  uint32_t meta) MUST_USE;
+
+/* Send the open batch, if there is one. */
+void batch_writer_flush (struct batch_writer *w);
+
+/* Swap the slots of batches that are done; returns how many batches that were.
+ * 'wait': for one at least, if any is in flight.
+ */
+unsigned batch_writer_reap (struct batch_writer *w, bool wait);
+
+/* Flush, and reap all. */
+void batch_writer_drain (struct batch_writer *w);
+
+/* Bytes of objects that are under way: memory that is as good as free. */
+uint64_t batch_writer_pending (const struct batch_writer *w);
+
+/* Since the last time. */
+struct batch_totals batch_writer_totals (struct batch_writer *w);
+
+#endif /* ZRAM_BATCH_WRITER_H */

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "maint/evictor.h"
+#include "store/query.h"
+
+/* Without being woken it looks this often: the limit may have been changed,
+ * and there may be something to punch.
+ */
+#define PAUSE_NS (UINT64_C (200) * 1000000)
+
+/* After a round that could not do what was needed. */
+#define RETRY_NS (UINT64_C (1000) * 1000000)
+
+/* Ages are counted in powers of two of seconds. */
+#define AGE_BUCKETS 20
+
+/* How much older, in buckets, counts what does not compress or is marked. */
+#define COLDER 2
+
+/* Slots that the hand looks at in one step, with the control lock held. */
+#define STEP_SLOTS 256
+
+struct evictor {
+  struct device *dev;
+  struct mutex control;
+  atomic_uint low, high; /* percent */
+  struct ticker ticker;
+  struct batch_writer *w GUARDED_BY (control);
+  uint64_t hand GUARDED_BY (control);
+  unsigned bucket GUARDED_BY (control); /* evict from this age on */
+  bool stuck;                           /* the thread's own */
+  _Atomic uint64_t slots, bytes, rounds, failed;
+  atomic_bool hopeless;
+};
+
+/* -- marks -------------------------------------------------------------- */
+
+static uint64_t
+percent_of_limit (struct evictor *e, unsigned percent)
+{
+  return atomic_load (&e->dev->store->budget.limit) / 100 * percent;
+}
+
+static uint64_t
+used (struct evictor *e)
+{
+  return atomic_load_explicit (&e->dev->store->budget.used,
+                               memory_order_relaxed);
+}
+
+static void
+publish_marks (struct evictor *e)
+{
+  bool limited = atomic_load (&e->dev->store->budget.limit) != 0;
+
+  room_set_marks (
+    &e->dev->room,
+    limited ? percent_of_limit (e, atomic_load (&e->low)) : UINT64_MAX,
+    limited ? percent_of_limit (e, atomic_load (&e->high)) : UINT64_MAX);
+}
+
+void
+evictor_set_marks (struct evictor *e, unsigned low, unsigned high)
+{
+  if (low) {
+    atomic_store (&e->low, low);
+    atomic_store (&e->high, high);
+  }
+  publish_marks (e);
+  ticker_wake (&e->ticker);
+}
+
+void
+evictor_get_marks (struct evictor *e, unsigned *low, unsigned *high)
+{
+  *low = atomic_load (&e->low);
+  *high = atomic_load (&e->high);
+}
+
+/* -- choosing ----------------------------------------------------------- */
+
+static unsigned
+bucket_of (const struct slot *s, uint32_t meta, uint32_t now)
+{
+  uint32_t age = slot_age (s, now);
+  unsigned bucket = age ? 32 - (unsigned) __builtin_clz (age) : 0;
+
+  if (slot_is_idle (s) || slot_meta_format (meta) == CODEC_RAW)
+    bucket += COLDER;
+  return bucket < AGE_BUCKETS ? bucket : AGE_BUCKETS - 1;
+}
+
+static bool
+can_go (uint32_t meta)
+{
+  return slot_meta_state (meta) == SLOT_OBJECT && slot_meta_claim (meta) == 0;
+}
+
+/* The oldest bucket such that it and those above hold 'need' bytes; sets
+ * *found to whether there are any.
+ */
+static unsigned
+choose_bucket (struct evictor *e, uint64_t need, bool *found)
+{
+  struct device *dev = e->dev;
+  uint64_t bytes[AGE_BUCKETS] = { 0 }, sum = 0;
+  uint32_t now = clock_coarse_s ();
+  unsigned b = AGE_BUCKETS;
+
+  for (uint64_t i = device_next_stored (dev, 0, dev->table.slots);
+       i < dev->table.slots && !ticker_stopping (&e->ticker);
+       i = device_next_stored (dev, i + 1, dev->table.slots)) {
+    const struct slot *s = slot_table_peek (&dev->table, i);
+    uint32_t meta = s ? slot_load_meta (s) : 0;
+
+    if (s && can_go (meta))
+      bytes[bucket_of (s, meta, now)] += slot_meta_size (meta);
+  }
+  while (b > 0 && sum < need)
+    sum += bytes[--b];
+  *found = sum > 0;
+  return b;
+}
+
+/* -- evicting ----------------------------------------------------------- */
+
+static void
+note_totals (struct evictor *e) REQUIRES (e->control)
+{
+  struct batch_totals t = batch_writer_totals (e->w);
+
+  atomic_fetch_add (&e->slots, t.slots);
+  atomic_fetch_add (&e->bytes, t.bytes);
+  atomic_fetch_add (&e->failed, t.failed);
+  e->stuck |= t.error != 0;
+  if (t.slots)
+    room_made (&e->dev->room);
+}
+
+/* What is over the low mark when what is under way has gone. */
+static uint64_t
+still_over (struct evictor *e) REQUIRES (e->control)
+{
+  uint64_t goal = percent_of_limit (e, atomic_load (&e->low)) +
+                  batch_writer_pending (e->w);
+  uint64_t now = used (e);
+
+  return now > goal ? now - goal : 0;
+}
+
+/* The hand goes on by some slots; false at the end of the table or when no
+ * more can or need be done.
+ */
+static bool
+step_locked (struct evictor *e) REQUIRES (e->control)
+{
+  struct device *dev = e->dev;
+  uint32_t now = clock_coarse_s ();
+
+  for (unsigned n = 0; n < STEP_SLOTS; n++) {
+    e->hand = device_next_stored (dev, e->hand, dev->table.slots);
+    if (e->hand >= dev->table.slots || still_over (e) == 0)
+      return false;
+    const struct slot *s = slot_table_peek (&dev->table, e->hand);
+    uint32_t meta = s ? slot_load_meta (s) : 0;
+
+    if (s && can_go (meta) && bucket_of (s, meta, now) >= e->bucket) {
+      enum put_result r = batch_writer_put (e->w, e->hand, meta);
+
+      if (r != PUT_DONE && r != PUT_SKIPPED) {
+        e->stuck = true;
+        return false;
+      }
+    }
+    e->hand++;
+  }
+  return true;
+}
+
+/* Turn until enough is under way, once around at the most. */
+static void
+turn (struct evictor *e)
+{
+  uint64_t start;
+  bool around = false, more = true;
+
+  mutex_lock (&e->control);
+  start = e->hand;
+  mutex_unlock (&e->control);
+  while (more && !e->stuck && !ticker_stopping (&e->ticker)) {
+    mutex_lock (&e->control);
+    more = step_locked (e);
+    if (!more && e->hand >= e->dev->table.slots) {
+      /* A batch takes a slot once; the next round may find this one again. */
+      batch_writer_flush (e->w);
+      e->hand = 0;
+      more = !around && start > 0;
+      around = true;
+    }
+    if (around && e->hand >= start)
+      more = false;
+    (void) batch_writer_reap (e->w, false);
+    note_totals (e);
+    mutex_unlock (&e->control);
+  }
+}
+
+/* Freed objects leave holes; only whole pages count. */
+static void
+give_pages_back (struct evictor *e)
+{
+  struct zs_pool *pool = e->dev->store->pool;
+  uint64_t low = percent_of_limit (e, atomic_load (&e->low));
+  struct zs_cursor at = { 0 };
+
+  while (used (e) > low && zs_compact_step (pool, &at) &&
+         !ticker_stopping (&e->ticker))
+    ;
+  arena_return_hot (&pool->arena);
+  room_made (&e->dev->room);
+}
+
+static void
+finish_round (struct evictor *e)
+{
+  mutex_lock (&e->control);
+  batch_writer_drain (e->w);
+  note_totals (e);
+  mutex_unlock (&e->control);
+}
+
+/* From over the high mark down to the low one.  False if that cannot be done
+ * now.
+ */
+static bool
+run_round (struct evictor *e)
+{
+  uint64_t low = percent_of_limit (e, atomic_load (&e->low));
+  bool found = true;
+
+  e->stuck = false;
+  atomic_fetch_add (&e->rounds, 1);
+  while (used (e) > low && found && !e->stuck &&
+         !ticker_stopping (&e->ticker)) {
+    unsigned bucket = choose_bucket (e, used (e) - low, &found);
+
+    mutex_lock (&e->control);
+    e->bucket = bucket;
+    mutex_unlock (&e->control);
+    if (found)
+      turn (e);
+    finish_round (e);
+    give_pages_back (e);
+  }
+  return used (e) <= low;
+}
+
+static void *
+evictor_thread (void *arg)
+{
+  struct evictor *e = arg;
+  uint64_t pause = PAUSE_NS;
+
+  while (ticker_sleep_ns (&e->ticker, pause)) {
+    uint64_t high = percent_of_limit (e, atomic_load (&e->high));
+    bool ok = true;
+
+    room_answer (&e->dev->room);
+    publish_marks (e);
+    /* A writer may be in need below the mark too, when one object takes more
+     * than what is left: the limit less a little is as good as reached.
+     */
+    if (high && used (e) > high)
+      ok = run_round (e);
+    atomic_store (&e->hopeless, !ok);
+    room_hopeless (&e->dev->room, !ok);
+    pause = backed_tidy (e->dev->backed) ? 0 : ok ? PAUSE_NS : RETRY_NS;
+  }
+  return NULL;
+}
+
+/* -- life --------------------------------------------------------------- */
+
+static void
+wake (void *ctx)
+{
+  struct evictor *e = ctx;
+
+  ticker_wake (&e->ticker);
+}
+
+struct evictor *
+evictor_create (struct device *dev, unsigned low, unsigned high)
+{
+  struct evictor *e = alloc_zeroed (CACHE_LINE, sizeof *e);
+
+  if (!e)
+    return NULL;
+  e->dev = dev;
+  e->w = batch_writer_create (dev);
+  if (!e->w) {
+    free (e);
+    return NULL;
+  }
+  mutex_init (&e->control, RANK_EVICT);
+  atomic_init (&e->low, low);
+  atomic_init (&e->high, high);
+  ticker_init (&e->ticker);
+  return e;
+}
+
+void
+evictor_destroy (struct evictor *e)
+{
+  if (!e)
+    return;
+  ticker_destroy (&e->ticker);
+  batch_writer_destroy (e->w);
+  mutex_destroy (&e->control);
+  free (e);
+}
+
+int
+evictor_start (struct evictor *e)
+{
+  room_open (&e->dev->room, wake, e);
+  publish_marks (e);
+  return ticker_start (&e->ticker, evictor_thread, e);
+}
+
+void
+evictor_stop (struct evictor *e)
+{
+  room_close (&e->dev->room);
+  ticker_stop (&e->ticker);
+  room_close (&e->dev->room); /* it may just have said otherwise */
+}
+
+struct evictor_stats
+evictor_stats (struct evictor *e)
+{
+  return (struct evictor_stats){ .slots = atomic_load (&e->slots),
+                                 .bytes = atomic_load (&e->bytes),
+                                 .rounds = atomic_load (&e->rounds),
+                                 .failed = atomic_load (&e->failed),
+                                 .hopeless = atomic_load (&e->hopeless) };
+}
+
+void
+evictor_hold (struct evictor *e) ACQUIRE (e->control) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&e->control);
+  batch_writer_drain (e->w);
+}
+
+void
+evictor_unhold (struct evictor *e) RELEASE (e->control)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_unlock (&e->control);
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "maint/writeback.h"
+#include "store/query.h"
+
+/* Slots looked at between two looks at "cancel". */
+#define LOOKS 4096
+
+void
+writeback_init (struct writeback *wb, struct device *dev)
+{
+  wb->dev = dev;
+  mutex_init (&wb->control, RANK_WRITEBACK);
+  wb->w = NULL;
+  atomic_init (&wb->running, false);
+}
+
+void
+writeback_destroy (struct writeback *wb)
+{
+  mutex_destroy (&wb->control);
+}
+
+void
+writeback_hold (struct writeback *wb) ACQUIRE (wb->control)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&wb->control);
+  if (wb->w)
+    batch_writer_drain (wb->w);
+}
+
+void
+writeback_unhold (struct writeback *wb) RELEASE (wb->control)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_unlock (&wb->control);
+}
+
+/* -- one pass ----------------------------------------------------------- */
+
+struct pass {
+  struct writeback *wb;
+  const struct writeback_request *request;
+  struct batch_writer *w;
+  struct pace *pace;
+  struct pass_progress *progress;
+  struct writeback_totals *totals;
+  uint64_t done;
+};
+
+static bool
+is_wanted (const struct pass *p, const struct slot *s, uint32_t meta)
+{
+  const struct writeback_request *q = p->request;
+
+  return slot_meta_state (meta) == SLOT_OBJECT && slot_meta_claim (meta) == 0 &&
+         (!q->idle || slot_is_idle (s)) &&
+         (!q->huge || slot_meta_format (meta) == CODEC_RAW) &&
+         (!q->incompressible || slot_meta_incompressible (meta));
+}
+
+static bool
+goes_on (const struct pass *p)
+{
+  const struct writeback_totals *t = p->totals;
+
+  return !atomic_load (&p->progress->cancel) && !t->error && !t->store_full &&
+         !t->limit_reached;
+}
+
+static void
+collect_totals (struct pass *p)
+{
+  struct batch_totals t = batch_writer_totals (p->w);
+  struct batch_totals *sum = &p->totals->written;
+
+  sum->slots += t.slots;
+  sum->bytes += t.bytes;
+  sum->lost += t.lost;
+  sum->failed += t.failed;
+  sum->store_bytes += t.store_bytes;
+  /* What failed stays in memory; to go on would fail again. */
+  if (t.error && !p->totals->error)
+    p->totals->error = sum->error = t.error;
+}
+
+static void
+step (struct pass *p, uint64_t index, uint32_t meta)
+{
+  uint64_t start = clock_ns ();
+  enum put_result r;
+  int err;
+
+  mutex_lock (&p->wb->control);
+  r = batch_writer_put (p->w, index, meta);
+  err = errno;
+  mutex_unlock (&p->wb->control);
+  if (r == PUT_FULL)
+    p->totals->store_full = true;
+  else if (r == PUT_LIMIT)
+    p->totals->limit_reached = true;
+  else if (r == PUT_FAILED)
+    p->totals->error = err;
+  collect_totals (p);
+  atomic_store (&p->progress->done, ++p->done);
+  pace_step (p->pace, clock_ns () - start);
+}
+
+/* The ranges, cut to the disk; one that covers it if none were given. */
+static struct slot_range
+range_at (const struct pass *p, unsigned i)
+{
+  uint64_t slots = p->wb->dev->table.slots;
+  struct slot_range r = { 0, slots };
+
+  if (p->request->ranges)
+    r = p->request->ranges[i];
+  if (r.end > slots)
+    r.end = slots;
+  return r;
+}
+
+static unsigned
+range_count (const struct pass *p)
+{
+  return p->request->ranges ? p->request->ranges_count : 1;
+}
+
+/* Call fn for each candidate of a range, or NULL to count them. */
+static uint64_t
+walk (struct pass *p, struct slot_range range,
+      void (*fn) (struct pass *, uint64_t, uint32_t))
+{
+  struct device *dev = p->wb->dev;
+  uint64_t n = 0, looks = 0;
+
+  for (uint64_t i = device_next_stored (dev, range.first, range.end);
+       i < range.end; i = device_next_stored (dev, i + 1, range.end)) {
+    const struct slot *s = slot_table_peek (&dev->table, i);
+    uint32_t meta = s ? slot_load_meta (s) : 0;
+    bool wanted = s && is_wanted (p, s, meta);
+
+    n += wanted;
+    if (wanted && fn)
+      fn (p, i, meta);
+    if ((wanted || ++looks % LOOKS == 0) && !goes_on (p))
+      break;
+  }
+  return n;
+}
+
+static void
+run_pass (struct pass *p)
+{
+  uint64_t total = 0;
+
+  for (unsigned i = 0; i < range_count (p); i++)
+    total += walk (p, range_at (p, i), NULL);
+  atomic_store (&p->progress->total, total);
+  for (unsigned i = 0; i < range_count (p) && goes_on (p); i++) {
+    walk (p, range_at (p, i), step);
+    /* The next range may overlap this one. */
+    mutex_lock (&p->wb->control);
+    batch_writer_flush (p->w);
+    mutex_unlock (&p->wb->control);
+  }
+  mutex_lock (&p->wb->control);
+  batch_writer_drain (p->w);
+  mutex_unlock (&p->wb->control);
+  collect_totals (p);
+}
+
+static void
+set_writer (struct writeback *wb, struct batch_writer *w)
+{
+  mutex_lock (&wb->control);
+  wb->w = w;
+  mutex_unlock (&wb->control);
+}
+
+int
+writeback_run (struct writeback *wb, const struct writeback_request *request,
+               struct pace *pace, struct pass_progress *progress,
+               struct writeback_totals *totals)
+{
+  struct pass p = { .wb = wb,
+                    .request = request,
+                    .pace = pace,
+                    .progress = progress,
+                    .totals = totals };
+  bool idle = false;
+
+  memset (totals, 0, sizeof *totals);
+  if (!wb->dev->backed) {
+    errno = ENODEV;
+    return -1;
+  }
+  if (!atomic_compare_exchange_strong (&wb->running, &idle, true)) {
+    errno = EBUSY;
+    return -1;
+  }
+  p.w = batch_writer_create (wb->dev);
+  set_writer (wb, p.w);
+  if (p.w)
+    run_pass (&p);
+  set_writer (wb, NULL);
+  batch_writer_destroy (p.w);
+  atomic_store (&wb->running, false);
+  return p.w ? 0 : -1;
+}

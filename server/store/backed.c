@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <xxhash.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "store/backed.h"
+
+struct header {
+  uint64_t slot;
+  uint16_t size_less_1;
+  uint8_t format;
+  uint8_t zero;
+  uint32_t check;
+};
+
+_Static_assert(sizeof (struct header) == RECORD_HEADER, "no padding");
+
+struct backed *
+backed_create (struct backing *io)
+{
+  struct backed *b = alloc_zeroed (0, sizeof *b);
+
+  if (!b)
+    return NULL;
+  b->blocks = blocks_open (backing_size (io) / BACKING_BLOCK,
+                           backing_can_punch (io));
+  if (!b->blocks) {
+    free (b);
+    return NULL;
+  }
+  b->io = io;
+  pthread_mutex_init (&b->lock, NULL);
+  /* Not to keep anything from anybody: so that a record of an earlier process
+   * is none of ours.
+   */
+  if (getrandom (&b->secret, sizeof b->secret, GRND_NONBLOCK) !=
+      sizeof b->secret)
+    b->secret = clock_ns ();
+  return b;
+}
+
+/* -- blocks that are nobody's --------------------------------------------- */
+
+#define LATE_NS (UINT64_C (120) * 1000000000)
+
+struct late_run {
+  struct late_run *next;
+  uint64_t first, due_ns;
+  unsigned n;
+  bool punched; /* nobody's already, but may be punched once more */
+};
+
+static void
+later (struct backed *b, uint64_t first, unsigned n, bool was_punched)
+{
+  struct late_run *run = malloc (sizeof *run);
+
+  if (!run)
+    return; /* never, then */
+  *run = (struct late_run){ .first = first,
+                            .n = n,
+                            .punched = was_punched,
+                            .due_ns = clock_ns () + LATE_NS };
+  pthread_mutex_lock (&b->lock);
+  run->next = b->late;
+  b->late = run;
+  pthread_mutex_unlock (&b->lock);
+}
+
+void
+backed_release_later (struct backed *b, uint64_t first, unsigned n)
+{
+  later (b, first, n, false);
+}
+
+static void
+release_due (struct backed *b, uint64_t now)
+{
+  struct late_run **at, *run;
+
+  pthread_mutex_lock (&b->lock);
+  for (at = &b->late; (run = *at) != NULL;)
+    if (run->due_ns <= now) {
+      *at = run->next;
+      if (run->punched)
+        blocks_punch_end (b->blocks, run->first, run->n);
+      else
+        blocks_release (b->blocks, run->first, run->n);
+      free (run);
+    }
+    else
+      at = &run->next;
+  pthread_mutex_unlock (&b->lock);
+}
+
+void
+backed_audit_late (struct backed *b, struct blocks_audit *audit)
+{
+  pthread_mutex_lock (&b->lock);
+  for (struct late_run *run = b->late; run; run = run->next)
+    if (!run->punched)
+      blocks_audit_writer (audit, run->first, run->n);
+  pthread_mutex_unlock (&b->lock);
+}
+
+/* Runs of blocks in one punch, and punches in one tidying. */
+#define PUNCH_LEAST 16
+#define PUNCH_MOST 4096
+#define PUNCHES 16
+
+struct punch {
+  struct backing_io io;
+  struct backed *b;
+};
+
+static void
+punched (struct backing_io *io)
+{
+  struct punch *p = io->ctx;
+  uint64_t first = io->offset / BACKING_BLOCK;
+  unsigned n = (unsigned) (io->len / BACKING_BLOCK);
+
+  if (io->resent)
+    later (p->b, first, n, true);
+  else
+    blocks_punch_end (p->b->blocks, first, n);
+  free (p);
+}
+
+static bool
+punch_a_run (struct backed *b)
+{
+  struct punch *p = malloc (sizeof *p);
+  uint64_t first;
+  unsigned n = p ? blocks_punch_begin (b->blocks, PUNCH_LEAST, PUNCH_MOST,
+                                       &first)
+                 : 0;
+
+  if (!n) {
+    free (p);
+    return false;
+  }
+  p->b = b;
+  p->io = (struct backing_io){ .op = BACKING_PUNCH,
+                               .offset = first * BACKING_BLOCK,
+                               .len = (uint64_t) n * BACKING_BLOCK,
+                               .done = punched,
+                               .ctx = p };
+  backing_submit (b->io, &p->io);
+  return true;
+}
+
+bool
+backed_tidy (struct backed *b)
+{
+  unsigned n = 0;
+
+  release_due (b, clock_ns ());
+  if (!backing_can_punch (b->io)) {
+    blocks_set_punch (b->blocks, false);
+    return false;
+  }
+  while (n < PUNCHES && punch_a_run (b))
+    n++;
+  return n == PUNCHES;
+}
+
+/* -- life, the end ------------------------------------------------------- */
+
+void
+backed_destroy (struct backed *b)
+{
+  if (!b)
+    return;
+  backing_close (b->io);
+  release_due (b, UINT64_MAX);
+  pthread_mutex_destroy (&b->lock);
+  blocks_close (b->blocks);
+  free (b);
+}
+
+/* -- records ------------------------------------------------------------ */
+
+static uint32_t
+checksum (const struct backed *b, const struct header *h, const void *object,
+          uint32_t size)
+{
+  uint64_t seed = b->secret ^ h->slot * UINT64_C (0x9e3779b97f4a7c15) ^
+                  (uint64_t) h->format << 56 ^ (uint64_t) size << 32;
+
+  return (uint32_t) XXH3_64bits_withSeed (object, size, seed);
+}
+
+static struct header
+header_of (const struct backed *b, const void *object, uint64_t slot,
+           unsigned format, uint32_t size)
+{
+  struct header h = { .slot = slot,
+                      .size_less_1 = (uint16_t) (size - 1),
+                      .format = (uint8_t) format };
+
+  h.check = checksum (b, &h, object, size);
+  return h;
+}
+
+void
+record_seal (const struct backed *b, void *record, uint64_t slot,
+             unsigned format, uint32_t size)
+{
+  struct header h = header_of (b, (char *) record + RECORD_HEADER, slot, format,
+                               size);
+
+  memcpy (record, &h, sizeof h);
+}
+
+bool
+record_check (const struct backed *b, const void *record, uint64_t slot,
+              unsigned format, uint32_t size)
+{
+  struct header h = header_of (b, (const char *) record + RECORD_HEADER, slot,
+                               format, size);
+
+  return memcmp (record, &h, sizeof h) == 0;
+}
+
+int
+backed_read (struct backed *b, uint64_t address, void *record, uint64_t slot,
+             unsigned format, uint32_t size)
+{
+  if (backing_read (b->io, record, record_bytes (size), address) == -1)
+    return -1;
+  if (record_check (b, record, slot, format, size))
+    return 0;
+  errno = EBADMSG;
+  return -1;
+}

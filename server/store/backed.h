@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Slots whose object lies in a backing store.  The object is there as it was in
+ * memory, behind a header; a BACKED slot's cell is the byte address of that
+ * record, and its meta keeps format and size.
+ *
+ *   block        7                8                9
+ *          +----------------+----------------+----------------+
+ *          | H obj | H obj  | H  obj| H   obj| H obj | -      |
+ *          +----------------+----------------+----------------+
+ *            ^cell of a slot
+ *
+ *   H, 16 bytes:  slot (8) | size - 1 (2) | format (1) | 0 (1) | check (4)
+ *
+ *   check  XXH3 of the object, seeded with a secret of this process, the slot,
+ *          the size and the format: what is not exactly this slot's object, as
+ *          this process wrote it, does not pass
+ *
+ * Who holds the slot's lock, shared or not, keeps the record: its blocks are
+ * given back only by a holder of the exclusive lock.  So a read sleeps in the
+ * store under the shared lock, and nobody reuses the block meanwhile.
+ *
+ * Invariant: each block counts the records that touch it (dev/blocks.h), and
+ * those are the records of the BACKED slots.
+ */
+
+#ifndef ZRAM_BACKED_H
+#define ZRAM_BACKED_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "dev/backing.h"
+#include "dev/blocks.h"
+
+#define RECORD_HEADER 16u /* bytes */
+
+struct late_run; /* of blocks that may still be written to */
+
+struct backed {
+  struct backing *io;    /* owned */
+  struct blocks *blocks; /* owned */
+  uint64_t secret;
+  pthread_mutex_t lock;  /* a leaf; protects late */
+  struct late_run *late; /* owned */
+};
+
+/* Takes over the store, which is open; NULL with errno, and it does not. */
+struct backed *backed_create (struct backing *io) MUST_USE;
+
+/* Nothing may be in flight, and no slot in the store.  NULL is allowed. */
+void backed_destroy (struct backed *b);
+
+/* As blocks_release, but not before the last try of a request that was sent
+ * twice can have landed (backing.h: resent).
+ */
+void backed_release_later (struct backed *b, uint64_t first, unsigned n);
+
+/* For the auditor: name those runs. */
+void backed_audit_late (struct backed *b, struct blocks_audit *audit);
+
+/* Housekeeping: release what is due, and punch some of what is free.  Returns
+ * whether there may be more to do.  One thread at a time; takes no lock for
+ * longer than a moment, and does not wait for the punches.
+ */
+bool backed_tidy (struct backed *b);
+
+static inline uint32_t
+record_bytes (uint32_t size)
+{
+  return RECORD_HEADER + size;
+}
+
+/* Write the header before the object, which is at record + RECORD_HEADER. */
+void record_seal (const struct backed *b, void *record, uint64_t slot,
+                  unsigned format, uint32_t size);
+
+/* Is this the record of that object?  EIO's other name. */
+bool record_check (const struct backed *b, const void *record, uint64_t slot,
+                   unsigned format, uint32_t size) MUST_USE;
+
+/* Read the record at 'address' into 'record' (record_bytes (size)) and check
+ * it.  0, or -1 with errno: the store's, or EBADMSG if it is not that record.
+ * Sleeps; the caller holds the slot's lock.
+ */
+int backed_read (struct backed *b, uint64_t address, void *record,
+                 uint64_t slot, unsigned format, uint32_t size) MUST_USE;
+
+#endif /* ZRAM_BACKED_H */

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "store/claim.h"
+#include "store/slot_io.h"
+#include "store/slot_read.h"
+#include "store/time_sample.h"
+
+void
+slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word)
+{
+  char pattern[8];
+
+  if (word == 0) {
+    memset (buf, 0, len);
+    return;
+  }
+  memcpy (pattern, &word, 8);
+  for (uint32_t i = 0; i < len && i < 8; i++)
+    buf[i] = pattern[(offset + i) & 7];
+  for (uint32_t done = 8; done < len; done *= 2)
+    memcpy (buf + done, buf, done < len - done ? done : len - done);
+}
+
+/* The object's whole data into 'dst' (slot_size bytes). */
+static int
+decompress_locked (struct device *dev, struct slot *s, uint32_t meta,
+                   const struct zcomp_reader *reader, void *dst)
+  REQUIRES_SHARED (s)
+{
+  uint64_t handle;
+  const void *object = zs_pin (dev->store->pool, &s->cell, &handle);
+  uint64_t start = time_sample_start ();
+  int r = zcomp_reader_decompress (reader, object, slot_meta_size (meta), dst,
+                                   dev->store->config.slot_size);
+
+  time_sample_end (&dev->store->decompress_time, start);
+  zs_unpin (dev->store->pool, handle);
+  return r;
+}
+
+static void
+read_raw_locked (struct device *dev, struct slot *s, void *buf, uint32_t offset,
+                 uint32_t len) REQUIRES_SHARED (s)
+{
+  uint64_t handle;
+  const char *object = zs_pin (dev->store->pool, &s->cell, &handle);
+
+  memcpy (buf, object + offset, len);
+  zs_unpin (dev->store->pool, handle);
+}
+
+/* Straight into the caller's buffer. */
+static int
+read_whole_locked (struct device *dev, struct slot *s, uint32_t meta, void *buf)
+  REQUIRES_SHARED (s)
+{
+  struct zcomp_reader reader;
+  int r;
+
+  if (zcomp_reader_get (dev->store->zcomp, slot_meta_format (meta), &reader))
+    return -1;
+  r = decompress_locked (dev, s, meta, &reader, buf);
+  zcomp_reader_put (&reader);
+  return r;
+}
+
+/* -- from the backing store --------------------------------------------- */
+
+char *
+slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
+{
+  uint32_t meta = slot_load_meta (s), size = slot_meta_size (meta);
+  char *record = alloc_zeroed (0, record_bytes (size));
+  int err;
+
+  rank_may_sleep ("slot_fetch_locked");
+  if (!record)
+    return NULL;
+  if (backed_read (dev->backed, slot_load_cell (s), record, index,
+                   slot_meta_format (meta), size) == 0) {
+    device_count (dev, DEV_BD_READS, 1);
+    return record;
+  }
+  err = errno;
+  device_count (dev, DEV_BD_READ_ERRORS, 1);
+  if (err == EBADMSG) {
+    device_count (dev, DEV_BD_DAMAGED, 1);
+    err = EIO;
+  }
+  free (record);
+  errno = err;
+  return NULL;
+}
+
+/* -- into the stream's scratch ------------------------------------------ */
+
+static int
+unpack_record (struct device *dev, uint32_t meta, const char *record,
+               const struct zcomp_reader *reader, void *dst)
+{
+  return zcomp_reader_decompress (reader, record + RECORD_HEADER,
+                                  slot_meta_size (meta), dst,
+                                  dev->store->config.slot_size);
+}
+
+char *
+slot_unpack_locked (struct device *dev, struct slot *s, const char *record,
+                    struct zcomp_stream *stream)
+{
+  char *scratch = zcomp_stream_scratch (stream);
+  uint32_t slot_size = dev->store->config.slot_size;
+  uint32_t meta = slot_load_meta (s);
+  struct zcomp_reader reader;
+  int r;
+
+  if (slot_meta_format (meta) == CODEC_RAW) {
+    if (record)
+      memcpy (scratch, record + RECORD_HEADER, slot_size);
+    else
+      read_raw_locked (dev, s, scratch, 0, slot_size);
+    return scratch;
+  }
+  if (zcomp_stream_reader (stream, slot_meta_format (meta), &reader))
+    return NULL;
+  r = record ? unpack_record (dev, meta, record, &reader, scratch)
+             : decompress_locked (dev, s, meta, &reader, scratch);
+  zcomp_reader_put (&reader);
+  return r ? NULL : scratch;
+}
+
+/* A part of what is compressed. */
+static int
+read_part_locked (struct device *dev, struct slot *s, const char *record,
+                  void *buf, uint32_t offset, uint32_t len) REQUIRES_SHARED (s)
+{
+  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
+  const char *whole = slot_unpack_locked (dev, s, record, stream);
+
+  if (whole)
+    memcpy (buf, whole + offset, len);
+  zcomp_stream_put (stream);
+  return whole ? 0 : -1;
+}
+
+/* -- into the caller's buffer ------------------------------------------- */
+
+static int
+read_record_locked (struct device *dev, struct slot *s, const char *record,
+                    void *buf, uint32_t offset, uint32_t len)
+  REQUIRES_SHARED (s)
+{
+  uint32_t meta = slot_load_meta (s);
+
+  if (slot_meta_format (meta) == CODEC_RAW) {
+    memcpy (buf, record + RECORD_HEADER + offset, len);
+    return 0;
+  }
+  if (len == dev->store->config.slot_size)
+    return zcomp_decompress (dev->store->zcomp, slot_meta_format (meta),
+                             record + RECORD_HEADER, slot_meta_size (meta), buf,
+                             len);
+  return read_part_locked (dev, s, record, buf, offset, len);
+}
+
+static int
+read_object_locked (struct device *dev, struct slot *s, uint32_t meta,
+                    void *buf, uint32_t offset, uint32_t len)
+  REQUIRES_SHARED (s)
+{
+  if (slot_meta_format (meta) == CODEC_RAW) {
+    read_raw_locked (dev, s, buf, offset, len);
+    return 0;
+  }
+  if (len == dev->store->config.slot_size)
+    return read_whole_locked (dev, s, meta, buf);
+  return read_part_locked (dev, s, NULL, buf, offset, len);
+}
+
+/* *record becomes what was read from the backing store, the caller's to free;
+ * NULL if the data were not there.
+ */
+static int
+read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
+             uint32_t offset, uint32_t len, char **record) REQUIRES_SHARED (s)
+{
+  uint32_t meta = slot_load_meta (s);
+
+  *record = NULL;
+  switch (slot_meta_state (meta)) {
+  case SLOT_OBJECT:
+    return read_object_locked (dev, s, meta, buf, offset, len);
+  case SLOT_BACKED:
+    *record = slot_fetch_locked (dev, s, index);
+    return *record ? read_record_locked (dev, s, *record, buf, offset, len)
+                   : -1;
+  default:
+    /* An EMPTY slot's cell is 0. */
+    slot_fill_words (buf, offset, len, slot_load_cell (s));
+    return 0;
+  }
+}
+
+/* -- back into memory --------------------------------------------------- */
+
+/* Claim a slot that is about to be read from the store, to put what is read
+ * into memory afterwards; 0 if it shall stay there.
+ */
+static unsigned
+claim_to_promote_locked (struct device *dev, struct slot *s) REQUIRES_SHARED (s)
+{
+  uint64_t used = atomic_load_explicit (&dev->store->budget.used,
+                                        memory_order_relaxed);
+  unsigned claim;
+
+  if (slot_meta_state (slot_load_meta (s)) != SLOT_BACKED ||
+      !atomic_load_explicit (&dev->promote, memory_order_relaxed) ||
+      used >= atomic_load_explicit (&dev->room.low, memory_order_relaxed))
+    return 0;
+  claim = claim_take (dev);
+  if (claim && !claim_put_locked (s, slot_load_meta (s), claim)) {
+    claim_release (dev, claim);
+    claim = 0;
+  }
+  return claim;
+}
+
+static void
+promote (struct device *dev, uint64_t index, unsigned claim, uint32_t meta,
+         const char *record)
+{
+  struct packed packed = { .format = slot_meta_format (meta),
+                           .size = slot_meta_size (meta) };
+  struct content new;
+
+  packed.bytes = record ? record + RECORD_HEADER : NULL;
+  if (!record || content_make (dev, &packed, &new) == -1)
+    claim_end (dev, index, claim, meta & SLOT_MARKS);
+  else {
+    new.marks = meta &SLOT_MARKS;
+    if (claim_replace (dev, index, claim, &new))
+      device_count (dev, DEV_PROMOTED, 1);
+  }
+  claim_release (dev, claim);
+}
+
+int
+slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
+           uint32_t len, uint32_t now) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_read_lock (&dev->table, index, now);
+  char *record;
+
+  if (!s) {
+    memset (buf, 0, len);
+    return 0;
+  }
+  uint32_t meta = slot_load_meta (s);
+  unsigned claim = claim_to_promote_locked (dev, s);
+  int r = read_locked (dev, s, index, buf, offset, len, &record);
+  int err = errno;
+
+  slot_read_unlock (s);
+  if (claim)
+    promote (dev, index, claim, meta, record);
+  free (record);
+  errno = err;
+  return r;
+}
+
+int
+slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  char *record = NULL;
+  int r = -1, err;
+
+  errno = EAGAIN;
+  if (!s)
+    return -1;
+  if (slot_meta_state (slot_load_meta (s)) == SLOT_EMPTY)
+    errno = ENOENT;
+  else
+    r = read_locked (dev, s, index, buf, 0, dev->store->config.slot_size,
+                     &record);
+  err = errno;
+  slot_read_unlock (s);
+  free (record);
+  errno = err;
+  return r;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What reading a slot and writing a part of one share.  The caller holds the
+ * slot's lock.
+ *
+ *   BACKED:  slot_fetch_locked (sleeps in the store; no stream is held)
+ *               |
+ *   OBJECT ----slot_unpack_locked (in a stream)----> scratch
+ */
+
+#ifndef ZRAM_SLOT_READ_H
+#define ZRAM_SLOT_READ_H
+
+#include "store/device.h"
+
+/* Bytes [offset, offset + len) of a slot that repeats the word. */
+void slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word);
+
+/* The record of a BACKED slot, checked, the caller's to free; NULL with errno:
+ * EIO or what the store said, ENOMEM.
+ */
+char *slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
+  REQUIRES_SHARED (s) MUST_USE;
+
+/* All data of a slot that is OBJECT, or BACKED with its record, in the stream's
+ * scratch; NULL with errno.
+ */
+char *slot_unpack_locked (struct device *dev, struct slot *s,
+                          const char *record, struct zcomp_stream *stream)
+  REQUIRES_SHARED (s) MUST_USE;
+
+#endif /* ZRAM_SLOT_READ_H */
