@@ -25,6 +25,9 @@
 /* How much older, in buckets, counts what does not compress or is marked. */
 #define COLDER 2
 
+/* Slots whose ages are counted before a turn, some 30 ms of work. */
+#define COUNT_SLOTS 1000000
+
 /* Slots that the hand looks at in one step, with the control lock held. */
 #define STEP_SLOTS 256
 
@@ -36,6 +39,8 @@ struct evictor {
   struct batch_writer *w GUARDED_BY (control);
   uint64_t hand GUARDED_BY (control);
   unsigned bucket GUARDED_BY (control); /* evict from this age on */
+  uint64_t wanted GUARDED_BY (control); /* bytes, of this turn */
+  uint64_t taken GUARDED_BY (control);  /* bytes, put in batches so far */
   bool stuck;                           /* the thread's own */
   _Atomic uint64_t slots, bytes, rounds, failed;
   atomic_bool hopeless;
@@ -104,28 +109,43 @@ can_go (uint32_t meta)
   return slot_meta_state (meta) == SLOT_OBJECT && slot_meta_claim (meta) == 0;
 }
 
-/* The oldest bucket such that it and those above hold 'need' bytes; sets
- * *found to whether there are any.
- */
-static unsigned
-choose_bucket (struct evictor *e, uint64_t need, bool *found)
+/* Add up the sizes by age in the slots of one leaf. */
+static void
+count_leaf (struct device *dev, uint64_t first, uint32_t now, uint64_t *bytes)
 {
-  struct device *dev = e->dev;
-  uint64_t bytes[AGE_BUCKETS] = { 0 }, sum = 0;
-  uint32_t now = clock_coarse_s ();
-  unsigned b = AGE_BUCKETS;
+  uint64_t end = (first | (LEAF_SLOTS - 1)) + 1;
 
-  for (uint64_t i = device_next_stored (dev, 0, dev->table.slots);
-       i < dev->table.slots && !ticker_stopping (&e->ticker);
-       i = device_next_stored (dev, i + 1, dev->table.slots)) {
+  for (uint64_t i = first; i < end && i < dev->table.slots; i++) {
     const struct slot *s = slot_table_peek (&dev->table, i);
     uint32_t meta = s ? slot_load_meta (s) : 0;
 
     if (s && can_go (meta))
       bytes[bucket_of (s, meta, now)] += slot_meta_size (meta);
   }
+}
+
+/* The oldest bucket such that it and those above hold 'need' bytes; sets
+ * *found to whether there are any.  Of a large table only every so many leaves
+ * are counted.
+ */
+static unsigned
+choose_bucket (struct evictor *e, uint64_t need, bool *found)
+{
+  struct device *dev = e->dev;
+  uint64_t n = dev->table.slots, leaves = 0, bytes[AGE_BUCKETS] = { 0 },
+           sum = 0;
+  uint64_t stored = (uint64_t) counter_sum (&dev->counters, DEV_SLOTS_STORED);
+  uint64_t every = stored / COUNT_SLOTS + 1;
+  uint32_t now = clock_coarse_s ();
+  unsigned b = AGE_BUCKETS;
+
+  for (uint64_t i = slot_table_next_present (&dev->table, 0, n);
+       i < n && !ticker_stopping (&e->ticker);
+       i = slot_table_next_present (&dev->table, (i | (LEAF_SLOTS - 1)) + 1, n))
+    if (leaves++ % every == 0)
+      count_leaf (dev, i, now, bytes);
   while (b > 0 && sum < need)
-    sum += bytes[--b];
+    sum += bytes[--b] * every;
   *found = sum > 0;
   return b;
 }
@@ -145,17 +165,6 @@ note_totals (struct evictor *e) REQUIRES (e->control)
     room_made (&e->dev->room);
 }
 
-/* What is over the low mark when what is under way has gone. */
-static uint64_t
-still_over (struct evictor *e) REQUIRES (e->control)
-{
-  uint64_t goal = percent_of_limit (e, atomic_load (&e->low)) +
-                  batch_writer_pending (e->w);
-  uint64_t now = used (e);
-
-  return now > goal ? now - goal : 0;
-}
-
 /* The hand goes on by some slots; false at the end of the table or when no
  * more can or need be done.
  */
@@ -167,7 +176,7 @@ step_locked (struct evictor *e) REQUIRES (e->control)
 
   for (unsigned n = 0; n < STEP_SLOTS; n++) {
     e->hand = device_next_stored (dev, e->hand, dev->table.slots);
-    if (e->hand >= dev->table.slots || still_over (e) == 0)
+    if (e->hand >= dev->table.slots || e->taken >= e->wanted)
       return false;
     const struct slot *s = slot_table_peek (&dev->table, e->hand);
     uint32_t meta = s ? slot_load_meta (s) : 0;
@@ -179,6 +188,8 @@ step_locked (struct evictor *e) REQUIRES (e->control)
         e->stuck = true;
         return false;
       }
+      if (r == PUT_DONE)
+        e->taken += slot_meta_size (meta);
     }
     e->hand++;
   }
@@ -237,6 +248,18 @@ finish_round (struct evictor *e)
   mutex_unlock (&e->control);
 }
 
+/* All that could go was locked. */
+static bool
+nothing_taken (struct evictor *e)
+{
+  bool nothing;
+
+  mutex_lock (&e->control);
+  nothing = e->taken == 0;
+  mutex_unlock (&e->control);
+  return nothing;
+}
+
 /* From over the high mark down to the low one.  False if that cannot be done
  * now.
  */
@@ -250,15 +273,22 @@ run_round (struct evictor *e)
   atomic_fetch_add (&e->rounds, 1);
   while (used (e) > low && found && !e->stuck &&
          !ticker_stopping (&e->ticker)) {
-    unsigned bucket = choose_bucket (e, used (e) - low, &found);
+    uint64_t over = used (e) - low;
+    unsigned bucket = choose_bucket (e, over, &found);
 
+    /* By what is taken, not by what is used: that falls later, when the holes
+     * have become pages.
+     */
     mutex_lock (&e->control);
     e->bucket = bucket;
+    e->wanted = over;
+    e->taken = 0;
     mutex_unlock (&e->control);
     if (found)
       turn (e);
     finish_round (e);
     give_pages_back (e);
+    e->stuck |= nothing_taken (e);
   }
   return used (e) <= low;
 }
