@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""bench engine: the engine alone, without NBD.
+"""bench engine, bench passes: the engine alone, without NBD.
 
-The build tree's tests/bench/engine-bench does the work:
+The build tree's tests/bench/engine-bench (passes-bench) does the work:
 
    engine-bench --image FILE --seconds S [ARGUMENT...]
 
@@ -17,8 +17,16 @@ from .common import BenchError, say
 
 
 def main(options):
+    return run(options, "engine")
+
+
+def main_passes(options):
+    return run(options, "passes")
+
+
+def run(options, name):
     build = os.path.abspath(options.build or common.default_build())
-    program = os.path.join(build, "tests/bench/engine-bench")
+    program = os.path.join(build, f"tests/bench/{name}-bench")
     if not os.path.exists(program):
         raise BenchError(f"there is no {program}")
     common.warn_of_slow_build(build)
@@ -43,7 +51,7 @@ def main(options):
         parts.append(report.markdown_table(head, cells))
     if options.json:
         common.write_json(options.json, {
-            "bench": "engine", "machine": machine, "image": image.facts,
+            "bench": name, "machine": machine, "image": image.facts,
             "rows": rows})
     if options.markdown:
         with open(options.markdown, "w") as f:
