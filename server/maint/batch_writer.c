@@ -35,7 +35,6 @@ struct batch_writer {
   struct device *dev;
   struct batch *open, *idle;
   unsigned made;
-  uint64_t pending; /* bytes of objects in batches */
   struct batch_totals totals;
 
   pthread_mutex_t lock;
@@ -191,7 +190,6 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
                size);
   b->refs[b->n++] = (struct record_ref){ index, b->used, meta };
   b->used += record_bytes (size);
-  w->pending += size;
   return PUT_DONE;
 }
 
@@ -276,13 +274,11 @@ static void
 finish (struct batch_writer *w, struct batch *b)
 {
   fault_pause ("batch.finish");
-  for (unsigned i = 0; i < b->n; i++) {
+  for (unsigned i = 0; i < b->n; i++)
     if (b->io.error)
       give_up (w, b, &b->refs[i]);
     else
       swap (w, b, &b->refs[i]);
-    w->pending -= slot_meta_size (b->refs[i].meta);
-  }
   claim_release (w->dev, b->claim);
   if (b->io.resent)
     backed_release_later (w->dev->backed, b->first, b->blocks);
@@ -323,10 +319,16 @@ batch_writer_drain (struct batch_writer *w)
     ;
 }
 
-uint64_t
-batch_writer_pending (const struct batch_writer *w)
+void
+batch_writer_trim (struct batch_writer *w)
 {
-  return w->pending;
+  while (w->idle) {
+    struct batch *b = w->idle;
+
+    w->idle = b->next;
+    free_batch (b);
+    w->made--;
+  }
 }
 
 struct batch_totals
@@ -359,12 +361,7 @@ batch_writer_destroy (struct batch_writer *w)
   if (!w)
     return;
   batch_writer_drain (w);
-  while (w->idle) {
-    struct batch *b = w->idle;
-
-    w->idle = b->next;
-    free_batch (b);
-  }
+  batch_writer_trim (w);
   pthread_cond_destroy (&w->completed);
   pthread_mutex_destroy (&w->lock);
   free (w);

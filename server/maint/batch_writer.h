@@ -74,8 +74,8 @@ unsigned batch_writer_reap (struct batch_writer *w, bool wait);
 /* Flush, and reap all. */
 void batch_writer_drain (struct batch_writer *w);
 
-/* Bytes of objects that are under way: memory that is as good as free. */
-uint64_t batch_writer_pending (const struct batch_writer *w);
+/* Free the batches that are idle: some 145 KiB each. */
+void batch_writer_trim (struct batch_writer *w);
 
 /* Since the last time. */
 struct batch_totals batch_writer_totals (struct batch_writer *w);

@@ -260,6 +260,15 @@ nothing_taken (struct evictor *e)
   return nothing;
 }
 
+/* Nothing to do: what is kept for the next round goes back. */
+static void
+idle (struct evictor *e)
+{
+  mutex_lock (&e->control);
+  batch_writer_trim (e->w);
+  mutex_unlock (&e->control);
+}
+
 /* From over the high mark down to the low one.  False if that cannot be done
  * now.
  */
@@ -305,11 +314,10 @@ evictor_thread (void *arg)
 
     room_answer (&e->dev->room);
     publish_marks (e);
-    /* A writer may be in need below the mark too, when one object takes more
-     * than what is left: the limit less a little is as good as reached.
-     */
     if (high && used (e) > high)
       ok = run_round (e);
+    else
+      idle (e);
     atomic_store (&e->hopeless, !ok);
     room_hopeless (&e->dev->room, !ok);
     pause = backed_tidy (e->dev->backed) ? 0 : ok ? PAUSE_NS : RETRY_NS;
