@@ -153,8 +153,7 @@ check_stored_as (struct fixture *f, uint64_t index, bool huge)
     assert_int_equal (slot_meta_size (meta), f->slot_size);
   }
   else {
-    assert_int_equal (slot_meta_format (meta),
-                      f->store->config.primary.format);
+    assert_int_equal (slot_meta_format (meta), f->store->config.primary.format);
     assert_true (slot_meta_size (meta) <=
                  size_class_largest (&f->store->pool->classes));
   }
@@ -376,7 +375,7 @@ age (struct fixture *f, uint32_t now)
 static void
 test_age (void **state)
 {
-  const uint32_t later = SLOT_AGE_MASK - 5, wraps = SLOT_AGE_MASK + 1;
+  const uint32_t later = SLOT_AGE_MASK - SLOT_AHEAD, wraps = SLOT_AGE_MASK + 1;
   struct unit_rng rng = unit_rng (8);
   struct fixture f;
   uint32_t now = 1000;
