@@ -3,7 +3,10 @@
 
 #include <config.h>
 
+#include <string.h>
+
 #include "answer.h"
+#include "args.h"
 #include "client.h"
 #include "progress.h"
 #include "verbs.h"
@@ -28,6 +31,89 @@ run_compact (struct ctl *ctl, const struct arguments *args)
   (void) args;
   return run_job (ctl, ZRAM_METHOD_COMPACT, NULL);
 }
+
+/* -- KEY=VALUE ---------------------------------------------------------- */
+
+static void
+put_number (json_t *params, const char *key, int64_t n)
+{
+  json_object_set_new (params, key, json_integer (n));
+}
+
+static void
+put_range (struct ctl *ctl, json_t *params, const char *value)
+{
+  int64_t start, count;
+
+  arg_range ("recompress range", value, &start, &count);
+  put_number (params, "start", start);
+  put_number (params, "count", slots_up_to_end (ctl, start, count));
+}
+
+/* The value, if the word is KEY=VALUE; else NULL. */
+static const char *
+value_of (const char *word, const char *key)
+{
+  size_t len = strlen (key);
+
+  return strncmp (word, key, len) == 0 && word[len] == '=' ? word + len + 1
+                                                           : NULL;
+}
+
+static void
+put_recompress (struct ctl *ctl, json_t *params, const char *word)
+{
+  const char *v;
+
+  if ((v = value_of (word, "type")) != NULL)
+    json_object_set_new (params, "type", json_string (v));
+  else if ((v = value_of (word, "algorithm")) != NULL)
+    json_object_set_new (params, "algorithm", json_string (v));
+  else if ((v = value_of (word, "priority")) != NULL)
+    put_number (params, "priority",
+                arg_number ("recompress priority", v, 1, INT64_MAX));
+  else if ((v = value_of (word, "threshold")) != NULL)
+    put_number (params, "threshold", arg_size ("recompress threshold", v));
+  else if ((v = value_of (word, "max_slots")) != NULL)
+    put_number (params, "max_slots",
+                arg_number ("recompress max_slots", v, 0, INT64_MAX));
+  else if ((v = value_of (word, "range")) != NULL)
+    put_range (ctl, params, v);
+  else
+    die (STATUS_USAGE,
+         "recompress %s: expected type=, threshold=, max_slots=, algorithm=, "
+         "priority= or range=",
+         word);
+}
+
+int
+run_recompress (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = json_object ();
+
+  for (int i = 0; i < args->n; i++)
+    put_recompress (ctl, params, args->v[i]);
+  return run_job (ctl, ZRAM_METHOD_RECOMPRESS, params);
+}
+
+int
+run_train (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = json_object ();
+  const char *v;
+
+  for (int i = 0; i < args->n; i++)
+    if ((v = value_of (args->v[i], "samples")) != NULL)
+      put_number (params, "samples",
+                  arg_number ("train samples", v, 1, INT64_MAX));
+    else if ((v = value_of (args->v[i], "size")) != NULL)
+      put_number (params, "size", arg_size ("train size", v));
+    else
+      die (STATUS_USAGE, "train %s: expected samples= or size=", args->v[i]);
+  return run_job (ctl, ZRAM_METHOD_TRAIN, params);
+}
+
+/* ----------------------------------------------------------------------- */
 
 int
 run_audit (struct ctl *ctl, const struct arguments *args)

@@ -100,8 +100,50 @@ run_algorithm (struct ctl *ctl, const struct arguments *args)
   return STATUS_OK;
 }
 
-/* "5-" means to the end, and only the server knows where that is. */
-static int64_t
+int
+run_auto_recompress (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = NULL;
+
+  if (args->n)
+    params = json_pack (
+      "{s:I}", "set",
+      (json_int_t) arg_number (args->verb, args->v[0], 0, INT64_MAX));
+  return number (ctl, ZRAM_METHOD_AUTO_RECOMPRESS, params);
+}
+
+/* "1: zstd, level 9, dictionary 0123456789abcdef of 65536 bytes" */
+static void
+print_method (json_t *method)
+{
+  json_t *dictionary = answer_member (method, "dictionary");
+
+  printf ("%" PRId64 ": %s, level %" PRId64, answer_i64 (method, "priority"),
+          answer_string (method, "algorithm"), answer_i64 (method, "level"));
+  if (!json_is_null (dictionary))
+    printf (", dictionary %s of %" PRIu64 " bytes",
+            answer_string (dictionary, "id"), answer_u64 (dictionary, "size"));
+  putchar ('\n');
+}
+
+int
+run_recomp_algorithm (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = args->n ? json_pack ("{s:s}", "set", args->v[0]) : NULL;
+  json_t *answer = client_call (ctl, ZRAM_METHOD_RECOMP_ALGORITHM, params);
+  json_t *method;
+  size_t i;
+
+  if (ctl->json)
+    text_json (answer);
+  else
+    json_array_foreach (answer_array (answer, "methods"), i, method)
+      print_method (method);
+  json_decref (answer);
+  return STATUS_OK;
+}
+
+int64_t
 slots_up_to_end (struct ctl *ctl, int64_t start, int64_t count)
 {
   if (start + count < INT64_MAX)

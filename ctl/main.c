@@ -38,6 +38,10 @@ help (void)
   }
   printf ("\n"
           "RANGE is a slot or slots: 5, 5-9, 5-.  SIZE: 4096, 512M, 2G.\n"
+          "recompress: type=idle|huge|huge_idle threshold=BYTES max_slots=N\n"
+          "            algorithm=NAME|priority=N range=RANGE\n"
+          "train: samples=N size=SIZE\n"
+          "METHOD is NAME[:level=N][:dict=FILE].\n"
           "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no "
           "server.\n");
 }

@@ -5,6 +5,7 @@
 #define NBDZRAMCTL_VERBS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "ctl.h"
 
@@ -34,10 +35,16 @@ extern const struct verb verbs[];
 /* NULL if there is no such verb. */
 const struct verb *verb_find (const char *name);
 
+/* The slots of a range from start on; one to the end ("5-") is cut off there,
+ * and only the server knows where that is.
+ */
+int64_t slots_up_to_end (struct ctl *ctl, int64_t start, int64_t count);
+
 verb_fn run_table;
 
 verb_fn run_algorithm;
 verb_fn run_audit;
+verb_fn run_auto_recompress;
 verb_fn run_bd_stat;
 verb_fn run_block_state;
 verb_fn run_classes;
@@ -51,8 +58,11 @@ verb_fn run_mem_limit;
 verb_fn run_mem_used_max;
 verb_fn run_metrics;
 verb_fn run_mm_stat;
+verb_fn run_recomp_algorithm;
+verb_fn run_recompress;
 verb_fn run_reset;
 verb_fn run_top;
+verb_fn run_train;
 verb_fn run_workers;
 
 #endif /* NBDZRAMCTL_VERBS_H */

@@ -62,7 +62,11 @@ enum zram_error {
 #define ZRAM_METHOD_MEM_USED_MAX "mem_used_max"
 #define ZRAM_METHOD_ALGORITHM "algorithm"
 #define ZRAM_METHOD_WORKERS "workers"
+#define ZRAM_METHOD_RECOMP_ALGORITHM "recomp_algorithm"
+#define ZRAM_METHOD_AUTO_RECOMPRESS "auto_recompress"
 #define ZRAM_METHOD_COMPACT "compact"
+#define ZRAM_METHOD_RECOMPRESS "recompress"
+#define ZRAM_METHOD_TRAIN "train"
 #define ZRAM_METHOD_AUDIT "audit"
 #define ZRAM_METHOD_RESET "reset"
 #define ZRAM_METHOD_JOB "job"
@@ -87,7 +91,7 @@ enum zram_error {
 #define ZRAM_FLAG_HUGE 'h'           /* stored as it is */
 #define ZRAM_FLAG_IDLE 'i'           /* marked idle, not accessed since */
 #define ZRAM_FLAG_RECOMPRESSED 'r'   /* by a secondary algorithm */
-#define ZRAM_FLAG_INCOMPRESSIBLE 'n' /* no algorithm helps */
+#define ZRAM_FLAG_INCOMPRESSIBLE 'n' /* the last secondary one did not help */
 #define ZRAM_FLAG_NONE '.'
 
 /* classes: "groups", by how full a zspage is: 0 %, up to 10, 20 … 90 %, 99 %,

@@ -202,40 +202,64 @@ set_writeback_limit (const char *value)
   return 0;
 }
 
-static void
-free_methods (void)
+/* nbdkit changes its directory when it goes into the background. */
+static int
+make_absolute (struct method_key *m)
 {
-  for (unsigned i = 0; i < keys.recompress_count; i++)
-    free (keys.recompress[i].dict);
-  keys.recompress_count = 0;
+  char *path = m->dict ? nbdkit_absolute_path (m->dict) : NULL;
+
+  if (m->dict && !path)
+    return -1;
+  free (m->dict);
+  m->dict = path;
+  return 0;
 }
 
-/* METHOD[,METHOD[,METHOD]] */
+static int
+refuse_for (const char *key, const char *value, const struct reason *why)
+{
+  nbdkit_error ("%s=%s: %s", key, value, why->text);
+  return -1;
+}
+
+static int
+set_algorithm (const char *value)
+{
+  struct reason why;
+
+  keys.primary.codec = method_key_codec (value, &why);
+  return keys.primary.codec ? 0 : refuse_for ("algorithm", value, &why);
+}
+
+static int
+set_dict (const char *value)
+{
+  struct reason why;
+
+  if (method_key_set_dict (value, &keys.primary, &why) == -1)
+    return refuse_for ("dict", value, &why);
+  return make_absolute (&keys.primary);
+}
+
 static int
 set_recompress (const char *value)
 {
-  char *copy = strdup (value), *rest = copy, *word;
-  int r = copy ? 0 : -1;
+  struct reason why;
 
-  free_methods ();
-  while (r == 0 && (word = strsep (&rest, ",")) != NULL) {
-    if (keys.recompress_count == RECOMPRESS_METHODS) {
-      r = refuse ("recompress", value, "at most three methods");
-      break;
-    }
-    r = method_key_parse ("recompress", value, word,
-                          &keys.recompress[keys.recompress_count]);
-    if (r == 0)
-      keys.recompress_count++;
-  }
-  free (copy);
-  return r;
+  method_keys_free (keys.recompress, &keys.recompress_count);
+  if (method_keys_parse (value, keys.recompress, &keys.recompress_count,
+                         &why) == -1)
+    return refuse_for ("recompress", value, &why);
+  for (unsigned i = 0; i < keys.recompress_count; i++)
+    if (make_absolute (&keys.recompress[i]) == -1)
+      return -1;
+  return 0;
 }
 
 void
 keys_free (void)
 {
-  free_methods ();
+  method_keys_free (keys.recompress, &keys.recompress_count);
   free (keys.primary.dict);
   free (keys.control);
   free (keys.backing);
@@ -246,16 +270,14 @@ keys_set (const char *key, const char *value)
 {
   if (strcmp (key, "size") == 0)
     return set_size (value);
-  if (strcmp (key, "algorithm") == 0) {
-    keys.primary.codec = method_key_codec (key, value, value);
-    return keys.primary.codec ? 0 : -1;
-  }
+  if (strcmp (key, "algorithm") == 0)
+    return set_algorithm (value);
   if (strcmp (key, "level") == 0) {
     keys.level = value; /* nbdkit keeps it */
     return 0;
   }
   if (strcmp (key, "dict") == 0)
-    return method_key_set_dict (key, value, &keys.primary);
+    return set_dict (value);
   if (strcmp (key, "recompress") == 0)
     return set_recompress (value);
   if (strcmp (key, "auto_recompress") == 0)

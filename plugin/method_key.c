@@ -4,15 +4,24 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define NBDKIT_API_VERSION 2
-#include <nbdkit-plugin.h>
+#include <sys/stat.h>
 
 #include "comp/dict.h"
 #include "plugin/method_key.h"
+
+static void __attribute__ ((format (printf, 2, 3)))
+reason_set (struct reason *why, const char *format, ...)
+{
+  va_list args;
+
+  va_start (args, format);
+  vsnprintf (why->text, sizeof why->text, format, args);
+  va_end (args);
+}
 
 bool
 parse_number (const char *value, long min, long max, long *result)
@@ -38,109 +47,152 @@ method_key_names (const char *separator, char *buf, size_t size)
 }
 
 const struct codec *
-method_key_codec (const char *key, const char *value, const char *name)
+method_key_codec (const char *name, struct reason *why)
 {
   const struct codec *codec = codec_find (name);
   char names[128];
 
   if (!codec) {
     method_key_names (", ", names, sizeof names);
-    if (strcmp (name, value) == 0)
-      nbdkit_error ("%s=%s: must be one of: %s", key, value, names);
-    else
-      nbdkit_error ("%s=%s: '%s' must be one of: %s", key, value, name, names);
+    reason_set (why, "must be one of: %s", names);
   }
   return codec;
 }
 
 int
-method_key_set_dict (const char *key, const char *path,
-                     struct method_key *method)
+method_key_set_dict (const char *path, struct method_key *method,
+                     struct reason *why)
 {
-  if (!*path) {
-    nbdkit_error ("%s=%s: must name a file with a dictionary", key, path);
+  char *copy = strdup (path);
+
+  if (!*path || !copy) {
+    reason_set (why, "%s",
+                *path ? strerror (ENOMEM)
+                      : "must name a file with a dictionary");
+    free (copy);
     return -1;
   }
   free (method->dict);
-  /* nbdkit changes its directory when it goes into the background. */
-  method->dict = nbdkit_absolute_path (path);
-  return method->dict ? 0 : -1;
+  method->dict = copy;
+  return 0;
 }
 
 /* One NAME=VALUE after the codec's name. */
 static int
-set_option (const char *key, const char *value, const char *option,
-            struct method_key *m)
+set_option (const char *option, struct method_key *m, struct reason *why)
 {
   long level;
 
   if (strncmp (option, "dict=", 5) == 0 && option[5])
-    return method_key_set_dict (key, option + 5, m);
+    return method_key_set_dict (option + 5, m, why);
   if (strncmp (option, "level=", 6) == 0 &&
       parse_number (option + 6, m->codec->level_min, m->codec->level_max,
                     &level)) {
     m->level = (int) level;
     return 0;
   }
-  nbdkit_error ("%s=%s: '%s' must be level=N, N from %d to %d for %s, or "
-                "dict=FILE",
-                key, value, option, m->codec->level_min, m->codec->level_max,
-                m->codec->name);
+  reason_set (why, "'%s' must be level=N, N from %d to %d for %s, or dict=FILE",
+              option, m->codec->level_min, m->codec->level_max, m->codec->name);
   return -1;
 }
 
-int
-method_key_parse (const char *key, const char *value, const char *text,
-                  struct method_key *m)
+static int
+parse_words (char *text, struct method_key *m, struct reason *why)
 {
-  char *copy = strdup (text), *rest = copy, *word;
-  int r = -1;
+  const char *name = strsep (&text, ":"), *option;
+  char names[128];
 
-  *m = (struct method_key){ 0 };
-  if (!copy) {
-    nbdkit_error ("%s=%s: %m", key, value);
+  *m = (struct method_key){ .codec = codec_find (name) };
+  if (!m->codec) {
+    method_key_names (", ", names, sizeof names);
+    reason_set (why, "'%s' must be one of: %s", name, names);
     return -1;
   }
-  m->codec = method_key_codec (key, value, strsep (&rest, ":"));
-  if (!m->codec)
-    goto out;
   m->level = m->codec->level_default;
-  while ((word = strsep (&rest, ":")) != NULL)
-    if (set_option (key, value, word, m) == -1)
-      goto out;
-  r = 0;
-out:
-  free (copy);
-  if (r == -1) {
-    free (m->dict);
-    m->dict = NULL;
+  while ((option = strsep (&text, ":")) != NULL)
+    if (set_option (option, m, why) == -1) {
+      free (m->dict);
+      m->dict = NULL;
+      return -1;
+    }
+  return 0;
+}
+
+int
+method_keys_parse (const char *value, struct method_key m[RECOMPRESS_METHODS],
+                   unsigned *count, struct reason *why)
+{
+  char *copy = strdup (value), *rest = copy, *text;
+  int r = 0;
+
+  *count = 0;
+  if (!copy) {
+    reason_set (why, "%s", strerror (ENOMEM));
+    return -1;
   }
+  while (r == 0 && (text = strsep (&rest, ",")) != NULL) {
+    if (*count == RECOMPRESS_METHODS) {
+      reason_set (why, "must be at most three methods");
+      r = -1;
+    }
+    else
+      r = parse_words (text, &m[*count], why);
+    *count += r == 0;
+  }
+  free (copy);
+  if (r == -1)
+    method_keys_free (m, count);
   return r;
+}
+
+void
+method_keys_free (struct method_key *m, unsigned *count)
+{
+  for (unsigned i = 0; i < *count; i++)
+    free (m[i].dict);
+  *count = 0;
 }
 
 /* -- dictionaries ------------------------------------------------------- */
 
-/* The file's bytes, to be freed; NULL with one line said. */
-static void *
-read_file (const char *key, const char *path, size_t *size)
+/* The open file; NULL with errno.  Something that is no file could keep us
+ * waiting.
+ */
+static FILE *
+open_file (const char *path)
 {
-  FILE *f = fopen (path, "re");
-  char *bytes = malloc (DICT_MAX + 1);
+  struct stat st;
 
-  *size = f && bytes ? fread (bytes, 1, DICT_MAX + 1, f) : 0;
-  if (!f || !bytes || ferror (f)) {
-    nbdkit_error ("%s: dict=%s: %m", key, path);
-    free (bytes);
-    bytes = NULL;
+  if (stat (path, &st) == -1)
+    return NULL;
+  if (!S_ISREG (st.st_mode)) {
+    errno = S_ISDIR (st.st_mode) ? EISDIR : EINVAL;
+    return NULL;
   }
-  else if (*size > DICT_MAX) {
-    nbdkit_error ("%s: dict=%s: must be at most %d bytes", key, path, DICT_MAX);
-    free (bytes);
-    bytes = NULL;
+  return fopen (path, "re");
+}
+
+/* The file's bytes, to be freed; NULL with a reason. */
+static void *
+read_file (const char *path, size_t *size, struct reason *why)
+{
+  FILE *f = open_file (path);
+  char *bytes = f ? malloc (DICT_MAX + 1) : NULL;
+
+  if (bytes)
+    *size = fread (bytes, 1, DICT_MAX + 1, f);
+  if (!bytes || ferror (f))
+    reason_set (why, "dict=%s: %s", path, strerror (errno));
+  else if (*size > DICT_MAX)
+    reason_set (why, "dict=%s: must be at most %d bytes", path, DICT_MAX);
+  else {
+    fclose (f);
+    return bytes;
   }
+  free (bytes);
   if (f)
     fclose (f);
-  return bytes;
+  return NULL;
 }
 
 /* The format of a dictionary with the same bytes for that codec; 0: none. */
@@ -158,8 +210,8 @@ find_format (struct zcomp *zcomp, const struct codec *codec, uint64_t id,
 }
 
 int
-method_key_format (struct zcomp *zcomp, const char *key,
-                   const struct method_key *m, struct zcomp_method *result)
+method_key_format (struct zcomp *zcomp, const struct method_key *m,
+                   struct zcomp_method *result, struct reason *reason)
 {
   struct zcomp_dict_info info;
   const char *why = NULL;
@@ -171,14 +223,13 @@ method_key_format (struct zcomp *zcomp, const char *key,
   *result = (struct zcomp_method){ codec_id (m->codec), m->level };
   if (!m->dict)
     return 0;
-  bytes = read_file (key, m->dict, &size);
+  bytes = read_file (m->dict, &size, reason);
   if (!bytes)
     return -1;
   r = zcomp_dict_add (zcomp, m->codec, bytes, size, &format, &why);
   free (bytes);
   if (r == -1) {
-    nbdkit_error ("%s: dict=%s: %s", key, m->dict,
-                  why ? why : strerror (errno));
+    reason_set (reason, "dict=%s: %s", m->dict, why ? why : strerror (errno));
     return -1;
   }
   result->format = format;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A way to compress as people write it:
+ * Ways to compress as people write them, as keys and over the control socket:
  *
- *   NAME[:level=N][:dict=FILE]        zstd:level=9:dict=/etc/pages.dict
+ *   NAME[:level=N][:dict=FILE][,...]      zstd:level=9:dict=/etc/pages.dict
  *
  * FILE has neither ':' nor ',' in it.
  */
@@ -14,26 +14,31 @@
 #include <stddef.h>
 
 #include "comp/zcomp.h"
+#include "store/recompress.h"
 
 struct method_key {
   const struct codec *codec;
   int level;
-  char *dict; /* absolute path, owned; NULL: none */
+  char *dict; /* as given, owned; NULL: none */
 };
 
-/* Read 'text', a part of what was given as key=value.  0, or -1 with one line
- * said that names the key, the value and what is allowed.
- */
-int method_key_parse (const char *key, const char *value, const char *text,
-                      struct method_key *method) MUST_USE;
+/* Why something is refused, to stand behind "key=value: ". */
+struct reason {
+  char text[300];
+};
+
+/* Up to three methods, separated by commas.  0, or -1 with a reason. */
+int method_keys_parse (const char *value,
+                       struct method_key m[RECOMPRESS_METHODS], unsigned *count,
+                       struct reason *why) MUST_USE;
+void method_keys_free (struct method_key *m, unsigned *count);
 
 /* dict= alone; as above. */
-int method_key_set_dict (const char *key, const char *path,
-                         struct method_key *method) MUST_USE;
+int method_key_set_dict (const char *path, struct method_key *method,
+                         struct reason *why) MUST_USE;
 
-/* The codec of that name, or NULL with one line said. */
-const struct codec *method_key_codec (const char *key, const char *value,
-                                      const char *name);
+/* The codec of that name, or NULL with a reason. */
+const struct codec *method_key_codec (const char *name, struct reason *why);
 
 /* All names there are. */
 void method_key_names (const char *separator, char *buf, size_t size);
@@ -42,11 +47,11 @@ void method_key_names (const char *separator, char *buf, size_t size);
 bool parse_number (const char *value, long min, long max, long *result);
 
 /* Give the method a format in zcomp: load its dictionary if it has one, once
- * for all methods that name the same file for the same codec.  0, or -1 with
- * one line said.
+ * for all methods that name the same file for the same codec.  0, or -1 with a
+ * reason.  Serialized as zcomp_dict_add.
  */
-int method_key_format (struct zcomp *zcomp, const char *key,
-                       const struct method_key *method,
-                       struct zcomp_method *result) MUST_USE;
+int method_key_format (struct zcomp *zcomp, const struct method_key *method,
+                       struct zcomp_method *result, struct reason *why)
+  MUST_USE;
 
 #endif /* ZRAM_METHOD_KEY_H */

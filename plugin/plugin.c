@@ -105,17 +105,22 @@ set_up_methods (void)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
   struct zcomp_method primary;
+  struct reason why;
 
-  if (method_key_format (store->zcomp, "algorithm", &keys.primary, &primary))
+  if (method_key_format (store->zcomp, &keys.primary, &primary, &why) == -1) {
+    nbdkit_error ("%s", why.text);
     return -1;
+  }
   if (keys.primary.dict && store_set_primary (store, &primary) == -1) {
     nbdkit_error ("dict=%s: %m", keys.primary.dict);
     return -1;
   }
   for (unsigned i = 0; i < keys.recompress_count; i++)
-    if (method_key_format (store->zcomp, "recompress", &keys.recompress[i],
-                           &methods[i]) == -1)
+    if (method_key_format (store->zcomp, &keys.recompress[i], &methods[i],
+                           &why) == -1) {
+      nbdkit_error ("recompress: %s", why.text);
       return -1;
+    }
   recompressor = recompressor_create (device, methods, keys.recompress_count);
   if (!recompressor) {
     nbdkit_error ("cannot set up recompression: %m");

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "plugin/control/jobs.h"
@@ -31,7 +32,11 @@ struct jobs {
 const char *
 job_kind_name (enum job_kind kind)
 {
-  static const char *const names[] = { "compact", "audit", "reset" };
+  static const char *const names[] = {
+    [JOB_COMPACT] = "compact", [JOB_AUDIT] = "audit",
+    [JOB_RESET] = "reset",     [JOB_RECOMPRESS] = "recompress",
+    [JOB_TRAIN] = "train",
+  };
 
   return names[kind];
 }
@@ -71,24 +76,60 @@ run_compact (struct jobs *jobs, struct job *job)
             r->pages_freed, r->objects_moved, r->zspages_migrated);
 }
 
-/* Nothing is changed meanwhile that the auditor compares. */
+/* Nothing is changed meanwhile that the auditor compares, and no pass holds
+ * copies of objects.
+ */
+static void
+hold_passes (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&e->store->settings);
+  compactor_hold (e->compactor);
+  recompressor_hold (e->recompressor);
+}
+
+static void
+unhold_passes (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
+{
+  recompressor_unhold (e->recompressor);
+  compactor_unhold (e->compactor);
+  mutex_unlock (&e->store->settings);
+}
+
 static void
 run_audit (struct jobs *jobs, struct job *job)
 {
   struct engine *e = jobs->engine;
+  const struct audit_watch watch = { &jobs->progress.done,
+                                     &jobs->progress.cancel };
   int r;
 
-  mutex_lock (&e->store->settings);
-  compactor_hold (e->compactor);
+  /* A pass that is between two of its steps has its claim. */
+  recompress_policy_pause (&e->recompress_policy);
+  while (recompressor_is_running (e->recompressor))
+    usleep (1000);
+  hold_passes (e);
   job->slots = device_stats (e->dev).slots_stored;
-  r = device_audit_live (e->dev, job->deep, job->message, sizeof job->message);
-  compactor_unhold (e->compactor);
-  mutex_unlock (&e->store->settings);
+  atomic_store (&jobs->progress.total, job->slots);
+  r = device_audit_live (e->dev, job->request.deep, &watch, job->message,
+                         sizeof job->message);
+  if (r == -1)
+    job->state = errno == ECANCELED ? JOB_CANCELLED : JOB_FAILED;
+  else {
+    job->state = JOB_DONE;
+    /* Some may have been freed by requests that it waited for. */
+    job->slots = atomic_load (&jobs->progress.done);
+    atomic_store (&jobs->progress.total, job->slots);
+  }
+  unhold_passes (e);
+  recompress_policy_resume (&e->recompress_policy);
 
-  job->state = r == 0 ? JOB_DONE : JOB_FAILED;
-  if (r == 0)
+  if (job->state == JOB_DONE)
     snprintf (job->message, sizeof job->message,
               "%" PRIu64 " slots: everything fits together", job->slots);
+  else if (job->state == JOB_CANCELLED)
+    snprintf (job->message, sizeof job->message,
+              "nothing wrong in %" PRIu64 " slots",
+              atomic_load (&jobs->progress.done));
 }
 
 static void
@@ -96,16 +137,98 @@ run_reset (struct jobs *jobs, struct job *job)
 {
   struct engine *e = jobs->engine;
 
-  mutex_lock (&e->store->settings);
+  hold_passes (e);
   job->slots = device_stats (e->dev).slots_stored;
   atomic_store (&jobs->progress.total, job->slots);
   device_reset (e->dev);
   atomic_store (&jobs->progress.done, job->slots);
-  mutex_unlock (&e->store->settings);
+  unhold_passes (e);
 
   job->state = JOB_DONE;
   snprintf (job->message, sizeof job->message, "%" PRIu64 " slots discarded",
             job->slots);
+}
+
+/* A pass that runs by itself makes way. */
+static int
+recompress (struct jobs *jobs, struct job *job)
+{
+  struct engine *e = jobs->engine;
+  struct pace pace;
+  int r;
+
+  recompress_policy_pause (&e->recompress_policy);
+  for (;;) {
+    pace_init (&pace, e->store, NULL, 100, RECOMPRESS_BUSY_PERCENT);
+    r = recompressor_run (e->recompressor, &job->request.recompress, &pace,
+                          &jobs->progress, &job->recompressed);
+    if (r == 0 || errno != EBUSY || atomic_load (&jobs->progress.cancel))
+      break;
+    usleep (1000);
+  }
+  int err = errno;
+  recompress_policy_resume (&e->recompress_policy);
+  errno = err;
+  return r;
+}
+
+static void
+run_recompress (struct jobs *jobs, struct job *job)
+{
+  const struct recompress_totals *t = &job->recompressed;
+  int r = recompress (jobs, job), err = r == -1 ? errno : t->error;
+
+  if (atomic_load (&jobs->progress.cancel))
+    job->state = JOB_CANCELLED;
+  else
+    job->state = err ? JOB_FAILED : JOB_DONE;
+  if (job->state == JOB_FAILED)
+    snprintf (job->message, sizeof job->message,
+              "%s (%" PRIu64 " slots recompressed until then)",
+              err == EINVAL ? "there is no such method any more"
+                            : strerror (err),
+              t->recompressed);
+  else
+    snprintf (job->message, sizeof job->message,
+              "%" PRIu64 " slots recompressed, %" PRIu64 " bytes won; %" PRIu64
+              " in vain, %" PRIu64 " changed meanwhile, %" PRIu64 " failed",
+              t->recompressed, t->bytes_won, t->vain, t->lost, t->failed);
+}
+
+/* "zstd: 12.1 % less, saves … bytes: installed; lz4: …" */
+static void
+describe_training (const struct train_result *t, char *buf, size_t size)
+{
+  size_t len = 0;
+
+  buf[0] = '\0';
+  for (unsigned i = 0; i < t->n && len < size; i++) {
+    const struct train_gain *g = &t->gains[i];
+    double less = g->before ? 100 * (1 - (double) g->after / (double) g->before)
+                            : 0;
+
+    len += (size_t) snprintf (
+      buf + len, size - len,
+      "%s%s: %.1f %% less, saves %" PRIu64 " and costs %" PRIu64 " bytes: %s",
+      i ? "; " : "", g->codec->name, less, g->saves, g->costs,
+      g->installed ? "installed" : "does not pay");
+  }
+}
+
+static void
+run_train (struct jobs *jobs, struct job *job)
+{
+  struct engine *e = jobs->engine;
+  int r = dictionary_train (e->dev, e->recompressor, &job->request.train,
+                            &jobs->progress, &job->trained, job->message,
+                            sizeof job->message);
+
+  if (atomic_load (&jobs->progress.cancel))
+    job->state = JOB_CANCELLED;
+  else
+    job->state = r == -1 ? JOB_FAILED : JOB_DONE;
+  if (job->state != JOB_FAILED)
+    describe_training (&job->trained, job->message, sizeof job->message);
 }
 
 /* -- the current job ---------------------------------------------------- */
@@ -125,8 +248,7 @@ static void
 look_at_progress (struct jobs *jobs, struct job *job)
 {
   job->total = atomic_load (&jobs->progress.total);
-  job->total_known = job->kind != JOB_AUDIT;
-  if (job->kind == JOB_RESET && job->state == JOB_RUNNING)
+  if (job->request.kind == JOB_RESET && job->state == JOB_RUNNING)
     job->done = discarded (jobs, job->total);
   else
     job->done = atomic_load (&jobs->progress.done);
@@ -137,9 +259,9 @@ void
 jobs_run_current (struct jobs *jobs)
 {
   static void (*const run[]) (struct jobs *, struct job *) = {
-    [JOB_COMPACT] = run_compact,
-    [JOB_AUDIT] = run_audit,
-    [JOB_RESET] = run_reset,
+    [JOB_COMPACT] = run_compact, [JOB_AUDIT] = run_audit,
+    [JOB_RESET] = run_reset,     [JOB_RECOMPRESS] = run_recompress,
+    [JOB_TRAIN] = run_train,
   };
   struct job job;
   bool cancelled;
@@ -157,7 +279,7 @@ jobs_run_current (struct jobs *jobs)
     snprintf (job.message, sizeof job.message, "nothing done");
   }
   else
-    run[job.kind](jobs, &job);
+    run[job.request.kind](jobs, &job);
 
   pthread_mutex_lock (&jobs->lock);
   look_at_progress (jobs, &job);
@@ -186,7 +308,7 @@ job_thread (void *arg)
 }
 
 uint64_t
-jobs_begin (struct jobs *jobs, enum job_kind kind, bool deep, char *why,
+jobs_begin (struct jobs *jobs, const struct job_request *request, char *why,
             size_t why_size)
 {
   uint64_t id = 0;
@@ -196,10 +318,10 @@ jobs_begin (struct jobs *jobs, enum job_kind kind, bool deep, char *why,
     snprintf (why, why_size, "the server is about to end");
   else if (jobs->current.id)
     snprintf (why, why_size, "job %" PRIu64 " (%s) is running",
-              jobs->current.id, job_kind_name (jobs->current.kind));
+              jobs->current.id, job_kind_name (jobs->current.request.kind));
   else {
     id = ++jobs->last_id;
-    jobs->current = (struct job){ .id = id, .kind = kind, .deep = deep };
+    jobs->current = (struct job){ .id = id, .request = *request };
     jobs->taken_up = false;
     jobs->started_ns = clock_ns ();
     atomic_store (&jobs->progress.done, 0);
@@ -238,7 +360,7 @@ jobs_cancel (struct jobs *jobs, uint64_t id, bool *heeded)
   pthread_mutex_lock (&jobs->lock);
   if (found && jobs->current.id == id) {
     atomic_store (&jobs->progress.cancel, true);
-    *heeded = !jobs->taken_up || jobs->current.kind == JOB_COMPACT;
+    *heeded = !jobs->taken_up || jobs->current.request.kind != JOB_RESET;
   }
   else
     found = found && jobs->kept[id % ZRAM_JOBS_KEPT].id == id;

@@ -20,19 +20,34 @@
 #include "plugin/control/engine.h"
 #include "zram-protocol.h"
 
-enum job_kind { JOB_COMPACT, JOB_AUDIT, JOB_RESET, JOB_KINDS };
+enum job_kind {
+  JOB_COMPACT,
+  JOB_AUDIT,
+  JOB_RESET,
+  JOB_RECOMPRESS,
+  JOB_TRAIN,
+  JOB_KINDS
+};
 enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
+
+/* What is to be done. */
+struct job_request {
+  enum job_kind kind;
+  bool deep;                            /* JOB_AUDIT: decompress everything */
+  struct recompress_request recompress; /* JOB_RECOMPRESS */
+  struct train_request train;           /* JOB_TRAIN */
+};
 
 struct job {
   uint64_t id; /* 0: none */
-  enum job_kind kind;
+  struct job_request request;
   enum job_state state;
-  bool deep;        /* JOB_AUDIT: decompress everything */
-  bool total_known; /* otherwise total says nothing */
   uint64_t done, total;
-  uint64_t elapsed_ms;               /* so far, or in all */
-  char message[200];                 /* what it did, or why it failed */
-  struct compactor_result compacted; /* JOB_COMPACT */
+  uint64_t elapsed_ms;                   /* so far, or in all */
+  char message[200];                     /* what it did, or why it failed */
+  struct compactor_result compacted;     /* JOB_COMPACT */
+  struct recompress_totals recompressed; /* JOB_RECOMPRESS */
+  struct train_result trained;           /* JOB_TRAIN */
   uint64_t slots; /* JOB_AUDIT, JOB_RESET: looked at, freed */
 };
 
@@ -47,15 +62,15 @@ void jobs_stop (struct jobs *jobs);
 void jobs_destroy (struct jobs *jobs);
 
 /* Returns the id; 0 and a reason in 'why' if another job runs. */
-uint64_t jobs_begin (struct jobs *jobs, enum job_kind kind, bool deep,
+uint64_t jobs_begin (struct jobs *jobs, const struct job_request *request,
                      char *why, size_t why_size) MUST_USE;
 
 /* False if there is no such job, or not any more. */
 bool jobs_get (struct jobs *jobs, uint64_t id, struct job *job) MUST_USE;
 
-/* Ask the job to end soon; *heeded tells whether it will: an audit or a reset
- * that was begun goes on, and what has ended stays as it is.  False if there
- * is no such job.
+/* Ask the job to end soon; *heeded tells whether it will: a reset that was
+ * begun goes on, and what has ended stays as it is.  False if there is no such
+ * job.
  */
 bool jobs_cancel (struct jobs *jobs, uint64_t id, bool *heeded) MUST_USE;
 

@@ -5,6 +5,7 @@
  *   methods.c         the table: names, parameters, which are slow
  *   methods_query.c   look, and change nothing
  *   methods_set.c     marks, limits, algorithm, workers
+ *   methods_recomp.c  what recompression does, and when
  *   methods_job.c     begin long work, ask for it, cancel it
  *
  * To add one: write the function, and give it a line in the table, a constant
@@ -31,7 +32,14 @@ typedef void method_run (struct engine *engine, const json_t *params,
 method_run run_version, run_stats, run_classes, run_block_state, run_map,
   run_latency, run_metrics;
 method_run run_idle, run_mem_limit, run_mem_used_max, run_algorithm,
-  run_workers;
-method_run run_compact, run_audit, run_reset, run_job, run_job_cancel;
+  run_workers, run_auto_recompress, run_recomp_algorithm;
+method_run run_compact, run_audit, run_reset, run_recompress, run_train,
+  run_job, run_job_cancel;
+
+/* The secondary methods, for answers.  Takes no lock that is held for long. */
+json_t *recomp_methods (struct engine *e);
+
+/* store->settings; false, and an error in the answer, if a job holds it. */
+bool settings_trylock (struct engine *e, struct reply *r) MUST_USE;
 
 #endif /* ZRAM_METHODS_H */

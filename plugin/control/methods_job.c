@@ -3,15 +3,19 @@
 #include <config.h>
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
+#include "comp/dict.h"
+#include "comp/train.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/methods.h"
 
 static void
-begin (struct engine *e, enum job_kind kind, bool deep, struct reply *r)
+begin (struct engine *e, const struct job_request *request, struct reply *r)
 {
   char why[120];
-  uint64_t id = jobs_begin (e->jobs, kind, deep, why, sizeof why);
+  uint64_t id = jobs_begin (e->jobs, request, why, sizeof why);
 
   if (id)
     text_printf (r->result, "{\"job\":%" PRIu64 "}", id);
@@ -22,22 +26,25 @@ begin (struct engine *e, enum job_kind kind, bool deep, struct reply *r)
 void
 run_compact (struct engine *e, const json_t *params, struct reply *r)
 {
+  const struct job_request request = { .kind = JOB_COMPACT };
+
   (void) params;
-  begin (e, JOB_COMPACT, false, r);
+  begin (e, &request, r);
 }
 
 void
 run_audit (struct engine *e, const json_t *params, struct reply *r)
 {
-  bool deep;
+  struct job_request request = { .kind = JOB_AUDIT };
 
-  if (params_flag (r, params, "deep", &deep))
-    begin (e, JOB_AUDIT, deep, r);
+  if (params_flag (r, params, "deep", &request.deep))
+    begin (e, &request, r);
 }
 
 void
 run_reset (struct engine *e, const json_t *params, struct reply *r)
 {
+  const struct job_request request = { .kind = JOB_RESET };
   unsigned clients = atomic_load (&e->clients);
   bool force;
 
@@ -50,43 +57,197 @@ run_reset (struct engine *e, const json_t *params, struct reply *r)
                  clients, clients == 1 ? " is" : "s are",
                  clients == 1 ? "its" : "their");
   else
-    begin (e, JOB_RESET, false, r);
+    begin (e, &request, r);
+}
+
+/* -- recompression ------------------------------------------------------ */
+
+static bool
+recompress_type (const json_t *params, struct reply *r,
+                 struct recompress_request *q)
+{
+  static const char types[] = "idle, huge or huge_idle";
+  const char *type;
+
+  if (!params_has (params, "type"))
+    return true;
+  if (!params_string (r, params, "type", types, &type))
+    return false;
+  q->huge = strcmp (type, "huge") == 0 || strcmp (type, "huge_idle") == 0;
+  q->idle = strcmp (type, "idle") == 0 || strcmp (type, "huge_idle") == 0;
+  if (q->huge || q->idle)
+    return true;
+  reply_bad_param (r, "type", json_object_get (params, "type"), types);
+  return false;
+}
+
+/* By number, or by the name of its codec. */
+static bool
+recompress_priority (struct engine *e, const json_t *params, struct reply *r,
+                     struct recompress_request *q)
+{
+  struct zcomp_method methods[RECOMPRESS_METHODS];
+  unsigned n = recompressor_peek (e->recompressor, methods);
+  uint64_t priority;
+  const char *name;
+  char names[100] = "";
+  size_t len = 0;
+
+  if (params_has (params, "priority")) {
+    if (!params_number (r, params, "priority", 1, n, &priority))
+      return false;
+    q->priority = (unsigned) priority;
+  }
+  if (!params_has (params, "algorithm"))
+    return true;
+  for (unsigned i = 0; i < n && len < sizeof names; i++)
+    len += (size_t) snprintf (
+      names + len, sizeof names - len, "%s%s", i ? ", " : "one of: ",
+      zcomp_format_name (e->store->zcomp, methods[i].format));
+  if (q->priority || !params_string (r, params, "algorithm", names, &name)) {
+    if (q->priority)
+      reply_error (r, ZRAM_ERROR_PARAMS,
+                   "priority and algorithm: only one of them");
+    return false;
+  }
+  for (unsigned i = n; i > 0; i--)
+    if (strcmp (zcomp_format_name (e->store->zcomp, methods[i - 1].format),
+                name) == 0)
+      q->priority = i;
+  if (!q->priority)
+    reply_bad_param (r, "algorithm", json_object_get (params, "algorithm"),
+                     names);
+  return q->priority != 0;
+}
+
+/* A number that may be missing, and is 0 then. */
+static bool
+optional (const json_t *params, const char *name, uint64_t min, uint64_t max,
+          struct reply *r, uint64_t *n)
+{
+  *n = 0;
+  return !params_has (params, name) ||
+         params_number (r, params, name, min, max, n);
+}
+
+static bool
+recompress_range (struct engine *e, const json_t *params, struct reply *r,
+                  struct recompress_request *q)
+{
+  uint64_t slots = e->dev->table.slots, count = 0;
+
+  if (!optional (params, "start", 0, slots - 1, r, &q->first) ||
+      !optional (params, "count", 1, slots - q->first, r, &count))
+    return false;
+  q->end = count ? q->first + count : 0;
+  return true;
+}
+
+void
+run_recompress (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct job_request request = { .kind = JOB_RECOMPRESS };
+  struct recompress_request *q = &request.recompress;
+  struct zcomp_method methods[RECOMPRESS_METHODS];
+  uint64_t threshold;
+
+  if (recompressor_peek (e->recompressor, methods) == 0) {
+    reply_error (r, ZRAM_ERROR_REFUSED,
+                 "there is no secondary algorithm: start the server with "
+                 "recompress=, or set recomp_algorithm");
+    return;
+  }
+  if (!recompress_type (params, r, q) ||
+      !recompress_priority (e, params, r, q) ||
+      !optional (params, "threshold", 0, e->store->config.slot_size, r,
+                 &threshold) ||
+      !optional (params, "max_slots", 0, INT64_MAX, r, &q->max_slots) ||
+      !recompress_range (e, params, r, q))
+    return;
+  q->threshold = (uint32_t) threshold;
+  begin (e, &request, r);
+}
+
+void
+run_train (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct job_request request = { .kind = JOB_TRAIN };
+  uint64_t most = TRAIN_BYTES_MAX / e->store->config.slot_size, size;
+
+  if (!optional (params, "samples", TRAIN_SAMPLES_MIN, most, r,
+                 &request.train.samples) ||
+      !optional (params, "size", DICT_TRAIN_MIN, DICT_MAX, r, &size))
+    return;
+  request.train.size = size;
+  begin (e, &request, r);
 }
 
 /* -- looking at one ----------------------------------------------------- */
 
 /* clang-format off: a name and its value a line */
 static json_t *
+gains_of (const struct train_result *t)
+{
+  json_t *list = json_array ();
+
+  for (unsigned i = 0; i < t->n && list; i++) {
+    const struct train_gain *g = &t->gains[i];
+
+    json_array_append_new (
+      list,
+      json_pack ("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "algorithm",
+                 g->codec->name, "size", (json_int_t) g->size, "methods",
+                 (json_int_t) g->methods, "before", (json_int_t) g->before,
+                 "after", (json_int_t) g->after, "saves", (json_int_t) g->saves,
+                 "costs", (json_int_t) g->costs, "installed", g->installed));
+  }
+  return list;
+}
+
+static json_t *
 result_of (const struct job *job)
 {
   const struct compactor_result *c = &job->compacted;
 
+  const struct recompress_totals *t = &job->recompressed;
+
   if (job->state == JOB_RUNNING)
     return json_null ();
-  if (job->kind == JOB_COMPACT)
+  if (job->request.kind == JOB_RECOMPRESS)
+    return json_pack (
+      "{s:I, s:I, s:I, s:I, s:I}", "recompressed", (json_int_t) t->recompressed,
+      "bytes_won", (json_int_t) t->bytes_won, "vain", (json_int_t) t->vain,
+      "lost", (json_int_t) t->lost, "failed", (json_int_t) t->failed);
+  if (job->request.kind == JOB_TRAIN)
+    return json_pack ("{s:I, s:I, s:o}", "samples",
+                      (json_int_t) job->trained.samples, "held_out",
+                      (json_int_t) job->trained.held_out, "codecs",
+                      gains_of (&job->trained));
+  if (job->request.kind == JOB_COMPACT)
     return json_pack ("{s:I, s:I, s:I, s:I}", "pages_freed",
                       (json_int_t) c->pages_freed, "objects_moved",
                       (json_int_t) c->objects_moved, "zspages_migrated",
                       (json_int_t) c->zspages_migrated, "leaves_freed",
                       (json_int_t) c->leaves_freed);
-  if (job->kind == JOB_AUDIT)
-    return json_pack ("{s:b, s:b, s:I}", "sound", job->state == JOB_DONE,
-                      "deep", job->deep, "slots", (json_int_t) job->slots);
+  if (job->request.kind == JOB_AUDIT)
+    return json_pack (
+      "{s:o, s:b, s:I}", "sound",
+      job->state == JOB_CANCELLED ? json_null ()
+                                  : json_boolean (job->state == JOB_DONE),
+      "deep", job->request.deep, "slots", (json_int_t) job->slots);
   return json_pack ("{s:I}", "slots", (json_int_t) job->slots);
 }
 
 static json_t *
 json_of (const struct job *job)
 {
-  json_t *total = job->total_known ? json_integer ((json_int_t) job->total)
-                                   : json_null ();
-
   return json_pack (
-    "{s:I, s:s, s:s, s:I, s:o, s:s, s:I, s:s, s:o}", "id", (json_int_t) job->id,
-    "kind", job_kind_name (job->kind), "state", job_state_name (job->state),
-    "done", (json_int_t) job->done, "total", total, "unit",
-    job_unit (job->kind), "elapsed_ms", (json_int_t) job->elapsed_ms, "message",
-    job->message, "result", result_of (job));
+    "{s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:o}", "id", (json_int_t) job->id,
+    "kind", job_kind_name (job->request.kind), "state",
+    job_state_name (job->state), "done", (json_int_t) job->done, "total",
+    (json_int_t) job->total, "unit", job_unit (job->request.kind), "elapsed_ms",
+    (json_int_t) job->elapsed_ms, "message", job->message, "result",
+    result_of (job));
 }
 
 /* clang-format on */

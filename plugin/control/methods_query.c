@@ -36,7 +36,8 @@ stats_head (struct engine *e)
 {
   struct zcomp_method primary = zcomp_primary (e->store->zcomp);
   bool exact = store_requests (e->store) == 0 &&
-               !compactor_is_running (e->compactor);
+               !compactor_is_running (e->compactor) &&
+               !recompressor_is_running (e->recompressor);
 
   return json_pack (
     "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:b}", "disksize",
@@ -92,24 +93,47 @@ stats_work (struct engine *e, const struct device_stats *st)
     N (atomic_load (&b->warnings[2])));
 }
 
+static json_t *
+stats_recompression (struct engine *e, const struct device_stats *st)
+{
+  struct dictionary_usage d = dictionary_usage (e->store->zcomp);
+
+  return json_pack (
+    "{s:{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o},"
+    " s:{s:I, s:I}, s:I}",
+    "recompression", "running", recompressor_is_running (e->recompressor),
+    "auto_recompress", N (atomic_load (&e->recompress_policy.age)),
+    "recompressed", N (st->recompressed), "bytes_won", N (st->recompress_won),
+    "vain", N (st->recompress_vain), "lost", N (st->recompress_lost), "failed",
+    N (st->recompress_failed), "time_ns", N (st->recompress_ns), "methods",
+    recomp_methods (e), "dictionaries", "number", N (d.number), "memory",
+    N (d.memory), "codec_memory", N (zcomp_memory (e->store->zcomp)));
+}
+
 /* clang-format on */
+
+/* The parts, which it takes over, as one; NULL if one of them is. */
+static json_t *
+join (json_t **parts, unsigned n)
+{
+  bool ok = true;
+
+  for (unsigned i = 0; i < n; i++)
+    ok &= parts[i] && (i == 0 || json_object_update (parts[0], parts[i]) == 0);
+  for (unsigned i = ok ? 1 : 0; i < n; i++)
+    json_decref (parts[i]);
+  return ok ? parts[0] : NULL;
+}
 
 void
 run_stats (struct engine *e, const json_t *params, struct reply *r)
 {
   struct device_stats st = device_stats (e->dev);
-  json_t *stats = stats_head (e), *files = stats_files (e, &st);
-  json_t *work = stats_work (e, &st);
+  json_t *parts[] = { stats_head (e), stats_files (e, &st), stats_work (e, &st),
+                      stats_recompression (e, &st) };
 
   (void) params;
-  if (!stats || !files || !work || json_object_update (stats, files) == -1 ||
-      json_object_update (stats, work) == -1) {
-    json_decref (stats);
-    stats = NULL;
-  }
-  json_decref (files);
-  json_decref (work);
-  reply_json (r, stats);
+  reply_json (r, join (parts, sizeof parts / sizeof parts[0]));
 }
 
 /* -- classes ------------------------------------------------------------ */
@@ -171,8 +195,10 @@ add_slot (const struct engine *e, struct text *out, uint64_t index,
                info->state == SLOT_BACKED ? ZRAM_FLAG_WRITTEN_BACK
                                           : ZRAM_FLAG_NONE,
                info->huge ? ZRAM_FLAG_HUGE : ZRAM_FLAG_NONE,
-               info->idle ? ZRAM_FLAG_IDLE : ZRAM_FLAG_NONE, ZRAM_FLAG_NONE,
-               ZRAM_FLAG_NONE, info->size, codec_name (e, info));
+               info->idle ? ZRAM_FLAG_IDLE : ZRAM_FLAG_NONE,
+               info->recompressed ? ZRAM_FLAG_RECOMPRESSED : ZRAM_FLAG_NONE,
+               info->incompressible ? ZRAM_FLAG_INCOMPRESSIBLE : ZRAM_FLAG_NONE,
+               info->size, codec_name (e, info));
 }
 
 void

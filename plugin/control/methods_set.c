@@ -14,8 +14,8 @@
 /* What changes the number of workers or the algorithm does not wait for a job
  * that needs them to stay: others wait behind it.
  */
-static bool
-lock_settings (struct engine *e, struct reply *r)
+bool
+settings_trylock (struct engine *e, struct reply *r)
 {
   if (mutex_trylock (&e->store->settings))
     return true;
@@ -165,7 +165,7 @@ set_algorithm (struct engine *e, const json_t *params, const char *names,
   struct zcomp_method method;
   int err = 0;
 
-  if (!method_from (params, names, r, &method) || !lock_settings (e, r))
+  if (!method_from (params, names, r, &method) || !settings_trylock (e, r))
     return false;
   if (store_set_primary (e->store, &method) == -1)
     err = errno;
@@ -204,7 +204,7 @@ run_workers (struct engine *e, const json_t *params, struct reply *r)
 
   if (params_has (params, "set")) {
     if (!params_number (r, params, "set", 1, ZCOMP_MAX_STREAMS, &n) ||
-        !lock_settings (e, r))
+        !settings_trylock (e, r))
       return;
     if (store_set_workers (e->store, (unsigned) n) == -1)
       err = errno;

@@ -199,6 +199,39 @@ add_compaction (struct engine *e, const struct device_stats *st,
 }
 
 static void
+add_recompression (struct engine *e, const struct device_stats *st,
+                   struct text *out)
+{
+  static const char outcomes[] = "recompressions_total";
+  struct dictionary_usage d = dictionary_usage (e->store->zcomp);
+
+  one (out, "recompression_running", "gauge", "1 while a pass runs.",
+       recompressor_is_running (e->recompressor));
+  one (out, "auto_recompress_seconds", "gauge",
+       "Age from which slots are recompressed by itself, 0 if they are not.",
+       atomic_load (&e->recompress_policy.age));
+  head (out, outcomes, "counter",
+        "Slots that recompression has tried, by what came of it.");
+  labelled (out, outcomes, "outcome", "smaller", st->recompressed);
+  labelled (out, outcomes, "outcome", "vain", st->recompress_vain);
+  labelled (out, outcomes, "outcome", "lost", st->recompress_lost);
+  labelled (out, outcomes, "outcome", "failed", st->recompress_failed);
+  one (out, "recompression_won_bytes_total", "counter",
+       "Bytes by which recompression made stored data smaller.",
+       st->recompress_won);
+  head (out, "recompression_seconds_total", "counter",
+        "Time spent on recompression.");
+  text_printf (out, "nbdzram_recompression_seconds_total %.9f\n",
+               (double) st->recompress_ns / 1e9);
+  one (out, "dictionaries", "gauge", "Dictionaries in memory.", d.number);
+  one (out, "dictionary_bytes", "gauge",
+       "Memory of dictionaries, outside the limit.", d.memory);
+  one (out, "codec_bytes", "gauge",
+       "Memory of compression streams and dictionaries, outside the limit.",
+       zcomp_memory (e->store->zcomp));
+}
+
+static void
 add_times (struct engine *e, struct text *out)
 {
   static const char requests[] = "request_duration_seconds";
@@ -234,5 +267,6 @@ metrics_text (struct engine *e, struct text *out)
   add_memory (e, &st, out);
   add_requests (&st, out);
   add_compaction (e, &st, out);
+  add_recompression (e, &st, out);
   add_times (e, out);
 }

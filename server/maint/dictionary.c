@@ -267,6 +267,14 @@ level_for (const struct training *t, const struct codec *codec)
   return level;
 }
 
+/* Who would use a dictionary. */
+static void
+find_users (struct training *t)
+{
+  t->users[0] = zcomp_primary (t->dev->store->zcomp);
+  t->users_count = 1 + recompressor_methods (t->r, t->users + 1);
+}
+
 static int
 train_codec (struct training *t, const struct codec *codec, const size_t *sizes)
 {
@@ -281,20 +289,13 @@ train_codec (struct training *t, const struct codec *codec, const size_t *sizes)
                   (unsigned) t->result->samples, size, &bytes, &why) == -1)
     return fail (t, codec->name, why);
   mutex_lock (&t->dev->store->settings);
+  find_users (t); /* they may be others than when the training began */
   r = try_out (t, gain, &bytes);
   mutex_unlock (&t->dev->store->settings);
   free (bytes.bytes);
   if (r == 0)
     t->result->n++;
   return r;
-}
-
-/* Who would use a dictionary. */
-static void
-find_users (struct training *t)
-{
-  t->users[0] = zcomp_primary (t->dev->store->zcomp);
-  t->users_count = 1 + recompressor_methods (t->r, t->users + 1);
 }
 
 static int
@@ -387,4 +388,18 @@ dictionary_sweep (struct device *dev, struct recompressor *r)
   recompressor_unhold (r);
   mutex_unlock (&store->settings);
   return gone;
+}
+
+struct dictionary_usage
+dictionary_usage (struct zcomp *zcomp)
+{
+  struct dictionary_usage usage = { 0 };
+  struct zcomp_dict_info info;
+
+  for (unsigned f = 0; f < FORMATS; f++)
+    if (format_is_dict (f) && zcomp_dict_info (zcomp, f, &info) == 0) {
+      usage.number++;
+      usage.memory += info.memory;
+    }
+  return usage;
 }

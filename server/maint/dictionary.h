@@ -68,4 +68,12 @@ int dictionary_train (struct device *dev, struct recompressor *r,
  */
 unsigned dictionary_sweep (struct device *dev, struct recompressor *r);
 
+struct dictionary_usage {
+  unsigned number;
+  uint64_t memory; /* bytes, digests included */
+};
+
+/* Those that are loaded.  Takes a lock of rank dictionary. */
+struct dictionary_usage dictionary_usage (struct zcomp *zcomp);
+
 #endif /* ZRAM_DICTIONARY_H */

@@ -23,6 +23,12 @@ recompress_old (struct recompress_policy *p, unsigned age)
   struct recompress_totals totals;
   struct pace pace;
 
+  /* In this order, so that nobody's wish that it ends is overlooked: it is set
+   * after what is looked at here.
+   */
+  atomic_store (&p->progress.cancel, false);
+  if (atomic_load (&p->pauses))
+    return;
   pace_init (&pace, p->dev->store, &p->ticker, p->share, busy ? busy : 1);
   /* If there are no methods: nothing to do.  If a pass by hand is running:
    * next time.
@@ -34,10 +40,13 @@ static void *
 policy_thread (void *arg)
 {
   struct recompress_policy *p = arg;
-  unsigned age = atomic_load (&p->age);
 
-  while (ticker_sleep (&p->ticker, pause_for (age))) {
-    age = atomic_load (&p->age);
+  /* A wake-up for a new age may have ended a sleep of the pass instead, so
+   * the pause goes by the age as it is now.
+   */
+  while (ticker_sleep (&p->ticker, pause_for (atomic_load (&p->age)))) {
+    unsigned age = atomic_load (&p->age);
+
     if (age)
       recompress_old (p, age);
     (void) dictionary_sweep (p->dev, p->r);
@@ -52,6 +61,7 @@ recompress_policy_init (struct recompress_policy *p, struct device *dev,
   p->dev = dev;
   p->r = r;
   atomic_init (&p->age, age);
+  atomic_init (&p->pauses, 0);
   p->share = share;
   ticker_init (&p->ticker);
   atomic_init (&p->progress.cancel, false);
@@ -66,9 +76,22 @@ recompress_policy_start (struct recompress_policy *p)
 void
 recompress_policy_stop (struct recompress_policy *p)
 {
-  atomic_store (&p->progress.cancel, true);
+  recompress_policy_pause (p);
   ticker_stop (&p->ticker);
-  atomic_store (&p->progress.cancel, false);
+  recompress_policy_resume (p);
+}
+
+void
+recompress_policy_pause (struct recompress_policy *p)
+{
+  atomic_fetch_add (&p->pauses, 1);
+  atomic_store (&p->progress.cancel, true);
+}
+
+void
+recompress_policy_resume (struct recompress_policy *p)
+{
+  atomic_fetch_sub (&p->pauses, 1);
 }
 
 void

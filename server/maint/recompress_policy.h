@@ -21,6 +21,7 @@ struct recompress_policy {
   struct recompressor *r; /* not owned */
   atomic_uint age;        /* seconds, below SLOT_OLD; 0: not by itself */
   unsigned share;         /* percent, 1 to 100 */
+  atomic_uint pauses;     /* by those who want a pass of their own */
   struct ticker ticker;
   struct pass_progress progress; /* of the pass that it runs */
 };
@@ -35,6 +36,12 @@ int recompress_policy_start (struct recompress_policy *p) MUST_USE;
 /* End the thread, after the slot at hand. */
 void recompress_policy_stop (struct recompress_policy *p);
 void recompress_policy_destroy (struct recompress_policy *p);
+
+/* Between these two it begins no pass, and the one that runs ends after the
+ * slot at hand.  Several may do so at once.
+ */
+void recompress_policy_pause (struct recompress_policy *p);
+void recompress_policy_resume (struct recompress_policy *p);
 
 void recompress_policy_set_age (struct recompress_policy *p, unsigned seconds);
 

@@ -23,6 +23,9 @@ struct recompressor {
   struct mutex control;
   struct zcomp_method methods[RECOMPRESS_METHODS] GUARDED_BY (control);
   unsigned count GUARDED_BY (control);
+
+  /* The same for who does not wait: 0, or 1 + format, and level. */
+  _Atomic uint64_t shown[RECOMPRESS_METHODS];
   atomic_bool running;
 };
 
@@ -71,7 +74,29 @@ recompressor_set_methods (struct recompressor *r,
   for (unsigned i = 0; i < count; i++)
     r->methods[i] = methods[i];
   r->count = count;
+  for (unsigned i = 0; i < RECOMPRESS_METHODS; i++)
+    atomic_store (&r->shown[i], i < count
+                                  ? (methods[i].format + UINT64_C (1)) << 32 |
+                                      (uint32_t) methods[i].level
+                                  : 0);
   mutex_unlock (&r->control);
+}
+
+unsigned
+recompressor_peek (struct recompressor *r,
+                   struct zcomp_method methods[RECOMPRESS_METHODS])
+{
+  unsigned n = 0;
+
+  for (unsigned i = 0; i < RECOMPRESS_METHODS; i++) {
+    uint64_t shown = atomic_load (&r->shown[i]);
+
+    if (!shown)
+      break;
+    methods[n].format = (unsigned) (shown >> 32) - 1;
+    methods[n++].level = (int) (uint32_t) shown;
+  }
+  return n;
 }
 
 void
@@ -116,13 +141,16 @@ plan_locked (struct recompressor *r, const struct recompress_request *request)
 {
   struct recompress_plan plan = { .count = r->count,
                                   .first = request->priority,
-                                  .last = request->priority,
+                                  .last = request->priority <= r->count
+                                            ? request->priority
+                                            : 0, /* it is gone: none */
                                   .threshold = request->threshold };
 
   memcpy (plan.methods, r->methods, sizeof plan.methods);
-  if (!request->priority) {
+  /* There may be fewer methods than when the pass began: then it has none. */
+  if (!request->priority || request->priority > r->count) {
     plan.first = 1;
-    plan.last = r->count;
+    plan.last = request->priority ? 0 : r->count;
   }
   return plan;
 }
@@ -162,7 +190,7 @@ goes_on (const struct pass *p)
 }
 
 static void
-note (struct pass *p, enum recompress_result result, uint64_t won)
+note (struct pass *p, enum recompress_result result, int err, uint64_t won)
 {
   struct recompress_totals *t = p->totals;
 
@@ -175,7 +203,8 @@ note (struct pass *p, enum recompress_result result, uint64_t won)
   t->vain += result == RECOMPRESS_VAIN;
   t->lost += result == RECOMPRESS_LOST;
   t->failed += result == RECOMPRESS_FAILED;
-  p->failures = result == RECOMPRESS_FAILED ? p->failures + 1 : 0;
+  /* What is damaged says nothing of the next one. */
+  p->failures = result == RECOMPRESS_FAILED && err != EIO ? p->failures + 1 : 0;
 }
 
 static void
@@ -196,7 +225,7 @@ step (struct pass *p, uint64_t index, uint32_t meta)
 
   const struct slot *s = slot_table_peek (&dev->table, index);
   after = s ? slot_load_meta (s) : 0;
-  note (p, result,
+  note (p, result, err,
         result == RECOMPRESS_DONE &&
             slot_meta_size (after) < slot_meta_size (meta)
           ? slot_meta_size (meta) - slot_meta_size (after)
@@ -299,7 +328,7 @@ recompressor_run (struct recompressor *r,
                   struct recompress_totals *totals)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
-  unsigned count = recompressor_methods (r, methods);
+  unsigned count = recompressor_peek (r, methods); /* no wait for a step */
   struct pass p = { .r = r,
                     .request = request,
                     .pace = pace,

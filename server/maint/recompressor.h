@@ -68,8 +68,14 @@ bool recompressor_is_running (struct recompressor *r);
 unsigned recompressor_methods (struct recompressor *r,
                                struct zcomp_method methods[RECOMPRESS_METHODS]);
 
+/* The same at once, whoever holds the control lock: each method is one that
+ * there is or was a moment ago.
+ */
+unsigned recompressor_peek (struct recompressor *r,
+                            struct zcomp_method methods[RECOMPRESS_METHODS]);
+
 /* Other methods from the next slot on; what was tried with the old ones counts
- * as tried.  Takes the control lock.
+ * as tried, until claim_clear_marks.  Takes the control lock.
  */
 void recompressor_set_methods (struct recompressor *r,
                                const struct zcomp_method *methods,

@@ -24,7 +24,7 @@ zs_class_stats (struct zs_pool *pool, unsigned class_id)
     zspages += c->zspages[i];
   }
   st.inuse = c->inuse;
-  st.freeable_pages = zs_freeable_locked (pool, class_id);
+  st.freeable_pages = zs_freeable (pool, class_id);
   zs_class_unlock (pool, class_id);
   st.allocated = zspages * g->objs;
   return st;

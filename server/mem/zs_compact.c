@@ -29,11 +29,8 @@ zs_freeable_pages (struct zs_pool *pool)
 {
   uint64_t pages = 0;
 
-  for (unsigned id = 0; id < pool->classes.n; id++) {
-    zs_class_lock (pool, id);
-    pages += zs_freeable_locked (pool, id);
-    zs_class_unlock (pool, id);
-  }
+  for (unsigned id = 0; id < pool->classes.n; id++)
+    pages += zs_freeable (pool, id);
   return pages;
 }
 
@@ -173,7 +170,7 @@ drop_tail_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
   uint32_t over = z->resident > need ? z->resident - need : 0;
 
   arena_shrink (&pool->arena, z, need);
-  pool->class[class_id].resident -= over;
+  zs_adjust_locked (&pool->class[class_id].resident, -(int64_t) over);
   return over;
 }
 
@@ -217,7 +214,7 @@ compact_one (struct zs_pool *pool, unsigned class_id)
       arena_zspage (&pool->arena, c->group[ZS_INUSE_RATIO_0] - 1));
     gain.pages = gain.empty->resident;
   }
-  else if (zs_freeable_locked (pool, class_id) > 0)
+  else if (zs_freeable (pool, class_id) > 0)
     drain_a_source_locked (pool, class_id, &gain);
   zs_class_unlock (pool, class_id);
   return gain;

@@ -47,19 +47,32 @@ zs_pages_for (const struct size_class_geometry *g, uint32_t objs)
   return (g->first + objs * g->size + MEM_PAGE - 1) / MEM_PAGE;
 }
 
-/* Pages that the class could do without. */
+/* Change a class's count.  Its writers hold the class lock, so this need not
+ * be one step.
+ */
+static inline void
+zs_adjust_locked (_Atomic uint64_t *count, int64_t by)
+{
+  atomic_store_explicit (
+    count, atomic_load_explicit (count, memory_order_relaxed) + (uint64_t) by,
+    memory_order_relaxed);
+}
+
+/* Pages that the class could do without.  Exact with the class lock held;
+ * without it the two counts may be of different moments.
+ */
 static inline uint64_t
-zs_freeable_locked (struct zs_pool *pool, unsigned class_id)
-  REQUIRES (pool->class[class_id].lock)
+zs_freeable (const struct zs_pool *pool, unsigned class_id)
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   const struct zs_class *c = &pool->class[class_id];
-  uint32_t rest = (uint32_t) (c->inuse % g->objs);
-  uint64_t need = c->inuse / g->objs * zs_pages_for (g, g->objs) +
+  uint64_t inuse = atomic_load_explicit (&c->inuse, memory_order_relaxed);
+  uint64_t resident = atomic_load_explicit (&c->resident, memory_order_relaxed);
+  uint32_t rest = (uint32_t) (inuse % g->objs);
+  uint64_t need = inuse / g->objs * zs_pages_for (g, g->objs) +
                   (rest ? zs_pages_for (g, rest) : 0);
 
-  check_debug (c->resident >= need);
-  return c->resident - need;
+  return resident > need ? resident - need : 0;
 }
 
 static inline void

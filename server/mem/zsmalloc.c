@@ -85,7 +85,7 @@ zs_unlist_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
   if (z->next)
     arena_zspage (&pool->arena, z->next - 1)->prev = z->prev;
   c->zspages[g]--;
-  c->resident -= z->resident;
+  zs_adjust_locked (&c->resident, -(int64_t) z->resident);
   zspage_set_group (z, ZS_NO_GROUP);
 }
 
@@ -107,7 +107,7 @@ zs_regroup_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
     arena_zspage (&pool->arena, z->next - 1)->prev = self;
   c->group[want] = self;
   c->zspages[want]++;
-  c->resident += z->resident;
+  zs_adjust_locked (&c->resident, z->resident);
   zspage_set_group (z, want);
 }
 
@@ -165,7 +165,7 @@ zs_take_object_locked (struct zs_pool *pool, unsigned class_id,
     pool->class[class_id].fresh++;
   }
   z->inuse++;
-  pool->class[class_id].inuse++;
+  zs_adjust_locked (&pool->class[class_id].inuse, 1);
   atomic_store_explicit (&backs[obj], back, memory_order_relaxed);
   return obj;
 }
@@ -180,7 +180,7 @@ zs_put_object_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
   atomic_store_explicit (&zs_backs (pool, z)[obj], link, memory_order_relaxed);
   z->free_head = obj + 1;
   z->inuse--;
-  pool->class[class_id].inuse--;
+  zs_adjust_locked (&pool->class[class_id].inuse, -1);
 }
 
 struct zspage *
@@ -233,7 +233,8 @@ grow_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
   growth->to = z->resident;
   growth->z = z;
   zspage_read_lock (z); /* at once: its writers hold the class lock */
-  pool->class[class_id].resident += growth->to - growth->from;
+  zs_adjust_locked (&pool->class[class_id].resident,
+                    (int64_t) growth->to - growth->from);
   return true;
 }
 

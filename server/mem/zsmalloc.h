@@ -55,9 +55,13 @@ struct zs_class {
   _Alignas(CACHE_LINE) struct mutex lock; /* rank CLASS */
   span_link group[ZS_GROUPS] GUARDED_BY (lock);
   uint32_t zspages[ZS_GROUPS] GUARDED_BY (lock); /* in each group */
-  uint64_t inuse GUARDED_BY (lock);              /* objects */
   uint64_t fresh GUARDED_BY (lock);              /* objects */
-  uint64_t resident GUARDED_BY (lock);           /* pages */
+
+  /* Written with the lock held; statistics read them without it, since an
+   * audit holds it for as long as the class has objects.
+   */
+  _Atomic uint64_t inuse;    /* objects */
+  _Atomic uint64_t resident; /* pages */
 };
 
 enum zs_counter {

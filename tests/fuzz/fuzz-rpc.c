@@ -60,7 +60,10 @@ set_up (void)
   check_always (engine.dev);
   engine.compactor = compactor_create (engine.dev, 0, 1);
   check_always (engine.compactor);
-  pthread_mutex_init (&engine.settings, NULL);
+  engine.recompressor = recompressor_create (engine.dev, NULL, 0);
+  check_always (engine.recompressor);
+  recompress_policy_init (&engine.recompress_policy, engine.dev,
+                          engine.recompressor, 0, 50);
   engine.started_ns = clock_ns ();
   json_object_seed (1);
   fill ();

@@ -173,9 +173,11 @@ if grep -vE '^zram_[a-z0-9_]+=.+' "$tmp/own"; then
   fail "dump-plugin: lines above are not zram_KEY=VALUE"
 fi
 
-# ---- help: one line a key, the same keys as the manual page
+# ---- help: each key, with indented lines below; the same keys as the manual
+# page
 "$NBDKIT" "$PLUGIN" --help </dev/null |
-  sed '1,/^plugin: /d' | sed -nE '/^\[?[a-z_]+=/,$p' >"$tmp/help"
+  sed '1,/^plugin: /d' | sed -nE '/^\[?[a-z_]+=/,$p' |
+  grep -vE '^ {24}[^ ]' >"$tmp/help"
 if grep -vE '^([a-z][a-z0-9_]*=|\[[a-z][a-z0-9_]*=\])' "$tmp/help"; then
   fail "help: lines above do not begin with key= or [key=]"
 fi

@@ -207,24 +207,27 @@ def server_dies(h):
 
 
 def not_cancelled(server, ctl, h):
-    """An audit waits for a discard that stands still: it says that it lives,
-    but not how far it is, and that it cannot be cancelled.  So does a reset.
+    """An audit waits for a discard that stands still, and is cancelled then;
+    a reset that was begun goes on.
     """
     fragment(h)
     with Held() as held:
-        h.aio_trim(SLOTS * SLOT, 0)
+        h.aio_trim(SLOTS * SLOT // 2, 0)
         held.wait()
         p = start(server.path, "audit")
         line = p.stderr.readline()
-        check(re.fullmatch(r"audit: 0:0\d so far\n", line), "line:", line)
+        check(re.fullmatch(r"audit: +0% 0/\d+ slots, 0/s, \? left\n", line),
+              "line:", line)
         p.send_signal(signal.SIGINT)
         for line in p.stderr:
-            if line.endswith("so far, cannot be cancelled\n"):
+            if line.endswith(" slots, cancelling\n"):
                 break
         check(p.poll() is None, "did not wait for it to end")
         held.go_on()
         out, _ = p.communicate(timeout=60)
-        check(p.returncode == OK and out.startswith("audit: done after "), out)
+        check(p.returncode == REFUSED and
+              re.fullmatch(r"audit: cancelled after \S+, 1/\d+ slots: "
+                           r"nothing wrong in 1 slots\n", out), out)
     while h.aio_in_flight():
         h.poll(-1)
 
@@ -247,8 +250,8 @@ def not_cancelled(server, ctl, h):
 def reset_and_audit(server, ctl, h):
     fragment(h)
     ctl("compact")
-    check(re.fullmatch(r"audit: done after \S+: %d slots: .*\n" % (SLOTS // 4),
-                       ctl("audit")), "audit")
+    check(re.fullmatch(r"audit: done after \S+, {0}/{0} slots: {0} slots: .*\n"
+                       .format(SLOTS // 4), ctl("audit")), "audit")
     job = json.loads(ctl("audit", "--deep", "--json"))
     check(job["result"] == {"sound": True, "deep": True,
                             "slots": SLOTS // 4}, job)

@@ -329,10 +329,10 @@ until_screen '^nbdzramctl: compact cancelled$'
 restored 1
 if grep -qE "$bar" <<<"$(mux capture-pane -p)"; then fail "the bar is still there"; fi
 
-# An audit that waits for a discard: no bar, but it is seen to live.
+# An audit that waits for a discard is seen to live, and is cancelled.
 touch "$HOLD_DECOMMIT"
 py <<'END' &
-h.trim(71 * 18 * 4096, 0)
+h.trim(71 * 9 * 4096, 0)
 h.shutdown()
 END
 discard=$!
@@ -341,13 +341,14 @@ for ((i = 0; i < 600; i++)); do
   sleep 0.1
 done
 run_in C.UTF-8 "'$CTL' -s '$control' audit"
-until_screen '^audit [|/\-] 0:0[0-9] so far$'
+until_screen '^audit \[-+\] +0% 0/[0-9]+ slots'
 mux send-keys C-c
-until_screen '^audit [|/\-] 0:0[0-9] so far, cannot be cancelled$'
+until_screen '/[0-9]+ slots, cancelling$'
 rm "$HOLD_DECOMMIT"
 wait $discard || fail "the discard"
-until_screen '^audit: done after .* slots: everything fits together$'
-restored 0
+until_screen '^audit: cancelled after .* nothing wrong in 1 slots$'
+until_screen '^nbdzramctl: audit cancelled$'
+restored 1
 
 # ------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ struct control_fixture {
   struct engine engine;
 };
 
-/* Its compactor has no thread: passes are jobs. */
+/* Nothing has a thread: passes are jobs. */
 static inline void
 control_fixture_open (struct control_fixture *c, uint64_t size)
 {
@@ -29,14 +29,18 @@ control_fixture_open (struct control_fixture *c, uint64_t size)
   c->engine.dev = c->f.dev;
   c->engine.compactor = compactor_create (c->f.dev, 0, 1);
   check_always (c->engine.compactor);
+  c->engine.recompressor = recompressor_create (c->f.dev, NULL, 0);
+  check_always (c->engine.recompressor);
+  recompress_policy_init (&c->engine.recompress_policy, c->f.dev,
+                          c->engine.recompressor, 0, 50);
   c->engine.started_ns = clock_ns ();
-  pthread_mutex_init (&c->engine.settings, NULL);
 }
 
 static inline void
 control_fixture_close (struct control_fixture *c)
 {
-  check_always (pthread_mutex_destroy (&c->engine.settings) == 0);
+  recompress_policy_destroy (&c->engine.recompress_policy);
+  recompressor_destroy (c->engine.recompressor);
   compactor_destroy (c->engine.compactor);
   fixture_close (&c->f);
 }

@@ -305,6 +305,9 @@ test_table (void **state)
 static void
 test_jobs (void **state)
 {
+  const struct job_request compact = { .kind = JOB_COMPACT };
+  const struct job_request audit = { .kind = JOB_AUDIT, .deep = true };
+  const struct job_request reset = { .kind = JOB_RESET };
   struct job job;
   char why[100];
   uint64_t id;
@@ -313,10 +316,9 @@ test_jobs (void **state)
   (void) state;
   assert_false (jobs_get (c.engine.jobs, 0, &job));
   assert_false (jobs_cancel (c.engine.jobs, 0, &heeded));
-  id = jobs_begin (c.engine.jobs, JOB_COMPACT, false, why, sizeof why);
+  id = jobs_begin (c.engine.jobs, &compact, why, sizeof why);
   assert_int_equal (id, 1);
-  assert_int_equal (
-    jobs_begin (c.engine.jobs, JOB_AUDIT, true, why, sizeof why), 0);
+  assert_int_equal (jobs_begin (c.engine.jobs, &audit, why, sizeof why), 0);
   assert_string_equal (why, "job 1 (compact) is running");
   must_answer (&c, "audit", "", "\"code\":1,\"message\":\"job 1 (compact)");
   must_answer (&c, "job", "\"id\":1", "\"state\":\"running\"");
@@ -337,8 +339,7 @@ test_jobs (void **state)
   must_answer (&c, "job", "\"id\":3", "\"state\":\"done\"");
 
   for (unsigned i = 4; i <= 40; i++) {
-    assert_int_equal (
-      jobs_begin (c.engine.jobs, JOB_RESET, false, why, sizeof why), i);
+    assert_int_equal (jobs_begin (c.engine.jobs, &reset, why, sizeof why), i);
     jobs_run_current (c.engine.jobs);
     for (unsigned k = 0; k <= 41; k++) {
       bool kept = k > 0 && k <= i && k + ZRAM_JOBS_KEPT > i;
@@ -380,14 +381,83 @@ static void
 test_settings_are_held (void **state)
 {
   (void) state;
-  pthread_mutex_lock (&c.engine.settings);
+  mutex_lock (&c.engine.store->settings);
   must_answer (&c, "workers", "\"set\":1", "\"code\":1,");
   must_answer (&c, "algorithm", "\"set\":\"zstd\"", "\"code\":1,");
   must_answer (&c, "workers", "", "{\"workers\":2}");
   must_answer (&c, "algorithm", "", "\"algorithm\":\"lz4\"");
-  pthread_mutex_unlock (&c.engine.settings);
+  mutex_unlock (&c.engine.store->settings);
   must_answer (&c, "workers", "\"set\":1", "{\"workers\":1}");
   must_answer (&c, "algorithm", "\"set\":\"zstd\"", "\"algorithm\":\"zstd\"");
+}
+
+/* -- recompression ------------------------------------------------------- */
+
+static void
+store_text (uint64_t offset)
+{
+  char buf[4096];
+
+  for (size_t i = 0; i < sizeof buf; i++)
+    buf[i] = (char) ('a' + (offset / 4096 * 7 + i * i / 5 + i / 37) % 23);
+  must_write (&c.f, buf, sizeof buf, offset);
+}
+
+static void
+test_recompression (void **state)
+{
+  (void) state;
+  for (unsigned i = 0; i < 4; i++)
+    store_text (i * 4096);
+  must_answer (&c, "recompress", "", "no secondary algorithm");
+  must_answer (&c, "recomp_algorithm", "", "{\"methods\":[]}");
+  must_answer (&c, "recomp_algorithm", "\"set\":\"zstd:level=9,lz4hc\"",
+               "\"priority\":2,\"algorithm\":\"lz4hc\"");
+  must_answer (&c, "recompress", "\"type\":\"big\"", "huge_idle");
+  must_answer (&c, "recompress", "\"algorithm\":\"deflate\"",
+               "one of: zstd, lz4hc");
+  must_answer (&c, "recompress", "\"priority\":3", "from 1 to 2");
+  must_answer (&c, "recompress", "\"priority\":1,\"algorithm\":\"zstd\"",
+               "only one");
+  must_answer (&c, "recomp_algorithm", "\"set\":\"zstd:level=9\"",
+               "\"priority\":1,\"algorithm\":\"zstd\",\"level\":9");
+  must_answer (&c, "recompress", "\"start\":1,\"count\":2", "{\"job\":1}");
+  jobs_run_current (c.engine.jobs);
+  must_answer (&c, "job", "\"id\":1", "\"recompressed\":2,");
+  must_answer (&c, "block_state", "\"start\":1,\"count\":1",
+               "\"s\":\"....r.\"");
+  must_answer (&c, "block_state", "\"start\":0,\"count\":1",
+               "\"s\":\"......\"");
+  must_answer (&c, "audit", "\"deep\":true", "{\"job\":2}");
+  jobs_run_current (c.engine.jobs);
+  must_answer (&c, "job", "\"id\":2", "\"sound\":true");
+  must_answer (&c, "train", "", "{\"job\":3}");
+  jobs_run_current (c.engine.jobs);
+  must_answer (&c, "job", "\"id\":3", "too few slots");
+}
+
+static void
+test_recompression_settings (void **state)
+{
+  (void) state;
+  must_answer (&c, "auto_recompress", "", "{\"auto_recompress\":0}");
+  must_answer (&c, "auto_recompress", "\"set\":5", "{\"auto_recompress\":5}");
+  must_answer (&c, "auto_recompress", "\"set\":32768", "from 0 to 32767");
+  must_answer (&c, "recomp_algorithm", "\"set\":\"lz4,lz4,lz4,lz4\"",
+               "at most three");
+  must_answer (&c, "recomp_algorithm", "\"set\":\"zstd:dict=x\"",
+               "begin with /");
+  must_answer (&c, "recomp_algorithm", "\"set\":\"zstd:dict=/nowhere\"",
+               "dict=/nowhere: No such file");
+  must_answer (&c, "recomp_algorithm", "\"set\":\"zstd:dict=/\"",
+               "Is a directory");
+  mutex_lock (&c.engine.store->settings);
+  must_answer (&c, "recomp_algorithm", "\"set\":\"lz4\"", "\"code\":1,");
+  mutex_unlock (&c.engine.store->settings);
+  must_answer (&c, "recomp_algorithm", "", "{\"methods\":[]}");
+  must_answer (&c, "recomp_algorithm", "\"set\":\"lz4\"",
+               "\"dictionary\":null");
+  must_answer (&c, "recomp_algorithm", "\"set\":\"\"", "{\"methods\":[]}");
 }
 
 #ifdef ZRAM_FAULTS
@@ -465,6 +535,8 @@ main (void)
     RPC_TEST (test_jobs),
     RPC_TEST (test_failed_audit),
     RPC_TEST (test_settings_are_held),
+    RPC_TEST (test_recompression),
+    RPC_TEST (test_recompression_settings),
 #ifdef ZRAM_FAULTS
     RPC_TEST (test_settings_fail),
 #endif

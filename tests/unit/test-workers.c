@@ -384,7 +384,7 @@ test_freeze_under_load (void **state)
     if (i % 2) {
       char why[256];
 
-      if (device_audit_live (f.dev, true, why, sizeof why) == -1)
+      if (device_audit_live (f.dev, true, NULL, why, sizeof why) == -1)
         fail_msg ("%s", why);
     }
     else if (store_freeze (f.store, 1000)) {

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "plugin/control/methods.h"
+#include "plugin/method_key.h"
+#include "store/claim.h"
+
+/* -- by itself ---------------------------------------------------------- */
+
+void
+run_auto_recompress (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct recompress_policy *policy = &e->recompress_policy;
+  uint64_t seconds;
+
+  if (params_has (params, "set")) {
+    if (!params_number (r, params, "set", 0, SLOT_OLD - 1, &seconds))
+      return;
+    recompress_policy_set_age (policy, (unsigned) seconds);
+  }
+  text_printf (r->result, "{\"auto_recompress\":%u}",
+               atomic_load (&policy->age));
+}
+
+/* -- the methods -------------------------------------------------------- */
+
+/* null, or the dictionary of a format. */
+static json_t *
+dictionary (struct zcomp *zcomp, unsigned format)
+{
+  struct zcomp_dict_info info;
+  char id[24];
+
+  if (zcomp_dict_info (zcomp, format, &info) == -1)
+    return json_null ();
+  snprintf (id, sizeof id, "%016" PRIx64, info.id);
+  return json_pack ("{s:s, s:I}", "id", id, "size", (json_int_t) info.size);
+}
+
+json_t *
+recomp_methods (struct engine *e)
+{
+  struct zcomp_method methods[RECOMPRESS_METHODS];
+  unsigned n = recompressor_peek (e->recompressor, methods);
+  struct zcomp *zcomp = e->store->zcomp;
+  json_t *list = json_array ();
+
+  for (unsigned i = 0; i < n && list; i++)
+    json_array_append_new (
+      list,
+      json_pack ("{s:i, s:s, s:i, s:o}", "priority", (int) i + 1, "algorithm",
+                 zcomp_format_name (zcomp, methods[i].format), "level",
+                 methods[i].level, "dictionary",
+                 dictionary (zcomp, methods[i].format)));
+  return list;
+}
+
+/* The dictionaries that are loaded before one fails are thrown away with
+ * others that nothing names.  The caller holds 'settings'.
+ */
+static bool
+set_methods_locked (struct engine *e, const struct method_key *keys,
+                    unsigned count, struct reason *why)
+{
+  struct zcomp_method methods[RECOMPRESS_METHODS];
+
+  for (unsigned i = 0; i < count; i++)
+    if (method_key_format (e->store->zcomp, &keys[i], &methods[i], why) == -1)
+      return false;
+  recompressor_set_methods (e->recompressor, methods, count);
+  claim_clear_marks (e->dev);
+  return true;
+}
+
+/* Where a relative path would lead is nothing that a client knows. */
+static bool
+paths_are_absolute (const struct method_key *keys, unsigned count)
+{
+  for (unsigned i = 0; i < count; i++)
+    if (keys[i].dict && keys[i].dict[0] != '/')
+      return false;
+  return true;
+}
+
+static bool
+set_methods (struct engine *e, const json_t *params, struct reply *r)
+{
+  static const char allowed[] = "NAME[:level=N][:dict=FILE],..., or empty";
+  struct method_key keys[RECOMPRESS_METHODS];
+  struct reason why;
+  unsigned count = 0;
+  const char *value;
+  bool ok = false;
+
+  if (!params_string (r, params, "set", allowed, &value))
+    return false;
+  if (*value && method_keys_parse (value, keys, &count, &why) == -1) {
+    reply_error (r, ZRAM_ERROR_PARAMS, "set=%s: %s", value, why.text);
+    return false;
+  }
+  if (!paths_are_absolute (keys, count))
+    reply_error (r, ZRAM_ERROR_PARAMS,
+                 "set=%s: the path of a dictionary must begin with /", value);
+  else if (settings_trylock (e, r)) {
+    ok = set_methods_locked (e, keys, count, &why);
+    mutex_unlock (&e->store->settings);
+    if (!ok)
+      reply_error (r, ZRAM_ERROR_REFUSED, "set=%s: %s", value, why.text);
+  }
+  method_keys_free (keys, &count);
+  return ok;
+}
+
+void
+run_recomp_algorithm (struct engine *e, const json_t *params, struct reply *r)
+{
+  if (params_has (params, "set") && !set_methods (e, params, r))
+    return;
+  reply_json (r, json_pack ("{s:o}", "methods", recomp_methods (e)));
+}
