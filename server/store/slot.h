@@ -64,7 +64,8 @@ enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
 #define SLOT_STAMP_MASK RW_OWNER /* what an access sets */
 #define SLOT_AGE_MASK UINT32_C (0xffff)
 #define SLOT_IDLE UINT32_C (0x10000)
-#define SLOT_OLD 32768u /* seconds: what is older is marked idle */
+#define SLOT_OLD 32768u   /* seconds: what is older is marked idle */
+#define SLOT_AHEAD 16384u /* seconds that a stamp may be ahead of a walk */
 
 #define SLOT_CLAIMS 64 /* claims are below this */
 #define SLOT_CLAIM_SHIFT 5
@@ -127,13 +128,17 @@ slot_load_cell (const struct slot *s)
   return atomic_load_explicit (&s->cell, memory_order_relaxed);
 }
 
-/* Seconds since the last access, when the clock shows 'now'. */
+/* Seconds since the last access, when the clock shows 'now'.  A walk that took
+ * its 'now' a while ago meets slots that were accessed since: they are new, not
+ * as old as can be.
+ */
 static inline uint32_t
 slot_age (const struct slot *s, uint32_t now)
 {
   uint32_t v = atomic_load_explicit (&s->lock.v, memory_order_relaxed);
+  uint32_t age = (now - v) & SLOT_AGE_MASK;
 
-  return (now - v) & SLOT_AGE_MASK;
+  return age > SLOT_AGE_MASK - SLOT_AHEAD ? 0 : age;
 }
 
 static inline bool
