@@ -3,7 +3,8 @@
  * Many threads on few slots.  What they write says where it belongs, who
  * wrote it and when, so that a reader knows at once whether it sees old or
  * new data or something else.  Beside them objects are compacted and
- * migrated without a pause, and the number of streams and the codec change.
+ * migrated without a pause, the number of streams and the codec change, and
+ * slots are recompressed with methods and dictionaries that come and go.
  *
  *   slot   | part 0 | part 1 | … | part 7 |      part: 512 bytes
  *   part   | stamp | bytes that follow from the stamp |
@@ -19,6 +20,8 @@
 #include <config.h>
 
 #include "maint/compactor.h"
+#include "maint/dictionary.h"
+#include "store/claim.h"
 #include "store-fixture.h"
 
 #define SLOT 4096u
@@ -36,8 +39,9 @@ enum { WHOLE, OWNED, MIXED, SLOT_KINDS };
 
 static struct fixture f;
 static struct compactor *compactor;
+static struct recompressor *recompressor;
 static atomic_bool stop;
-static atomic_uint refused;
+static atomic_uint refused, swept;
 
 /* Neighbours, and every third one in a leaf of its own. */
 static uint64_t
@@ -290,43 +294,134 @@ switcher (void *arg)
     unsigned id = codec_named (codecs[i / 2 % 3]);
     struct zcomp_method m = { id, codec_by_id (id)->level_default };
 
+    mutex_lock (&f.store->settings);
     check_always (store_set_workers (f.store, i % 2 ? 1 : 8) == 0);
     if (i % 2)
       check_always (store_set_primary (f.store, &m) == 0);
+    mutex_unlock (&f.store->settings);
     unit_sleep_ms (10);
   }
   return NULL;
 }
 
-static void
-run (bool move, bool switches, uint64_t limit)
+/* One pass after the other.  At the limit it fails, and nothing is lost. */
+static void *
+recompresses (void *arg)
 {
-  struct hammer *h = must_alloc (THREADS * sizeof *h);
-  struct unit_thread hammers[THREADS], others[3];
+  (void) arg;
+  while (!atomic_load (&stop)) {
+    static const struct recompress_request all = { .priority = 0 };
+    struct pass_progress progress = { .done = 0 };
+    struct recompress_totals totals;
+    struct pace pace;
+
+    pace_init (&pace, f.store, NULL, 100, 100);
+    check_always (
+      recompressor_run (recompressor, &all, &pace, &progress, &totals) == 0);
+    check_always (totals.failed == 0 || atomic_load (&f.store->budget.limit));
+    claim_clear_marks (f.dev);
+  }
+  return NULL;
+}
+
+/* A dictionary that knows the generations of some slots. */
+static unsigned
+add_dictionary (const struct codec *codec, uint32_t gen)
+{
+  char bytes[4 * SLOT];
+  unsigned format;
+  const char *why;
+
+  for (unsigned i = 0; i < 4; i++)
+    make_parts (bytes + i * SLOT, i, 0, PARTS, 0, gen + i);
+  return zcomp_dict_add (f.store->zcomp, codec, bytes, sizeof bytes, &format,
+                         &why) == 0
+           ? format
+           : codec_id (codec); /* slots need all 16 still */
+}
+
+/* Other methods all the time, for new data and for recompression. */
+static void *
+chooser (void *arg)
+{
+  const struct codec *const zstd = codec_find ("zstd");
+  const struct codec *const lz4 = codec_find ("lz4");
+
+  (void) arg;
+  for (unsigned i = 0; !atomic_load (&stop); i++) {
+    struct zcomp_method m[RECOMPRESS_METHODS] = {
+      { codec_named ("lz4hc"), 4 },
+      { codec_id (zstd), 1 },
+      { codec_named ("deflate"), 1 },
+    };
+
+    mutex_lock (&f.store->settings);
+    if (i % 3 == 0) {
+      struct zcomp_method primary = { add_dictionary (lz4, i), 1 };
+
+      check_always (store_set_primary (f.store, &primary) == 0);
+    }
+    m[1].format = add_dictionary (zstd, i);
+    recompressor_set_methods (recompressor, m, 1 + i % RECOMPRESS_METHODS);
+    mutex_unlock (&f.store->settings);
+    atomic_fetch_add (&swept, dictionary_sweep (f.dev, recompressor));
+    unit_sleep_ms (5);
+  }
+  return NULL;
+}
+
+/* Those beside the hammers. */
+enum {
+  CHURN = 1,
+  MOVER = 2,
+  MOVING = CHURN | MOVER,
+  SWITCHER = 4,
+  RECOMPRESSES = 8,
+  CHOOSER = 16,
+};
+
+static void *(*const beside[]) (void *) = { churn, mover, switcher,
+                                            recompresses, chooser };
+
+#define BESIDE (sizeof beside / sizeof *beside)
+
+static void
+open_all (uint64_t limit)
+{
+  struct zcomp_method zstd = { codec_named ("zstd"), 1 };
 
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   compactor = compactor_create (f.dev, 0, 1);
   assert_non_null (compactor);
+  recompressor = recompressor_create (f.dev, &zstd, 1);
+  assert_non_null (recompressor);
   fixture_limit (&f, limit);
   atomic_store (&stop, false);
   atomic_store (&refused, 0);
+  atomic_store (&swept, 0);
+}
+
+static void
+run (unsigned what, uint64_t limit)
+{
+  struct hammer *h = must_alloc (THREADS * sizeof *h);
+  struct unit_thread hammers[THREADS], others[BESIDE];
+
+  open_all (limit);
   for (unsigned i = 0; i < THREADS; i++) {
     h[i].id = i;
     h[i].rng = unit_rng (i);
   }
   unit_start_all (hammers, THREADS, hammer, h, sizeof *h);
-  if (move) {
-    unit_start (&others[0], churn, NULL);
-    unit_start (&others[1], mover, NULL);
-  }
-  if (switches)
-    unit_start (&others[2], switcher, NULL);
+  for (unsigned i = 0; i < BESIDE; i++)
+    if (what >> i & 1)
+      unit_start (&others[i], beside[i], NULL);
   unit_join_all (hammers, THREADS);
   atomic_store (&stop, true);
-  if (move)
-    unit_join_all (others, 2);
-  if (switches)
-    unit_join (&others[2]);
+  for (unsigned i = 0; i < BESIDE; i++)
+    if (what >> i & 1)
+      unit_join (&others[i]);
+  recompressor_destroy (recompressor);
   compactor_destroy (compactor);
   free (h);
   fixture_audit (&f);
@@ -344,7 +439,7 @@ static void
 test_bare (void **state)
 {
   (void) state;
-  run (false, false, 0);
+  run (0, 0);
   finish ();
 }
 
@@ -352,7 +447,7 @@ static void
 test_moving (void **state)
 {
   (void) state;
-  run (true, false, 0);
+  run (MOVING, 0);
   assert_true (counter_sum (&f.store->pool->counters, ZS_OBJECTS_MOVED) > 0);
   assert_true (counter_sum (&f.store->pool->counters, ZS_ZSPAGES_MIGRATED) > 0);
   finish ();
@@ -365,7 +460,7 @@ static void
 test_at_limit (void **state)
 {
   (void) state;
-  run (true, false, 256 * KiB);
+  run (MOVING | RECOMPRESSES, 256 * KiB);
   assert_true (atomic_load (&refused) > 0);
   finish ();
 }
@@ -374,7 +469,26 @@ static void
 test_switching (void **state)
 {
   (void) state;
-  run (true, true, 0);
+  run (MOVING | SWITCHER, 0);
+  finish ();
+}
+
+static void
+test_recompressing (void **state)
+{
+  (void) state;
+  run (RECOMPRESSES, 0);
+  assert_true (fixture_count (&f, DEV_RECOMPRESSED) > 0);
+  finish ();
+}
+
+static void
+test_everything (void **state)
+{
+  (void) state;
+  run (MOVING | SWITCHER | RECOMPRESSES | CHOOSER, 0);
+  assert_true (fixture_count (&f, DEV_RECOMPRESSED) > 0);
+  assert_true (atomic_load (&swept) > 0);
   finish ();
 }
 
@@ -474,6 +588,8 @@ main (void)
     UNIT_TEST (test_moving),
     UNIT_TEST (test_at_limit),
     UNIT_TEST (test_switching),
+    UNIT_TEST (test_recompressing),
+    UNIT_TEST (test_everything),
 #if UNIT_SCALE < 8
     UNIT_TEST (test_changing_buffer),
 #endif
