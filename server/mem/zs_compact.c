@@ -176,9 +176,59 @@ drop_tail_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
 
 struct gain {
   struct zspage *empty; /* to be released once the class is unlocked */
-  uint64_t pages;       /* freed, or about to be */
+  int64_t pages;        /* freed, or about to be */
   unsigned moved;
 };
+
+/* The first zspage of the groups, from the emptiest or from the fullest, that
+ * is not full and not this one; NULL if there is none.
+ */
+static struct zspage *
+partial_locked (struct zs_pool *pool, unsigned class_id, bool fullest,
+                const struct zspage *not_this)
+  REQUIRES (pool->class[class_id].lock)
+{
+  struct zs_class *c = &pool->class[class_id];
+
+  for (unsigned i = ZS_INUSE_RATIO_10; i <= ZS_INUSE_RATIO_99; i++) {
+    unsigned g = fullest ? ZS_INUSE_RATIO_99 + ZS_INUSE_RATIO_10 - i : i;
+    span_link l = c->group[g];
+    struct zspage *z = l ? arena_zspage (&pool->arena, l - 1) : NULL;
+
+    if (z == not_this && z && z->next)
+      z = arena_zspage (&pool->arena, z->next - 1);
+    if (z && z != not_this)
+      return z;
+  }
+  return NULL;
+}
+
+/* Two zspages without holes may still fit in one, with pages that the fuller
+ * one does not have yet.  Those are made resident now, because the mover may
+ * not fault them in.  Returns how many; 0 also if that is over the limit.
+ */
+static uint32_t
+extend_destination_locked (struct zs_pool *pool, unsigned class_id)
+  REQUIRES (pool->class[class_id].lock)
+{
+  const struct size_class_geometry *g = zs_geometry (pool, class_id);
+  struct zspage *from = partial_locked (pool, class_id, false, NULL);
+  struct zspage *to = from ? partial_locked (pool, class_id, true, from) : NULL;
+  uint32_t objs, before;
+
+  if (!to || zs_other_with_room_locked (pool, class_id, from))
+    return 0;
+  objs = to->fresh + from->inuse < g->objs ? to->fresh + from->inuse : g->objs;
+  before = to->resident;
+  if (zs_pages_for (g, objs) <= before ||
+      !arena_charge (&pool->arena, to, zs_pages_for (g, objs)))
+    return 0;
+  zs_adjust_locked (&pool->class[class_id].resident,
+                    (int64_t) (to->resident - before));
+  arena_populate (&pool->arena, arena_span_of (&pool->arena, to), before,
+                  to->resident);
+  return to->resident - before;
+}
 
 /* Empty the emptiest zspage, or what can be moved out of it. */
 static void
@@ -186,8 +236,10 @@ drain_a_source_locked (struct zs_pool *pool, unsigned class_id,
                        struct gain *gain) REQUIRES (pool->class[class_id].lock)
   NO_THREAD_SAFETY_ANALYSIS
 {
+  uint32_t more = extend_destination_locked (pool, class_id);
   struct zspage *z = lock_source_locked (pool, class_id);
 
+  gain->pages = -(int64_t) more;
   if (!z)
     return;
   gain->moved = move_objects_locked (pool, class_id, z);
@@ -196,8 +248,8 @@ drain_a_source_locked (struct zs_pool *pool, unsigned class_id,
   fault_pause ("zs.compact.moved");
   zspage_write_unlock (z);
   gain->empty = zs_remove_if_empty_locked (pool, class_id, z);
-  gain->pages = gain->empty ? z->resident
-                            : drop_tail_locked (pool, class_id, z);
+  gain->pages += gain->empty ? z->resident
+                             : (int64_t) drop_tail_locked (pool, class_id, z);
 }
 
 static struct gain
@@ -227,13 +279,12 @@ zs_compact_step (struct zs_pool *pool, struct zs_cursor *at)
     struct gain gain = compact_one (pool, at->class_id);
 
     counter_add (&pool->counters, ZS_OBJECTS_MOVED, gain.moved);
-    counter_add (&pool->counters, ZS_PAGES_COMPACTED, (int64_t) gain.pages);
-    if (gain.empty) {
+    counter_add (&pool->counters, ZS_PAGES_COMPACTED, gain.pages);
+    if (gain.empty)
       zs_release_zspage (pool, gain.empty);
-      return true;
-    }
-    /* Nothing to win, nothing more, or busy: done for this round. */
-    at->class_id++;
+    /* Nothing more to win, or busy: this class is done for this round. */
+    if (gain.pages <= 0)
+      at->class_id++;
     if (gain.pages || gain.moved)
       return true;
   }

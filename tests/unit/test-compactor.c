@@ -223,8 +223,7 @@ test_stop_in_a_pass (void **state)
   assert_false (atomic_load (&stopped));
   fault_release ("zs.compact.moved");
   unit_join (&t);
-  assert_true (freeable () >= before - 32); /* a zspage's pages */
-  assert_true (moved () > 0);
+  assert_in_range (freeable (), before - 32, before - 1); /* a zspage's pages */
   check_thinned (6000, 4, false);
   assert_true (compactor_run (compactor).objects_moved > 0);
   close_device ();
