@@ -1,26 +1,34 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """bench latency: random reads while a background pass runs without a pause.
 
+Compaction.
 Two servers that differ only in that: one never compacts, in the other the
 compactor never rests (-D zram.compact=1).  Before each sample half of the disk
 is overwritten at random, and while it lasts a second client goes on writing
 at depth 1, so that there is always something to compact; both servers get the
 same.  Samples alternate, and the order turns with each round.
+
+Recompression.  One server, whose slots are recompressed with zstd level 9 as
+fast as a pass by hand goes, or not at all.  Before each sample all of the disk
+is written again, so that there is something to recompress.
 """
 import subprocess
 import tempfile
+import time
 
 from . import common, report, servers
 from .common import say
 
 DEPTHS = (1, 32)
+COMPACTION = ("no compaction", "compaction without a pause")
+RECOMPRESSION = ("no recompression", "recompression by hand")
 
 
 def make_servers(options, size):
     command = common.plugin_command(options)
     still = servers.zram_server(command, "compact_threshold=0", size)
     busy = servers.zram_server(command, "-Dzram.compact=1", size)
-    still.name, busy.name = "no compaction", "compaction without a pause"
+    still.name, busy.name = COMPACTION
     for server in (still, busy):
         server.stores = False       # Two writers at once: no model.
     return [still, busy]
@@ -60,41 +68,84 @@ def measure(options, folder):
     return image, samples
 
 
-def medians(samples, depth, key):
+def sample_recompression(loader, server, busy, depth, seconds):
+    loader.run(server, "fill", size=256 << 10, depth=4)
+    if not busy:
+        return loader.run(server, "randread", depth=depth, seconds=seconds)
+    job = server.ask("recompress")["job"]
+    result = loader.run(server, "randread", depth=depth, seconds=seconds)
+    # What ended before is no pass that requests had to live with.
+    result["pass_ran_on"] = server.ask("job", id=job)["state"] == "running"
+    server.ask("job_cancel", id=job)
+    while server.ask("job", id=job)["state"] == "running":
+        time.sleep(0.01)
+    return result
+
+
+def measure_recompression(options, folder, image, loader):
+    server = servers.zram_server(
+        common.plugin_command(options),
+        "recompress=zstd:level=9 auto_recompress=0", image.size)
+    samples = []
+    try:
+        server.start(folder, 9, stats=True)
+        for turn in range(options.rounds):
+            for depth in DEPTHS:
+                for busy in (0, 1) if turn % 2 == 0 else (1, 0):
+                    result = sample_recompression(loader, server, busy, depth,
+                                                  options.seconds)
+                    if not result.get("pass_ran_on", True):
+                        say("the pass ended before the sample did")
+                    samples.append({"round": turn, "depth": depth,
+                                    "server": RECOMPRESSION[busy], **result})
+            say(f"recompression: round {turn + 1} of {options.rounds}")
+    finally:
+        server.stop()
+    return samples
+
+
+def medians(samples, depth, key, names):
     """Of each server, and of the second's ratio to the first in a round."""
     by_round = {}
     for s in samples:
         if s["depth"] == depth:
             by_round.setdefault(s["round"], {})[s["server"]] = s[key]
-    pairs = [(r["no compaction"], r["compaction without a pause"])
-             for r in by_round.values()]
+    pairs = [tuple(r[name] for name in names) for r in by_round.values()]
     ratios = [b / a for a, b in pairs if a]
     return (common.median([a for a, _ in pairs]),
             common.median([b for _, b in pairs]), common.median(ratios))
+
+
+def table(samples, names):
+    rows = []
+    for depth in DEPTHS:
+        for key, unit in (("p50_us", "p50 us"), ("p99_us", "p99 us"),
+                          ("ops_s", "ops/s")):
+            a, b, ratio = medians(samples, depth, key, names)
+            rows.append([f"depth {depth}, {unit}", report.number(a, 4),
+                         report.number(b, 4), f"{ratio:.2f}"])
+    return ["4k random read", *names, "ratio"], rows
 
 
 def main(options):
     common.install(False)
     with tempfile.TemporaryDirectory(prefix="zram-bench.") as folder:
         image, samples = measure(options, folder)
-    head = ["4k random read", "no compaction", "compaction without a pause",
-            "ratio"]
-    rows = []
-    for depth in DEPTHS:
-        for key, unit in (("p50_us", "p50 us"), ("p99_us", "p99 us"),
-                          ("ops_s", "ops/s")):
-            a, b, ratio = medians(samples, depth, key)
-            rows.append([f"depth {depth}, {unit}", report.number(a, 4),
-                         report.number(b, 4), f"{ratio:.2f}"])
+        loader = servers.Loader(common.build_loader(options.work), image)
+        again = measure_recompression(options, folder, image, loader)
+    tables = [table(samples, COMPACTION), table(again, RECOMPRESSION)]
+    samples += again
     machine = common.machine()
     print("\n" + common.machine_line(machine))
     print(report.describe_image(image.facts))
-    print("\n" + report.text_table(head, rows))
+    for one in tables:
+        print("\n" + report.text_table(*one))
     if options.json:
         common.write_json(options.json, {
             "bench": "latency", "machine": machine, "image": image.facts,
             "samples": samples})
     if options.markdown:
         with open(options.markdown, "w") as f:
-            f.write(report.markdown_table(head, rows) + "\n")
+            f.write("\n\n".join(report.markdown_table(*one)
+                                for one in tables) + "\n")
     return 0

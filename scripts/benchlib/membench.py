@@ -13,7 +13,11 @@ mm_stat of the kernel's zram; where neither is to be had, with what lz4 makes
 of the same pages (marked ~).  After each step all of the disk is read back
 and compared.
 
-The servers are measured one after another: nothing is timed here.
+The servers are measured one after another: nothing is timed here, but for how
+long recompression takes.
+
+Recompression: the disk is filled by lz4, all of it is recompressed by hand, once
+for each method, and read back; what is stored before is 1.
 """
 import tempfile
 import time
@@ -33,6 +37,10 @@ STEPS += [("compact", None, {}),
           ("discard half", "discard", {"cover": 0.5, "seed": 9, "depth": 16}),
           ("compact", None, {}),
           ("discard all", "discardall", {"size": 1 << 20, "depth": 4})]
+
+# Methods of recompress=; with train+ a dictionary is trained before.
+METHODS = ["lz4hc:level=9", "zstd:level=3", "zstd:level=9",
+           "train+zstd:level=9", "zstd:level=19"]
 
 STATS_WAIT = 2                  # Seconds in which a stats line must come.
 
@@ -135,6 +143,66 @@ class MemoryBench:
         return {**server.facts, "unit": subject.unit, "steps": rows}
 
 
+class RecompressBench:
+    """One row for each method."""
+
+    def __init__(self, bench):
+        self.options, self.folder = bench.options, bench.folder
+        self.image, self.loader = bench.image, bench.loader
+
+    def rows(self):
+        command = common.plugin_command(self.options)
+        methods = (self.options.recompress.split(";")
+                   if self.options.recompress else METHODS)
+        for method in methods:
+            trained, method = (method.startswith("train+"),
+                               method.removeprefix("train+"))
+            server = servers.zram_server(
+                command, f"recompress={method} auto_recompress=0",
+                self.image.size)
+            row = self.measure(server, trained)
+            row["method"] = ("train+" if trained else "") + method
+            say(f"recompress {row['method']}: {row['ratio']:.4f}")
+            yield row
+
+    def measure(self, server, trained):
+        try:
+            server.start(self.folder, 0, stats=True)
+            self.loader.run(server, "fill", size=256 << 10, depth=4)
+            server.holds_image()
+            before = server.ask("stats")["mm"]
+            gains = server.run_job("train")["codecs"] if trained else []
+            begin = time.monotonic()
+            result = server.run_job("recompress")
+            seconds = time.monotonic() - begin
+            server.compact()
+            after = server.ask("stats")
+            self.loader.run(server, "verify", size=256 << 10, depth=4)
+        finally:
+            server.stop()
+        key = "compr_data_size"
+        return {"before": before, "after": after["mm"], "seconds": seconds,
+                "ratio": after["mm"][key] / before[key],
+                "dictionaries": after["dictionaries"]["memory"],
+                "train": gains, **result}
+
+
+RECOMPRESS_HEAD = ["recompressed with", "stored MB", "before", "ratio",
+                   "memory ratio", "dictionaries MB", "slots", "in vain",
+                   "us a slot"]
+
+
+def recompress_cells(row):
+    before, after = row["before"], row["after"]
+    tried = row["recompressed"] + row["vain"]
+    return [row["method"], report.number(after["compr_data_size"] / 1e6, 4),
+            report.number(before["compr_data_size"] / 1e6, 4),
+            f"{row['ratio']:.4f}",
+            f"{after['mem_used_total'] / before['mem_used_total']:.4f}",
+            f"{row['dictionaries'] / 1e6:.2f}", row["recompressed"],
+            row["vain"], f"{row['seconds'] * 1e6 / max(tried, 1):.1f}"]
+
+
 def slot_size(config):
     for word in servers.split_config(config)[1]:
         if word.startswith("slot_size="):
@@ -187,6 +255,11 @@ def print_report(document, options):
         rows = [cells(r) for r in server["steps"]]
         print(f"\n{title}\n\n{report.text_table(HEAD, rows)}")
         parts += [title + ":", report.markdown_table(HEAD, rows)]
+    if document["recompress"]:
+        rows = [recompress_cells(r) for r in document["recompress"]]
+        title = "Filled by lz4, then recompressed"
+        print(f"\n{title}\n\n{report.text_table(RECOMPRESS_HEAD, rows)}")
+        parts += [title + ":", report.markdown_table(RECOMPRESS_HEAD, rows)]
     print("\nMemory is what the process alone has written, but for Rss, "
           "which has program files\ntoo (kernel zram: mem_used_total).\n"
           "~: not reported by the server: what lz4 makes of the same 4 KiB "
@@ -211,8 +284,16 @@ def main(options):
             except BenchError as error:
                 say("ERROR:", error)
                 errors.append(str(error))
+        recompressed = []
+        try:
+            if not options.no_zram and options.recompress != "none":
+                recompressed.extend(RecompressBench(bench).rows())
+        except BenchError as error:
+            say("ERROR:", error)
+            errors.append(str(error))
     document = {"bench": "memory", "machine": common.machine(),
                 "image": bench.image.facts, "errors": errors,
-                "settle": options.settle, "servers": results}
+                "settle": options.settle, "servers": results,
+                "recompress": recompressed}
     print_report(document, options)
     return 1 if errors else 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Statistics are answered within 10 ms while a compaction, an audit, a deep
-audit or a reset is at work.
+"""Statistics are answered within 10 ms while a compaction, a recompression, an
+audit, a deep audit or a reset is at work.
 
 Timed is every answer that was asked for while the job ran, so also the one
 that had to wait until the end of it.  On a machine that is busy with other
@@ -71,10 +71,12 @@ def prompt(h, steer, looker, prepare, job, params):
     check(False, job, "keeps statistics waiting:", times[-10:])
 
 
-with ControlServer(SIZE, "compact_threshold=0") as server:
+with ControlServer(SIZE, "compact_threshold=0", "auto_recompress=0",
+                   "recompress=zstd:level=9") as server:
     h = server.connect()
     steer, looker = server.control(), server.control()
     prompt(h, steer, looker, fragment, "compact", {})
+    prompt(h, steer, looker, fill, "recompress", {"max_slots": 3000})
     fill(h)
     prompt(h, steer, looker, lambda h: None, "audit", {})
     prompt(h, steer, looker, lambda h: None, "audit", {"deep": True})

@@ -31,13 +31,28 @@ verify ()
     fail "fio $name did nothing: $(cat "$tmp/fio")"
 }
 
+# Recompress all that can be, again and again, until $tmp/stop is there.
+recompress_for_ever ()
+{
+  while [ ! -e "$tmp/stop" ]; do
+    "${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" recompress >"$tmp/said" 2>&1 ||
+      return
+  done
+}
+
 cd "$tmp"
-# The middle one with a compactor that never rests: objects move all the time.
+# The second one with a compactor that never rests: objects move all the time.
 for keys in "$PLUGIN slot_size=4k" \
             "-D zram.compact=1 $PLUGIN slot_size=4k control=$tmp/control" \
+            "$PLUGIN recompress=zstd:level=1,lz4hc control=$tmp/control" \
             "$PLUGIN slot_size=16k algorithm=zstd"; do
   # shellcheck disable=SC2086
   start_nbdkit $keys size=$((4 * part))
+  passes=
+  if [[ $keys == *recompress* ]]; then
+    recompress_for_ever &
+    passes=$!
+  fi
   verify slots --bs=4k --buffer_compress_percentage=50 \
          --refill_buffers --buffer_compress_chunk=512
   # Over what is there, smaller and larger than a slot and across slots.
@@ -45,7 +60,15 @@ for keys in "$PLUGIN slot_size=4k" \
   verify backlog --bs=20k --verify_backlog=64 --verify_backlog_batch=16
   verify mixed --bssplit=512/20:4k/40:12k/20:64k/20 --verify_backlog=128 \
          --buffer_compress_percentage=50 --refill_buffers
+  if [ -n "$passes" ]; then
+    touch "$tmp/stop"
+    wait $passes || fail "recompress: $(cat "$tmp/said")"
+  fi
   case $keys in
+  *recompress*)
+    "${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" --json >"$tmp/stat"
+    grep -q '"recompressed": *[1-9]' "$tmp/stat" ||
+      fail "nothing was recompressed: $(cat "$tmp/stat")" ;;
   *control*)
     "${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" --json >"$tmp/stat"
     grep -q '"objects_moved": *[1-9]' "$tmp/stat" ||
