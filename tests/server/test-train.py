@@ -121,7 +121,8 @@ def installed():
         equal("installed", job["message"].count("installed"), 2)
         check(c.call("recomp_algorithm")["methods"][0]["dictionary"]["id"]
               != method["dictionary"]["id"], "the same dictionary")
-        equal("all that are there", dictionaries(c), 4)
+        # The one that no slot needs, all being recompressed, may be gone.
+        check(dictionaries(c) in (3, 4), "dictionaries", dictionaries(c))
         fill(h, other)
         c.job("recompress", start=0, count=3072)
         same(h, other)
