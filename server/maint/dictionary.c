@@ -17,10 +17,13 @@
 #define HELD_OUT 4 /* one in so many */
 
 /* A dictionary pays if it saves so many times what it costs, and so many
- * thousandths of what its slots take.
+ * thousandths of what its slots take.  More where requests pay for it with time:
+ * lz4 takes 12 us for 4 KiB with a dictionary and 8.5 without, and wins 3 to
+ * 4 %.
  */
 #define PAYS_TIMES 2
 #define PAYS_PERMILLE 10
+#define PAYS_PERMILLE_PRIMARY 50
 
 struct training {
   struct device *dev;
@@ -192,11 +195,13 @@ pays (struct training *t, struct train_gain *gain)
   uint64_t objects = (uint64_t) counter_sum (&t->dev->counters, DEV_OBJECTS);
   uint64_t won = gain->before > gain->after ? gain->before - gain->after : 0;
   uint64_t measured = t->result->held_out * gain->methods;
+  uint64_t least = is_user (t, 0, gain->codec) ? PAYS_PERMILLE_PRIMARY
+                                               : PAYS_PERMILLE;
 
   gain->saves = measured ? (uint64_t) ((double) won / (double) measured *
                                        (double) objects)
                          : 0;
-  return won * 1000 >= gain->before * PAYS_PERMILLE &&
+  return won * 1000 >= gain->before * least &&
          gain->saves >= gain->costs * PAYS_TIMES;
 }
 

@@ -6,7 +6,8 @@
  *   live slots --sample--> 3/4 train --> dictionary
  *                          1/4 held out: packed without it and with it
  *                                         |
- *              gain over all slots > twice what it costs?  install:
+ *              gain over all slots > twice what it costs, and worth the time
+ *              that it takes?  install:
  *              the primary and the secondary methods of its codec use it
  *              from now on
  *
