@@ -271,13 +271,17 @@ train (void)
     fprintf (stderr, "passes-bench: train: %s\n", why);
     exit (1);
   }
-  printf ("{\"trained\":\"%zu bytes\",\"samples\":%" PRIu64
-          ",\"gain on held-out slots\":%.4f,\"installed\":%s,"
-          "\"seconds\":%.2f}\n",
-          result.gains[0].size, result.samples,
-          1 - (double) result.gains[0].after / (double) result.gains[0].before,
-          result.gains[0].installed ? "true" : "false",
-          (double) (clock_ns () - start) / 1e9);
+  for (unsigned i = 0; i < result.n; i++) {
+    const struct train_gain *g = &result.gains[i];
+
+    printf ("{\"trained\":\"%s\",\"bytes\":%zu,\"samples\":%" PRIu64
+            ",\"gain on held-out slots\":%.4f,\"installed\":%s,"
+            "\"seconds in all\":%.2f}\n",
+            g->codec->name, g->size, result.samples,
+            1 - (double) g->after / (double) g->before,
+            g->installed ? "true" : "false",
+            (double) (clock_ns () - start) / 1e9);
+  }
   fflush (stdout);
 }
 
