@@ -27,9 +27,9 @@ struct engine {
   struct recompress_policy recompress_policy;
   struct writeback writeback;
   struct evictor *evictor; /* NULL without a backing store */
-  struct jobs *jobs;   /* NULL without a control socket */
-  atomic_uint clients; /* NBD connections */
-  uint64_t started_ns; /* clock_ns when serving began */
+  struct jobs *jobs;       /* NULL without a control socket */
+  atomic_uint clients;     /* NBD connections */
+  uint64_t started_ns;     /* clock_ns when serving began */
 };
 
 #endif /* ZRAM_ENGINE_H */

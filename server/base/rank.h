@@ -24,18 +24,18 @@
 enum lock_rank {
   RANK_SETTINGS = 1, /* workers, methods, dictionaries; audits */
   RANK_CONTROL,      /* compaction, one pass at a time */
-  RANK_RECOMPRESS,  /* recompression: its methods, and each of its steps */
-  RANK_WRITEBACK,   /* writeback by hand: each of its steps */
-  RANK_EVICT,       /* eviction: each of its steps */
-  RANK_SLOT,        /* one table entry and the life of its object */
-  RANK_STREAM,      /* one codec context and its buffers */
-  RANK_DICT,        /* a dictionary's digests by level */
-  RANK_WORKPOOL,    /* queue of shared requests and passes */
-  RANK_CLASS,       /* fullness lists, allocation and free, handles */
-  RANK_ZSPAGE,      /* the bytes of a zspage's objects */
-  RANK_BACKING,     /* ownership of backing blocks */
-  RANK_ARENA,       /* spans */
-  RANK_TABLE,       /* leaves and nodes of the slot table */
+  RANK_RECOMPRESS,   /* recompression: its methods, and each of its steps */
+  RANK_WRITEBACK,    /* writeback by hand: each of its steps */
+  RANK_EVICT,        /* eviction: each of its steps */
+  RANK_SLOT,         /* one table entry and the life of its object */
+  RANK_STREAM,       /* one codec context and its buffers */
+  RANK_DICT,         /* a dictionary's digests by level */
+  RANK_WORKPOOL,     /* queue of shared requests and passes */
+  RANK_CLASS,        /* fullness lists, allocation and free, handles */
+  RANK_ZSPAGE,       /* the bytes of a zspage's objects */
+  RANK_BACKING,      /* ownership of backing blocks */
+  RANK_ARENA,        /* spans */
+  RANK_TABLE,        /* leaves and nodes of the slot table */
   RANK_COUNT
 };
 

@@ -17,9 +17,9 @@
 #define HELD_OUT 4 /* one in so many */
 
 /* A dictionary pays if it saves so many times what it costs, and so many
- * thousandths of what its slots take.  More where requests pay for it with time:
- * lz4 takes 12 us for 4 KiB with a dictionary and 8.5 without, and wins 3 to
- * 4 %.
+ * thousandths of what its slots take.  More where requests pay for it with
+ * time: lz4 takes 12 us for 4 KiB with a dictionary and 8.5 without, and wins 3
+ * to 4 %.
  */
 #define PAYS_TIMES 2
 #define PAYS_PERMILLE 10

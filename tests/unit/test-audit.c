@@ -184,9 +184,9 @@ test_slot_state (void **state)
   /* The size of an object. */
   index = an_object (0);
   meta = slot_load_meta (slot_at (index));
-  atomic_store (
-    &slot_at (index)->meta,
-    slot_meta (SLOT_OBJECT, slot_meta_format (meta), slot_meta_size (meta) + 1));
+  atomic_store (&slot_at (index)->meta,
+                slot_meta (SLOT_OBJECT, slot_meta_format (meta),
+                           slot_meta_size (meta) + 1));
   expect_wrong (false, "compressed bytes");
   atomic_store (&slot_at (index)->meta, meta);
   fixture_close (&f);
