@@ -40,6 +40,7 @@ method_run run_compact, run_audit, run_reset, run_recompress, run_train,
 json_t *recomp_methods (struct engine *e);
 
 /* store->settings; false, and an error in the answer, if a job holds it. */
-bool settings_trylock (struct engine *e, struct reply *r) MUST_USE;
+bool settings_trylock (struct engine *e, struct reply *r)
+  TRY_ACQUIRE (true, e->store->settings) MUST_USE;
 
 #endif /* ZRAM_METHODS_H */

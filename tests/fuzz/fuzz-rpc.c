@@ -79,6 +79,8 @@ start_afresh (void)
     check_always (store_set_workers (engine.store, config.workers) == 0);
   if (memcmp (&primary, &config.primary, sizeof primary) != 0)
     check_always (store_set_primary (engine.store, &config.primary) == 0);
+  recompressor_set_methods (engine.recompressor, NULL, 0);
+  recompress_policy_set_age (&engine.recompress_policy, 0);
   store_set_mem_limit (engine.store, 0);
   atomic_store (&engine.clients, 0);
   jobs_destroy (engine.jobs);

@@ -49,7 +49,8 @@ cat >"$tmp/config.h" <<'END'
 #define ZRAM_DEBUG 1
 #define ZRAM_FAULTS 1
 END
-sources=("$src"/server/*/*.c "$src"/plugin/control/*.c "$here/fuzz-rpc.c")
+sources=("$src"/server/*/*.c "$src"/plugin/control/*.c "$src/plugin/method_key.c"
+         "$here/fuzz-rpc.c")
 n=0
 for source in "${sources[@]}"; do
   case $source in */metrics_http.c) continue ;; esac # no HTTP in here
@@ -58,7 +59,7 @@ for source in "${sources[@]}"; do
 done | xargs -0 -n 2 -P "$(nproc)" "$clang" "${flags[@]}" -c -o ||
   { echo "FAIL: it does not compile"; exit 1; }
 "$clang" "${flags[@]}" -o "$tmp/fuzz" "$tmp"/*.o -ljansson -llz4 -lzstd \
-         -ldeflate
+         -ldeflate -lnbd -lxxhash
 
 mkdir "$tmp/found"
 status=0
