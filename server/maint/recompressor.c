@@ -147,10 +147,9 @@ plan_locked (struct recompressor *r, const struct recompress_request *request)
                                   .threshold = request->threshold };
 
   memcpy (plan.methods, r->methods, sizeof plan.methods);
-  /* There may be fewer methods than when the pass began: then it has none. */
-  if (!request->priority || request->priority > r->count) {
+  if (!request->priority) {
     plan.first = 1;
-    plan.last = request->priority ? 0 : r->count;
+    plan.last = r->count;
   }
   return plan;
 }
