@@ -50,7 +50,9 @@ $(sed -n '/^=head1 DESCRIPTION/,/^=head1 EXAMPLES/s/^ //p' "$page")"
 bash "$tmp/examples" >"$tmp/said" 2>&1 ||
   fail "$(cat "$tmp/examples" "$tmp/said")"
 for words in 'NAME .* COMP-RATIO' '^on average' '^2147483648$' '\[zstd\]' \
-             '^level: 6$' '^compact: done after ' '^256 slots marked idle$' \
+             '^level: 6$' '^1: zstd, level 9$' \
+             '^recompress: done after .* 0 failed$' '^train: done after ' \
+             '^compact: done after ' '^256 slots marked idle$' \
              '^256$' '^ *1048576 '; do
   grep -q -- "$words" "$tmp/said" || fail "no '$words' in: $(cat "$tmp/said")"
 done

@@ -373,6 +373,28 @@ def json_for_all(ctl):
     equal(ctl.json("map")["cells"][0]["slots"], 64 * M // SLOT // 1440, "map")
 
 
+def recompression(ctl, h):
+    """What the verbs print and do; the server's own tests say the rest."""
+    ctl("algorithm", "lz4")
+    equal(ctl("recomp_algorithm"), "", "none")
+    ctl.fails(REFUSED, "secondary", "recompress")
+    equal(ctl("recomp_algorithm", "zstd:level=9,lz4hc"),
+          "1: zstd, level 9\n2: lz4hc, level 9\n", "set")
+    equal((ctl("auto_recompress", 0), ctl("auto_recompress")),
+          ("0\n", "0\n"), "age")
+    h.pwrite(b"".join(b"%d %d\n" % (i, i * i * 977) for i in range(3000))
+             [:8 * 4096], 0)
+    said = ctl("recompress", "algorithm=zstd", "range=2-3", "max_slots=1",
+               "threshold=0")
+    check(said.startswith("recompress: done after ") and
+          ", 1/1 slots: 1 slots recompressed, " in said, said)
+    equal([line.split()[2] for line in
+           ctl("block_state", "0-7").splitlines()].count("....r."), 1,
+          "letters")
+    equal(ctl.json("recompress", "range=2-")["kind"], "recompress", "by JSON")
+    equal(ctl("recomp_algorithm", ""), "", "none")
+
+
 def usage(ctl):
     for words, about in (
             (["frobnicate"], "frobnicate"),
@@ -405,6 +427,18 @@ def usage(ctl):
             (["algorithm", "rot13"], "rot13"),
             (["algorithm", "zstd", "99"], "99"),
             (["algorithm", "zstd", "x"], "x"),
+            (["recompress", "now"], ["now", "type="]),
+            (["recompress", "threshold=much"], "much"),
+            (["recompress", "max_slots=-1"], "-1"),
+            (["recompress", "priority=0"], "0"),
+            (["recompress", "range=9-5"], "9-5"),
+            (["train", "samples"], ["samples", "size="]),
+            (["train", "size=x"], "x"),
+            (["train", "size=1"], "256"),
+            (["auto_recompress", "-1"], "-1"),
+            (["auto_recompress", "32768"], "32767"),
+            (["recomp_algorithm", "rot13"], "rot13"),
+            (["recomp_algorithm", "zstd:dict=x"], "begin with /"),
             (["workers", "0"], "0"),
             (["workers", "many"], "many"),
             (["workers", "9999"], "9999"),
@@ -513,6 +547,7 @@ with ControlServer("64M", "workers=2", "mem_limit=%d" % LIMIT,
     json_for_all(ctl)
     settings(ctl, h)
     idle(ctl, h)
+    recompression(ctl, h)
     usage(ctl)
     no_server(ctl, server.control_dir)
     finds_socket(ctl, server.control_dir)
