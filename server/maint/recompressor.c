@@ -189,7 +189,7 @@ goes_on (const struct pass *p)
 }
 
 static void
-note (struct pass *p, enum recompress_result result, int err, uint64_t won)
+note (struct pass *p, enum recompress_result result, int err)
 {
   struct recompress_totals *t = p->totals;
 
@@ -198,7 +198,6 @@ note (struct pass *p, enum recompress_result result, int err, uint64_t won)
   p->tried++;
   atomic_store (&p->progress->done, p->tried);
   t->recompressed += result == RECOMPRESS_DONE;
-  t->bytes_won += won;
   t->vain += result == RECOMPRESS_VAIN;
   t->lost += result == RECOMPRESS_LOST;
   t->failed += result == RECOMPRESS_FAILED;
@@ -213,7 +212,6 @@ step (struct pass *p, uint64_t index, uint32_t meta)
   struct device *dev = r->dev;
   uint64_t start = clock_ns ();
   enum recompress_result result;
-  uint32_t after;
   int err;
 
   mutex_lock (&r->control);
@@ -222,13 +220,7 @@ step (struct pass *p, uint64_t index, uint32_t meta)
   err = errno;
   mutex_unlock (&r->control);
 
-  const struct slot *s = slot_table_peek (&dev->table, index);
-  after = s ? slot_load_meta (s) : 0;
-  note (p, result, err,
-        result == RECOMPRESS_DONE &&
-            slot_meta_size (after) < slot_meta_size (meta)
-          ? slot_meta_size (meta) - slot_meta_size (after)
-          : 0);
+  note (p, result, err);
   if (p->failures >= MAX_FAILURES)
     p->totals->error = err;
   pace_step (p->pace, clock_ns () - start);
@@ -300,16 +292,27 @@ run_pass (struct pass *p)
       walk (p, by_idle, idle, tier);
 }
 
+/* There is one pass at a time, so the device's count is the pass's. */
+static uint64_t
+bytes_won (struct device *dev)
+{
+  return (uint64_t) counter_sum (&dev->counters, DEV_RECOMPRESS_WON);
+}
+
 static int
 run (struct pass *p)
 {
   struct device *dev = p->r->dev;
+  uint64_t before = bytes_won (dev), after;
   int rc = -1;
 
   p->buf = alloc_zeroed (CACHE_LINE, dev->store->config.slot_size);
   p->claim = claim_take (dev);
+  atomic_store (&p->progress->done, 0);
   if (p->buf && p->claim) {
     run_pass (p);
+    after = bytes_won (dev); /* a reset starts it anew */
+    p->totals->bytes_won = after > before ? after - before : after;
     rc = 0;
   }
   else
