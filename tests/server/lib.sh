@@ -37,6 +37,12 @@ nserver=0
 bad_log='Sanitizer|runtime error:|Assertion|double free|corrupted'
 bad_log+='|audit:|still running'
 
+# What a test has made besides its server; for the test to define.
+clean_up ()
+{
+  :
+}
+
 end_test ()
 {
   local status=$?
@@ -51,6 +57,7 @@ end_test ()
     echo "--- server log"
     tail -n 60 "$log"
   fi
+  clean_up
   rm -rf "$tmp"
   exit $status
 }

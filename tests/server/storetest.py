@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Load on a disk whose memory is too small for it.
+
+Every block says which block it is and which version of it, and 2700 bytes of
+it are noise made from these, so two thirds of a block must be stored
+and no block can pass for another, nor for what it was before.
+
+  Load(sock, blocks).fill()      all blocks, version 1
+            .start() .stop()     threads that rewrite, read and compare
+            .verify()            all blocks
+
+With strict=False requests may fail: a write that did leaves each of its
+blocks as it was or as it should be, a read that did says nothing.
+"""
+
+import threading
+
+from zramtest import K, check, connect, nbd, random, time
+
+BLOCK = 4 * K
+RUN = 32            # blocks in a request, at the most
+
+
+def content(index, version):
+    line = b"block %12d version %12d\n" % (index, version)
+    noise = random.Random(index << 32 | version).randbytes(2700)
+    return (line * 64)[:BLOCK - len(noise)] + noise
+
+
+class Load:
+    def __init__(self, sock, blocks, threads=4, strict=True):
+        self.sock = sock
+        self.blocks = blocks
+        self.strict = strict
+        self.now = [{0}] * blocks        # the versions that it may have
+        self.version = [0] * blocks      # the newest that was ever written
+        self.workers = []
+        self.threads = threads
+        self.stopping = threading.Event()
+        self.wrong = None
+        self.writes = self.reads = 0
+        self.failed_writes = self.failed_reads = 0
+        self.slowest = 0.0
+
+    def write(self, h, first, n):
+        parts = []
+        for i in range(first, first + n):
+            self.version[i] += 1
+            parts.append(content(i, self.version[i]))
+        begin = time.monotonic()
+        try:
+            h.pwrite(b"".join(parts), first * BLOCK)
+        except nbd.Error:
+            if self.strict:
+                raise
+            self.failed_writes += 1
+            for i in range(first, first + n):
+                self.now[i] = self.now[i] | {self.version[i]}
+        else:
+            for i in range(first, first + n):
+                self.now[i] = {self.version[i]}
+        self.slowest = max(self.slowest, time.monotonic() - begin)
+        self.writes += 1
+
+    def read(self, h, first, n):
+        begin = time.monotonic()
+        try:
+            got = h.pread(n * BLOCK, first * BLOCK)
+        except nbd.Error:
+            if self.strict:
+                raise
+            self.failed_reads += 1
+            return
+        finally:
+            self.slowest = max(self.slowest, time.monotonic() - begin)
+        self.reads += 1
+        for i in range(first, first + n):
+            block = got[(i - first) * BLOCK:(i - first + 1) * BLOCK]
+            for v in self.now[i]:
+                if block == (content(i, v) if v else bytes(BLOCK)):
+                    self.now[i] = {v}
+                    break
+            else:
+                check(False, "block", i, "should be version", self.now[i],
+                      "and is", block[:60])
+
+    def _work(self, first, end, seed):
+        rng = random.Random(seed)
+        try:
+            h = connect(self.sock)
+            while not self.stopping.is_set():
+                n = rng.randint(1, RUN)
+                at = rng.randint(first, end - n)
+                (self.write if rng.random() < 0.5 else self.read)(h, at, n)
+            h.shutdown()
+        except (AssertionError, nbd.Error) as e:
+            self.wrong = self.wrong or e
+            self.stopping.set()
+
+    def start(self, seed):
+        """Each thread has blocks of its own, so it knows what is there."""
+        self.stopping.clear()
+        share = self.blocks // self.threads
+        self.workers = [
+            threading.Thread(target=self._work,
+                             args=(k * share, (k + 1) * share, seed + k))
+            for k in range(self.threads)]
+        for w in self.workers:
+            w.start()
+
+    def run_for(self, seconds):
+        self.stopping.wait(seconds)
+        check(self.wrong is None, self.wrong)
+
+    def stop(self):
+        self.stopping.set()
+        for w in self.workers:
+            w.join()
+        self.workers = []
+        if self.wrong:
+            raise self.wrong
+
+    def fill(self):
+        h = connect(self.sock)
+        for i in range(0, self.blocks, RUN):
+            self.write(h, i, min(RUN, self.blocks - i))
+        h.shutdown()
+
+    def verify(self):
+        """Nothing may fail now."""
+        self.strict = True
+        h = connect(self.sock)
+        for i in range(0, self.blocks, RUN):
+            self.read(h, i, min(RUN, self.blocks - i))
+        h.shutdown()
+
+    def summary(self):
+        return ("%d writes (%d failed), %d reads (%d failed), slowest %.1f s"
+                % (self.writes, self.failed_writes, self.reads,
+                   self.failed_reads, self.slowest))
