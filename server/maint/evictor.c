@@ -16,8 +16,18 @@
  */
 #define PAUSE_NS (UINT64_C (200) * 1000000)
 
-/* After a round that could not do what was needed. */
+/* After a round that could not do what was needed; and if a writer waits, who
+ * would not believe that it is still so.
+ */
 #define RETRY_NS (UINT64_C (1000) * 1000000)
+#define NEEDED_NS (UINT64_C (50) * 1000000)
+
+/* While blocks are being punched there is nothing wrong with the store. */
+#define PUNCHED_NS (UINT64_C (5) * 1000000)
+
+/* How far below what is used a round goes when a writer waits. */
+#define NEEDED_SHARE 32 /* of the limit */
+#define NEEDED_LEAST (UINT64_C (256) * 1024)
 
 /* Ages are counted in powers of two of seconds. */
 #define AGE_BUCKETS 20
@@ -41,7 +51,8 @@ struct evictor {
   unsigned bucket GUARDED_BY (control); /* evict from this age on */
   uint64_t wanted GUARDED_BY (control); /* bytes, of this turn */
   uint64_t taken GUARDED_BY (control);  /* bytes, put in batches so far */
-  bool stuck;                           /* the thread's own */
+  bool stuck, full;                     /* the thread's own */
+  uint64_t failed_ns; /* when a round failed, or 0; the thread's own */
   _Atomic uint64_t slots, bytes, rounds, failed;
   atomic_bool hopeless;
 };
@@ -186,6 +197,7 @@ step_locked (struct evictor *e) REQUIRES (e->control)
 
       if (r != PUT_DONE && r != PUT_SKIPPED) {
         e->stuck = true;
+        e->full = r == PUT_FULL;
         return false;
       }
       if (r == PUT_DONE)
@@ -226,17 +238,18 @@ turn (struct evictor *e)
 
 /* Freed objects leave holes; only whole pages count. */
 static void
-give_pages_back (struct evictor *e)
+give_pages_back (struct evictor *e, uint64_t target)
 {
   struct zs_pool *pool = e->dev->store->pool;
-  uint64_t low = percent_of_limit (e, atomic_load (&e->low));
+  uint64_t before = used (e);
   struct zs_cursor at = { 0 };
 
-  while (used (e) > low && zs_compact_step (pool, &at) &&
+  while (used (e) > target && zs_compact_step (pool, &at) &&
          !ticker_stopping (&e->ticker))
     ;
   arena_return_hot (&pool->arena);
-  room_made (&e->dev->room);
+  if (used (e) < before)
+    room_made (&e->dev->room);
 }
 
 static void
@@ -269,20 +282,17 @@ idle (struct evictor *e)
   mutex_unlock (&e->control);
 }
 
-/* From over the high mark down to the low one.  False if that cannot be done
- * now.
- */
+/* Down to so many bytes.  False if that cannot be done now. */
 static bool
-run_round (struct evictor *e)
+run_round (struct evictor *e, uint64_t target)
 {
-  uint64_t low = percent_of_limit (e, atomic_load (&e->low));
   bool found = true;
 
-  e->stuck = false;
+  e->stuck = e->full = false;
   atomic_fetch_add (&e->rounds, 1);
-  while (used (e) > low && found && !e->stuck &&
+  while (used (e) > target && found && !e->stuck &&
          !ticker_stopping (&e->ticker)) {
-    uint64_t over = used (e) - low;
+    uint64_t over = used (e) - target;
     unsigned bucket = choose_bucket (e, over, &found);
 
     /* By what is taken, not by what is used: that falls later, when the holes
@@ -296,10 +306,72 @@ run_round (struct evictor *e)
     if (found)
       turn (e);
     finish_round (e);
-    give_pages_back (e);
+    give_pages_back (e, target);
     e->stuck |= nothing_taken (e);
   }
-  return used (e) <= low;
+  return used (e) <= target;
+}
+
+/* What a writer needs that found no room may be more than is left between the
+ * marks and the limit.
+ */
+static uint64_t
+target_for (struct evictor *e, bool needed)
+{
+  uint64_t low = percent_of_limit (e, atomic_load (&e->low));
+  uint64_t limit = atomic_load (&e->dev->store->budget.limit), now = used (e);
+  uint64_t more = limit / NEEDED_SHARE;
+
+  if (!needed)
+    return low;
+  if (more < NEEDED_LEAST)
+    more = NEEDED_LEAST;
+  if (now < more)
+    return 0;
+  return now - more < low ? now - more : low;
+}
+
+/* What has to be done now; false if it cannot. */
+static bool
+look (struct evictor *e)
+{
+  bool needed = room_answer (&e->dev->room);
+  uint64_t high = percent_of_limit (e, atomic_load (&e->high));
+
+  publish_marks (e);
+  e->full = false;
+  if (high && (needed || used (e) > high))
+    return run_round (e, target_for (e, needed));
+  if (needed) /* the limit is gone: try again */
+    room_made (&e->dev->room);
+  idle (e);
+  return !needed;
+}
+
+/* Nothing can be written now, but soon. */
+static bool
+waits_for_punches (struct evictor *e)
+{
+  struct blocks_stats st;
+
+  blocks_get_stats (e->dev->backed->blocks, &st);
+  return e->full && st.punching > 0;
+}
+
+/* Being woken does not make a failed round worth repeating at once. */
+static bool
+sleep_after_failure (struct evictor *e)
+{
+  for (;;) {
+    bool needed = room_is_needed (&e->dev->room);
+    uint64_t due = e->failed_ns + (needed ? NEEDED_NS : RETRY_NS);
+    uint64_t now = clock_ns ();
+
+    if (now >= due)
+      return !ticker_stopping (&e->ticker);
+    if (!ticker_sleep_ns (&e->ticker, due - now))
+      return false;
+  }
 }
 
 static void *
@@ -308,19 +380,16 @@ evictor_thread (void *arg)
   struct evictor *e = arg;
   uint64_t pause = PAUSE_NS;
 
-  while (ticker_sleep_ns (&e->ticker, pause)) {
-    uint64_t high = percent_of_limit (e, atomic_load (&e->high));
-    bool ok = true;
+  while (e->failed_ns ? sleep_after_failure (e)
+                      : ticker_sleep_ns (&e->ticker, pause)) {
+    bool ok = look (e), wait = !ok && waits_for_punches (e);
 
-    room_answer (&e->dev->room);
-    publish_marks (e);
-    if (high && used (e) > high)
-      ok = run_round (e);
-    else
-      idle (e);
-    atomic_store (&e->hopeless, !ok);
-    room_hopeless (&e->dev->room, !ok);
-    pause = backed_tidy (e->dev->backed) ? 0 : ok ? PAUSE_NS : RETRY_NS;
+    atomic_store (&e->hopeless, !ok && !wait);
+    room_hopeless (&e->dev->room, !ok && !wait);
+    e->failed_ns = ok || wait ? 0 : clock_ns ();
+    pause = wait ? PUNCHED_NS : PAUSE_NS;
+    if (backed_tidy (e->dev->backed) && !wait)
+      pause = 0;
   }
   return NULL;
 }

@@ -17,8 +17,10 @@ room_init (struct room *room)
   atomic_init (&room->low, UINT64_MAX);
   atomic_init (&room->asked, false);
   room->wake = NULL;
-  room->made = 0;
-  room->hopeless = true;
+  room->made = room->rounds = room->over = 0;
+  room->waiting = 0;
+  room->hopeless = false;
+  room->closed = true;
   pthread_mutex_init (&room->lock, NULL);
   pthread_condattr_init (&attr);
   pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
@@ -39,7 +41,7 @@ room_open (struct room *room, void (*wake) (void *), void *ctx)
   pthread_mutex_lock (&room->lock);
   room->wake = wake;
   room->ctx = ctx;
-  room->hopeless = false;
+  room->closed = false;
   pthread_mutex_unlock (&room->lock);
 }
 
@@ -47,7 +49,10 @@ void
 room_close (struct room *room)
 {
   atomic_store (&room->high, UINT64_MAX);
-  room_hopeless (room, true);
+  pthread_mutex_lock (&room->lock);
+  room->closed = true;
+  pthread_cond_broadcast (&room->cond);
+  pthread_mutex_unlock (&room->lock);
 }
 
 void
@@ -57,10 +62,17 @@ room_set_marks (struct room *room, uint64_t low, uint64_t high)
   atomic_store (&room->high, high);
 }
 
-void
+bool
 room_answer (struct room *room)
 {
+  bool needed;
+
   atomic_store (&room->asked, false);
+  pthread_mutex_lock (&room->lock);
+  room->rounds++;
+  needed = room->waiting > 0;
+  pthread_mutex_unlock (&room->lock);
+  return needed;
 }
 
 void
@@ -68,7 +80,6 @@ room_made (struct room *room)
 {
   pthread_mutex_lock (&room->lock);
   room->made++;
-  room->hopeless = false;
   pthread_cond_broadcast (&room->cond);
   pthread_mutex_unlock (&room->lock);
 }
@@ -78,39 +89,70 @@ room_hopeless (struct room *room, bool hopeless)
 {
   pthread_mutex_lock (&room->lock);
   room->hopeless = hopeless;
+  room->over = room->rounds;
   pthread_cond_broadcast (&room->cond);
   pthread_mutex_unlock (&room->lock);
 }
 
-uint64_t
-room_ticket (struct room *room)
+bool
+room_is_needed (struct room *room)
 {
-  uint64_t made;
+  bool needed;
 
   pthread_mutex_lock (&room->lock);
-  made = room->made;
+  needed = room->waiting > 0;
   pthread_mutex_unlock (&room->lock);
-  return made;
+  return needed;
+}
+
+void
+room_stall_begin (struct room *room, struct stall *stall)
+{
+  *stall = (struct stall){ 0 };
+  pthread_mutex_lock (&room->lock);
+  stall->ticket = room->made;
+  pthread_mutex_unlock (&room->lock);
+}
+
+static bool
+is_hopeless_locked (const struct room *room, const struct stall *stall)
+{
+  return room->closed || (room->hopeless && room->over >= stall->round);
+}
+
+static struct timespec
+time_of (uint64_t ns)
+{
+  return (struct timespec){ .tv_sec = (time_t) (ns / 1000000000),
+                            .tv_nsec = (long) (ns % 1000000000) };
 }
 
 bool
-room_wait (struct room *room, uint64_t ticket, uint64_t deadline)
+room_wait (struct room *room, struct stall *stall)
 {
-  const struct timespec due = { .tv_sec = (time_t) (deadline / 1000000000),
-                                .tv_nsec = (long) (deadline % 1000000000) };
-  bool made;
+  struct timespec due;
+  bool again;
 
+  if (!stall->deadline_ns)
+    stall->deadline_ns = clock_ns () + ROOM_TIMEOUT_NS;
+  due = time_of (stall->deadline_ns);
   pthread_mutex_lock (&room->lock);
-  if (!room->hopeless && room->made == ticket) {
+  if (!stall->round)
+    stall->round = room->rounds + 1;
+  room->waiting++;
+  if (room->made == stall->ticket && !is_hopeless_locked (room, stall)) {
     /* The wake takes no lock that is held while this one is. */
     pthread_mutex_unlock (&room->lock);
     room->wake (room->ctx);
     pthread_mutex_lock (&room->lock);
   }
-  while (room->made == ticket && !room->hopeless &&
+  while (room->made == stall->ticket && !is_hopeless_locked (room, stall) &&
          pthread_cond_timedwait (&room->cond, &room->lock, &due) != ETIMEDOUT)
     ;
-  made = room->made != ticket;
+  room->waiting--;
+  again = room->made != stall->ticket;
+  stall->ticket = room->made;
   pthread_mutex_unlock (&room->lock);
-  return made;
+  /* Room may be made again and again, and always for others. */
+  return again && clock_ns () < stall->deadline_ns;
 }

@@ -4,18 +4,21 @@
  * to a backing store (maint/evictor.h).
  *
  *   writer                                    evictor
- *   used > high?  ---- wake (once) ------->   evicts down to its low mark
- *   ENOSPC?       ---- wake, wait -------->
+ *   used > high?  ---- wake (once) ------->   room_answer: a round begins
+ *   ENOSPC?       ---- wake, wait -------->   evicts down to its low mark
  *                 <--- room_made ----------   after each batch
  *   tries again
- *                 <--- room_hopeless ------   the store is full or down, or
- *   ENOSPC                                    nothing is left to evict
+ *                 <--- room_hopeless ------   the round is over: the store is
+ *   ENOSPC                                    full or down, or nothing is left
+ *                                             to evict
  *
  * No wake-up is lost: a writer reads 'made' before it tries, and sleeps only
- * while it is the same.  The wait is bounded.  Writers wait with no lock held,
- * so the evictor can have any slot.
+ * while it is the same.  It believes that there is no hope only if a round says
+ * so that began after it had asked: what an earlier one found may not be so any
+ * more.  The wait is bounded.  Writers wait with no lock held, so the evictor
+ * can have any slot.
  *
- * Locks: 'lock' is a leaf; it protects made and hopeless.
+ * Locks: 'lock' is a leaf; it protects the fields below it.
  */
 
 #ifndef ZRAM_ROOM_H
@@ -40,8 +43,19 @@ struct room {
 
   pthread_mutex_t lock;
   pthread_cond_t cond;
-  uint64_t made;
-  bool hopeless;
+  uint64_t made;    /* how often there was */
+  uint64_t rounds;  /* begun */
+  uint64_t over;    /* the last of them that is */
+  unsigned waiting; /* writers */
+  bool hopeless;    /* what that one said */
+  bool closed;      /* nobody evicts */
+};
+
+/* A write that may have to wait. */
+struct stall {
+  uint64_t ticket;      /* of 'made', before the last try */
+  uint64_t round;       /* whose word counts; 0: it has not waited yet */
+  uint64_t deadline_ns; /* 0: likewise */
 };
 
 void room_init (struct room *room);
@@ -57,18 +71,25 @@ void room_close (struct room *room);
 
 void room_set_marks (struct room *room, uint64_t low, uint64_t high);
 
-/* The evictor has begun to answer: what is asked from here on is asked anew. */
-void room_answer (struct room *room);
+/* The evictor begins a round; what is asked from here on is asked anew.  Does
+ * anybody wait?
+ */
+bool room_answer (struct room *room);
+
+/* Some memory is free that was not. */
 void room_made (struct room *room);
+
+/* The round is over. */
 void room_hopeless (struct room *room, bool hopeless);
 
-/* For room_wait: read it before trying. */
-uint64_t room_ticket (struct room *room);
+/* Somebody waits who is not answered yet. */
+bool room_is_needed (struct room *room);
 
-/* Memory was used up: false if nobody can help, or not before 'deadline'
- * (clock_ns); else true once some room was made since the ticket.
- */
-bool room_wait (struct room *room, uint64_t ticket, uint64_t deadline) MUST_USE;
+/* Before the first try. */
+void room_stall_begin (struct room *room, struct stall *stall);
+
+/* Memory was used up: wait, and say whether another try makes sense. */
+bool room_wait (struct room *room, struct stall *stall) MUST_USE;
 
 /* After a write; 'used' is the budget's. */
 static inline void

@@ -173,20 +173,6 @@ try_write_part (struct device *dev, uint64_t index, const void *buf,
 
 /* -- waiting for room --------------------------------------------------- */
 
-/* A write that waits, and for how long. */
-struct stall {
-  struct room *room;
-  uint64_t ticket, deadline;
-};
-
-static struct stall
-stall_begin (struct device *dev)
-{
-  struct room *room = &dev->room;
-
-  return (struct stall){ .room = room, .ticket = room_ticket (room) };
-}
-
 /* After a try that found no room: shall there be another?  errno stays. */
 static bool
 stall_wait (struct device *dev, struct stall *stall)
@@ -195,12 +181,9 @@ stall_wait (struct device *dev, struct stall *stall)
 
   if (errno != ENOSPC)
     return false;
-  if (!stall->deadline) {
-    stall->deadline = clock_ns () + ROOM_TIMEOUT_NS;
+  if (!stall->deadline_ns)
     device_count (dev, DEV_WRITE_STALLS, 1);
-  }
-  again = room_wait (stall->room, stall->ticket, stall->deadline);
-  stall->ticket = room_ticket (stall->room);
+  again = room_wait (&dev->room, stall);
   errno = ENOSPC;
   return again;
 }
@@ -219,7 +202,8 @@ slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
 
   if (!dev->backed)
     return try_write (dev, index, buf, now);
-  struct stall stall = stall_begin (dev);
+  struct stall stall;
+  room_stall_begin (&dev->room, &stall);
   do
     r = try_write (dev, index, buf, now);
   while (r == -1 && stall_wait (dev, &stall));
@@ -235,7 +219,8 @@ slot_write_part (struct device *dev, uint64_t index, const void *buf,
 
   if (!dev->backed)
     return try_write_part (dev, index, buf, offset, len, now);
-  struct stall stall = stall_begin (dev);
+  struct stall stall;
+  room_stall_begin (&dev->room, &stall);
   do
     r = try_write_part (dev, index, buf, offset, len, now);
   while (r == -1 && stall_wait (dev, &stall));

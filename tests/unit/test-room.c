@@ -21,6 +21,23 @@ wake (void *ctx)
   atomic_fetch_add (&woken, 1);
 }
 
+static uint64_t
+ticket_now (void)
+{
+  struct stall stall;
+
+  room_stall_begin (&room, &stall);
+  return stall.ticket;
+}
+
+static bool
+wait_until (uint64_t ticket, uint64_t deadline_ns)
+{
+  struct stall stall = { .ticket = ticket, .deadline_ns = deadline_ns };
+
+  return room_wait (&room, &stall);
+}
+
 static void
 open_room (void)
 {
@@ -35,7 +52,7 @@ test_nobody (void **state)
   (void) state;
   room_init (&room);
   room_check (&room, UINT64_MAX); /* nobody evicts: asks nobody */
-  assert_false (room_wait (&room, room_ticket (&room), clock_ns () + NEVER));
+  assert_false (wait_until (ticket_now (), clock_ns () + NEVER));
   room_close (&room);
   room_destroy (&room);
 }
@@ -75,19 +92,18 @@ test_deadline (void **state)
 
   (void) state;
   open_room ();
-  ticket = room_ticket (&room);
+  ticket = ticket_now ();
   start = clock_ns ();
-  assert_false (room_wait (&room, ticket, start + 5000000));
+  assert_false (wait_until (ticket, start + 5000000));
   assert_true (clock_ns () - start >= 5000000);
   assert_int_equal (atomic_load (&woken), 1);
-  assert_false (room_wait (&room, ticket, 0)); /* long past */
+  assert_false (wait_until (ticket, 1)); /* long past */
   room_made (&room);
   /* Made since the ticket: at once, and nobody is asked. */
   unsigned before = atomic_load (&woken);
-  assert_true (room_wait (&room, ticket, 0));
-  assert_true (room_wait (&room, ticket, clock_ns () + NEVER));
+  assert_true (wait_until (ticket, clock_ns () + NEVER));
   assert_int_equal (atomic_load (&woken), before);
-  assert_false (room_wait (&room, room_ticket (&room), clock_ns () + 1000000));
+  assert_false (wait_until (ticket_now (), clock_ns () + 1000000));
   room_close (&room);
   room_destroy (&room);
 }
@@ -102,7 +118,7 @@ wait_now (void *arg)
 {
   struct waiter *w = arg;
 
-  w->result = room_wait (&room, 0, clock_ns () + NEVER);
+  w->result = wait_until (0, clock_ns () + NEVER);
   return NULL;
 }
 
@@ -135,27 +151,60 @@ test_hopeless (void **state)
 
   (void) state;
   open_room ();
+  assert_false (room_answer (&room));
   start_waiters (w, 3);
+  assert_true (room_is_needed (&room));
+  /* That round had begun when they asked. */
+  room_hopeless (&room, true);
+  for (unsigned i = 0; i < 3; i++)
+    unit_wait_asleep (&w[i].t);
+  assert_true (room_is_needed (&room));
+  assert_true (room_answer (&room));
   room_hopeless (&room, true);
   join_waiters (w, 3, false);
-  assert_false (room_wait (&room, 0, clock_ns () + NEVER));
-  room_hopeless (&room, false); /* there is hope again */
-  start_waiters (w, 3);
-  room_made (&room);
-  join_waiters (w, 3, true);
+  assert_false (room_is_needed (&room));
 
+  start_waiters (w, 3); /* it may be otherwise by now: they ask */
+  assert_true (room_answer (&room));
+  room_made (&room);
   room_hopeless (&room, true);
-  room_made (&room); /* room was made: so there is hope */
-  assert_false (room_wait (&room, room_ticket (&room), clock_ns () + 1000000));
-  assert_true (atomic_load (&woken) > 6);
+  join_waiters (w, 3, true);
   room_close (&room);
-  assert_false (room_wait (&room, room_ticket (&room), clock_ns () + NEVER));
+  assert_false (wait_until (ticket_now (), clock_ns () + NEVER));
   room_destroy (&room);
 
   open_room ();
   start_waiters (w, 3);
   room_close (&room);
   join_waiters (w, 3, false);
+  room_destroy (&room);
+}
+
+/* Room that is made and made again, and taken by others, does not make the
+ * wait endless; nor does a round that says so for the second time.
+ */
+static void
+test_starved (void **state)
+{
+  struct stall stall;
+
+  (void) state;
+  open_room ();
+  room_stall_begin (&room, &stall);
+  stall.deadline_ns = clock_ns () + 5000000;
+  do
+    room_made (&room);
+  while (room_wait (&room, &stall));
+  assert_true (clock_ns () >= stall.deadline_ns);
+
+  room_stall_begin (&room, &stall);
+  stall.deadline_ns = clock_ns () + NEVER;
+  room_made (&room);
+  assert_true (room_wait (&room, &stall));
+  (void) room_answer (&room);
+  room_hopeless (&room, true);
+  assert_false (room_wait (&room, &stall));
+  room_close (&room);
   room_destroy (&room);
 }
 
@@ -193,11 +242,11 @@ writer (void *arg)
   (void) arg;
   for (unsigned i = 0; i < UNIT_TIMES (4000); i++)
     for (;;) {
-      uint64_t ticket = room_ticket (&room);
+      uint64_t ticket = ticket_now ();
 
       if (take_unit ())
         break;
-      check_always (room_wait (&room, ticket, clock_ns () + NEVER));
+      check_always (wait_until (ticket, clock_ns () + NEVER));
     }
   return NULL;
 }
@@ -241,9 +290,9 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_nobody),    UNIT_TEST (test_check),
-    UNIT_TEST (test_deadline),  UNIT_TEST (test_hopeless),
-    UNIT_TEST (test_none_lost),
+    UNIT_TEST (test_nobody),   UNIT_TEST (test_check),
+    UNIT_TEST (test_deadline), UNIT_TEST (test_hopeless),
+    UNIT_TEST (test_starved),  UNIT_TEST (test_none_lost),
   };
 
   return UNIT_RUN (tests);
