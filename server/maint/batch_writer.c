@@ -26,7 +26,8 @@ struct batch {
   uint64_t first;  /* block */
   unsigned blocks; /* of the run */
   unsigned claim;
-  uint32_t used; /* bytes */
+  unsigned setting; /* of writeback_limit, that its slots were taken from */
+  uint32_t used;    /* bytes */
   unsigned n;
   struct record_ref refs[BATCH_RECORDS];
 };
@@ -105,7 +106,9 @@ open_batch (struct batch_writer *w)
 
   if (!b)
     return PUT_FAILED;
-  b->claim = claim_take (w->dev);
+  /* All claims are taken, but some by batches of our own. */
+  while (!(b->claim = claim_take (w->dev)) && batch_writer_reap (w, true) > 0)
+    ;
   if (!b->claim) {
     put_back (b);
     errno = EBUSY;
@@ -118,6 +121,7 @@ open_batch (struct batch_writer *w)
     return PUT_FULL;
   }
   b->used = b->n = 0;
+  b->setting = writeback_limit_setting (&w->dev->writeback_limit);
   w->open = b;
   return PUT_DONE;
 }
@@ -140,6 +144,7 @@ static bool
 has_room (const struct batch *b, uint32_t size)
 {
   return b->n < BATCH_RECORDS &&
+         b->setting == writeback_limit_setting (&b->w->dev->writeback_limit) &&
          b->used + record_bytes (size) <= b->blocks * BACKING_BLOCK;
 }
 
@@ -178,7 +183,7 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
     r = PUT_LIMIT;
   else if (!claim_copy (w->dev, index, meta, b->claim,
                         b->buf + b->used + RECORD_HEADER)) {
-    writeback_limit_refund (&w->dev->writeback_limit, units (w));
+    writeback_limit_refund (&w->dev->writeback_limit, units (w), b->setting);
     r = PUT_SKIPPED;
   }
   if (r != PUT_DONE) {
@@ -263,7 +268,7 @@ give_up (struct batch_writer *w, const struct batch *b,
          const struct record_ref *ref)
 {
   claim_end (w->dev, ref->index, b->claim, ref->meta & SLOT_MARKS);
-  writeback_limit_refund (&w->dev->writeback_limit, units (w));
+  writeback_limit_refund (&w->dev->writeback_limit, units (w), b->setting);
   device_count (w->dev, DEV_BD_WRITE_ERRORS, 1);
   w->totals.failed++;
   if (!w->totals.error)

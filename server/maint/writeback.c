@@ -75,6 +75,7 @@ goes_on (const struct pass *p)
          !t->limit_reached;
 }
 
+/* With the control lock held: who holds the pass up swaps slots for it. */
 static void
 collect_totals (struct pass *p)
 {
@@ -101,6 +102,7 @@ step (struct pass *p, uint64_t index, uint32_t meta)
   mutex_lock (&p->wb->control);
   r = batch_writer_put (p->w, index, meta);
   err = errno;
+  collect_totals (p);
   mutex_unlock (&p->wb->control);
   if (r == PUT_FULL)
     p->totals->store_full = true;
@@ -108,7 +110,6 @@ step (struct pass *p, uint64_t index, uint32_t meta)
     p->totals->limit_reached = true;
   else if (r == PUT_FAILED)
     p->totals->error = err;
-  collect_totals (p);
   atomic_store (&p->progress->done, ++p->done);
   pace_step (p->pace, clock_ns () - start);
 }
@@ -173,8 +174,8 @@ run_pass (struct pass *p)
   }
   mutex_lock (&p->wb->control);
   batch_writer_drain (p->w);
-  mutex_unlock (&p->wb->control);
   collect_totals (p);
+  mutex_unlock (&p->wb->control);
 }
 
 static void

@@ -210,6 +210,9 @@ read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
 
 /* -- back into memory --------------------------------------------------- */
 
+/* Readers leave claims for those who cannot do without (claim.h). */
+#define PROMOTIONS 24
+
 /* Claim a slot that is about to be read from the store, to put what is read
  * into memory afterwards; 0 if it shall stay there.
  */
@@ -222,7 +225,8 @@ claim_to_promote_locked (struct device *dev, struct slot *s) REQUIRES_SHARED (s)
 
   if (slot_meta_state (slot_load_meta (s)) != SLOT_BACKED ||
       !atomic_load_explicit (&dev->promote, memory_order_relaxed) ||
-      used >= atomic_load_explicit (&dev->room.low, memory_order_relaxed))
+      used >= atomic_load_explicit (&dev->room.low, memory_order_relaxed) ||
+      __builtin_popcountll (atomic_load (&dev->claims)) >= PROMOTIONS)
     return 0;
   claim = claim_take (dev);
   if (claim && !claim_put_locked (s, slot_load_meta (s), claim)) {

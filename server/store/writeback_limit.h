@@ -2,7 +2,8 @@
 /*
  * writeback_limit: how much may still be written to the backing store, in
  * units of 4 KiB of the slots' data, as the kernel's zram counts it.  Taken
- * before the write, refunded if it fails; never below zero.
+ * before the write, refunded if it fails, unless it was set anew meanwhile;
+ * never below zero.
  */
 
 #ifndef ZRAM_WRITEBACK_LIMIT_H
@@ -17,7 +18,14 @@
 struct writeback_limit {
   atomic_bool on;
   _Atomic uint64_t left; /* units, while on */
+  atomic_uint setting;   /* how often it was set */
 };
+
+static inline unsigned
+writeback_limit_setting (struct writeback_limit *l)
+{
+  return atomic_load_explicit (&l->setting, memory_order_relaxed);
+}
 
 static inline bool MUST_USE
 writeback_limit_take (struct writeback_limit *l, unsigned units)
@@ -33,17 +41,21 @@ writeback_limit_take (struct writeback_limit *l, unsigned units)
   return true;
 }
 
-/* Of what was taken while there was no limit nothing comes back. */
+/* 'setting': when it was taken.  Of what another setting gave, or no limit,
+ * nothing comes back.
+ */
 static inline void
-writeback_limit_refund (struct writeback_limit *l, unsigned units)
+writeback_limit_refund (struct writeback_limit *l, unsigned units,
+                        unsigned setting)
 {
-  if (atomic_load (&l->on))
+  if (atomic_load (&l->on) && setting == writeback_limit_setting (l))
     atomic_fetch_add (&l->left, units);
 }
 
 static inline void
 writeback_limit_set (struct writeback_limit *l, bool on, uint64_t units)
 {
+  atomic_fetch_add (&l->setting, 1);
   atomic_store (&l->left, units);
   atomic_store (&l->on, on);
 }
