@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -28,7 +29,6 @@ struct keys keys = {
   .auto_age = RECOMPRESS_AGE,
   .auto_share = RECOMPRESS_SHARE,
   .evict_high = EVICT_HIGH,
-  .evict_low = EVICT_LOW,
   .promote = true,
 };
 
@@ -56,7 +56,7 @@ const char keys_help[] =
   "writeback_limit=<N>     Units of 4 KiB that may be written (default: any).\n"
   "evict_high=<N>          Percent of mem_limit from which the least recently\n"
   "                        used slots are written back (default 90),\n"
-  "evict_low=<N>           and down to which (default 85).\n"
+  "evict_low=<N>           and down to which (default: 5 below).\n"
   "promote=<BOOL>          Keep what is read back in memory if there is room.\n"
   "workers=<N>             Streams and helper threads (default: two a CPU).\n"
   "compact_threshold=<N>   Compact when N % could be freed (default 2).\n"
@@ -154,26 +154,43 @@ set_control (const char *value)
   return keys.control ? 0 : -1;
 }
 
+/* The words of nbdkit_parse_bool, whose own message does not name the key. */
 static int
 set_bool (const char *key, const char *value, bool *result)
 {
-  int r = nbdkit_parse_bool (value);
+  static const char *const words[][2] = { { "0", "1" },    { "no", "yes" },
+                                          { "off", "on" }, { "false", "true" },
+                                          { "f", "t" },    { "n", "y" } };
 
-  if (r == -1)
-    return refuse (key, value, "true or false");
-  *result = r;
-  return 0;
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    for (int b = 0; b < 2; b++)
+      if (strcasecmp (value, words[i][b]) == 0) {
+        *result = b;
+        return 0;
+      }
+  return refuse (key, value, "true or false");
 }
 
-/* A URI stays as it is; a path must outlive nbdkit's change of directory. */
+/* A URI stays as it is; a path must outlive nbdkit's change of directory.
+ * "nbd:host:port" is how qemu also names a server: made a file of that name
+ * it would take what was meant for the server.
+ */
 static int
 set_backing (const char *value)
 {
+  const char *colon = strstr (value, "://");
+
   if (!*value)
     return refuse ("backing", value, "a path or the URI of an NBD server");
+  if (!colon &&
+      (strncmp (value, "nbd:", 4) == 0 || strncmp (value, "nbd+unix:", 9) == 0))
+    return refuse ("backing", value,
+                   "nbd://HOST[:PORT] or nbd+unix:///?socket=PATH (if it is a "
+                   "path, write ./ before it)");
   free (keys.backing);
-  keys.backing = strstr (value, "://") ? strdup (value)
-                                       : nbdkit_absolute_path (value);
+  keys.backing = colon && strcspn (value, "/") > (size_t) (colon - value)
+                   ? strdup (value)
+                   : nbdkit_absolute_path (value);
   return keys.backing ? 0 : -1;
 }
 
@@ -352,6 +369,10 @@ complete_level (void)
 static int
 complete_backing (void)
 {
+  const unsigned apart = EVICT_HIGH - EVICT_LOW;
+
+  if (!keys.evict_low)
+    keys.evict_low = keys.evict_high > apart ? keys.evict_high - apart : 1;
   if (keys.evict_low > keys.evict_high) {
     nbdkit_error ("evict_low=%u: must not be over evict_high=%u",
                   keys.evict_low, keys.evict_high);

@@ -93,6 +93,20 @@ nbd_conn_uri_is_fine (const char *uri, char *why, size_t why_size)
   return true;
 }
 
+/* What libnbd says went wrong, without the function that it begins with. */
+static void
+say_why (char *why, size_t why_size)
+{
+  const char *error = nbd_get_error ();
+
+  if (error && strncmp (error, "nbd_", 4) == 0) {
+    const char *colon = strstr (error, ": ");
+
+    error = colon ? colon + 2 : error;
+  }
+  snprintf (why, why_size, "%s", error ? error : "cannot connect");
+}
+
 bool
 nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
               char *why, size_t why_size)
@@ -102,9 +116,7 @@ nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
   bool fine = false;
 
   if (!h) {
-    const char *error = nbd_get_error ();
-
-    snprintf (why, why_size, "%s", error ? error : "cannot connect");
+    say_why (why, why_size);
     return false;
   }
   while (nbd_aio_is_connecting (h) == 1 || nbd_aio_is_negotiating (h) == 1) {
@@ -119,11 +131,8 @@ nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
   }
   if (nbd_aio_is_ready (h) == 1)
     fine = nbd_conn_limits (h, l, why, why_size);
-  else {
-    const char *error = nbd_get_error ();
-
-    snprintf (why, why_size, "%s", error ? error : "cannot connect");
-  }
+  else
+    say_why (why, why_size);
   nbd_conn_end (h);
   return fine;
 }

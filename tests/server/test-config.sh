@@ -129,6 +129,92 @@ accept 1G mem_limit=1G
 accept 9223372036854775807 mem_limit=64M
 bad mem_limit "$range" 1 4095 -1 x 1x 9223372036854775808 ''
 
+# ---- backing: the message says what is wrong with that store
+f="$tmp/store"
+accept 1G "backing=$f" backing_size=1M
+accept 1G "backing=$f" backing_size=8M backing_timeout=1 mem_limit=64M
+[ "$(stat -c %s "$f")" -eq $((8 << 20)) ] || fail "backing_size: size of file"
+[ "$(stat -c %b "$f")" -lt 64 ] || fail "backing: the file is not sparse"
+accept 1G "backing=$f"
+accept 1G "backing=$f" backing_size=2M
+(cd "$tmp" && accept 1G backing=./nbd:x backing_size=1M && [ -f nbd:x ]) ||
+  fail "backing: path with a colon"
+truncate -s 2000000 "$tmp/odd"
+accept 1G "backing=$tmp/odd"
+
+bad backing 'path or the URI of an NBD' ''
+bad backing 'does not exist, and without backing_size' "$tmp/none"
+bad backing 'nbd://.*nbd[+]unix://.*write ./' nbd:localhost:10809 nbd:unix:/x \
+    http://x/y
+refuse backing "$tmp/no/such" 'No such file' 1G "backing=$tmp/no/such" \
+       backing_size=1M
+bad backing 'is a directory: expected a file, a block device or an NBD' "$tmp"
+bad backing 'character device: expected a file' /dev/null
+mkfifo "$tmp/pipe"
+bad backing 'is a pipe: expected a file' "$tmp/pipe"
+truncate -s 100k "$tmp/small"
+bad backing 'has 102400 bytes, fewer than.* 1048576' "$tmp/small"
+[ ! -e "$tmp/none" ] || fail "backing: made a file without a size"
+
+# One store, one server
+start_nbdkit "$PLUGIN" 1M "backing=$f"
+bad backing 'is locked: ' "$f"
+stop_nbdkit
+
+nbd="nbd+unix:///?socket=$tmp/nbd"
+bad backing 'No such file' "$nbd"
+bad backing 'refused' nbd://127.0.0.1:1
+bad backing 'socket' "nbd+unix:///?sock=$tmp/nbd" "nbd+unix:///"
+bad backing 'absolute path' 'nbd+unix:///?socket=x'
+
+# serve ARGUMENT...: an NBD server in the background
+serve ()
+{
+  nbdkit -U "$tmp/nbd" -P "$tmp/nbd.pid" "$@"
+}
+unserve ()
+{
+  [ ! -s "$tmp/nbd.pid" ] || kill "$(cat "$tmp/nbd.pid")"
+  rm -f "$tmp/nbd" "$tmp/nbd.pid"
+}
+clean_up ()
+{
+  unserve
+}
+serve memory 64k
+bad backing 'has 65536 bytes, fewer than' "$nbd"
+refuse backing "$nbd" '65536 bytes.*fewer than the 8388608 of backing_size' \
+       1M "backing=$nbd" backing_size=8M
+unserve
+serve -r memory 8M
+bad backing 'read-only' "$nbd"
+unserve
+serve memory 8M
+accept 1M "backing=$nbd"
+accept 1M "backing=$nbd" backing_size=4M
+unserve
+
+# ---- what goes with it
+accept 1M writeback_limit=0 "backing=$f"
+accept 1M evict_high=80
+accept 1M evict_high=1
+accept 1M evict_high=60 evict_low=60
+for v in true false yes no 1 0 on off; do
+  accept 1M promote=$v
+done
+bad backing_size 'at least 1M' 0 100k -1 x 1x ''
+refuse backing_size 5000001 'multiple of 4096' \
+       1M "backing=$f" backing_size=5000001
+refuse backing_size 1073741824 'without backing=' 1M backing_size=1G
+bad backing_timeout "$range" 0 3601 -1 x ''
+bad writeback_limit '4 KiB' -1 x 1x ''
+refuse writeback_limit 4 'without backing=' 1M writeback_limit=4
+bad evict_high '1 to 100' 0 101 x ''
+bad evict_low '1 to 100' 0 101 x ''
+refuse evict_low 95 'evict_high=90' 1M evict_low=95
+refuse evict_low 70 'evict_high=60' 1M evict_low=70 evict_high=60
+bad promote 'true or false' maybe 2 ''
+
 # ---- workers
 accept 1M workers=1
 accept 1M workers=2
