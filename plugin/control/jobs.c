@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/background.h"
 #include "base/clock.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/thread.h"
@@ -35,7 +36,7 @@ job_kind_name (enum job_kind kind)
   static const char *const names[] = {
     [JOB_COMPACT] = "compact", [JOB_AUDIT] = "audit",
     [JOB_RESET] = "reset",     [JOB_RECOMPRESS] = "recompress",
-    [JOB_TRAIN] = "train",
+    [JOB_TRAIN] = "train",     [JOB_WRITEBACK] = "writeback",
   };
 
   return names[kind];
@@ -77,7 +78,7 @@ run_compact (struct jobs *jobs, struct job *job)
 }
 
 /* Nothing is changed meanwhile that the auditor compares, and no pass holds
- * copies of objects.
+ * copies of objects; but for what takes slots to the store, which see.
  */
 static void
 hold_passes (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
@@ -95,12 +96,43 @@ unhold_passes (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
   mutex_unlock (&e->store->settings);
 }
 
+/* For writers that wait for room the evictor goes on until no request runs.
+ * A reset needs none of it: what is under way is found to be of no use any
+ * more.
+ */
+static void
+hold_store (void *ctx) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct engine *e = ctx;
+
+  if (!e->dev->backed)
+    return;
+  writeback_hold (&e->writeback);
+  if (e->evictor)
+    evictor_hold (e->evictor);
+}
+
+static void
+unhold_store (void *ctx) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct engine *e = ctx;
+
+  if (!e->dev->backed)
+    return;
+  if (e->evictor)
+    evictor_unhold (e->evictor);
+  writeback_unhold (&e->writeback);
+}
+
 static void
 run_audit (struct jobs *jobs, struct job *job)
 {
   struct engine *e = jobs->engine;
-  const struct audit_watch watch = { &jobs->progress.done,
-                                     &jobs->progress.cancel };
+  const struct audit_watch watch = { .done = &jobs->progress.done,
+                                     .cancel = &jobs->progress.cancel,
+                                     .hold = hold_store,
+                                     .unhold = unhold_store,
+                                     .ctx = e };
   int r;
 
   /* A pass that is between two of its steps has its claim. */
@@ -159,7 +191,7 @@ recompress (struct jobs *jobs, struct job *job)
 
   recompress_policy_pause (&e->recompress_policy);
   for (;;) {
-    pace_init (&pace, e->store, NULL, 100, RECOMPRESS_BUSY_PERCENT);
+    pace_init (&pace, e->store, NULL, 100, PACE_BUSY_PERCENT);
     r = recompressor_run (e->recompressor, &job->request.recompress, &pace,
                           &jobs->progress, &job->recompressed);
     if (r == 0 || errno != EBUSY || atomic_load (&jobs->progress.cancel))
@@ -231,6 +263,46 @@ run_train (struct jobs *jobs, struct job *job)
     describe_training (&job->trained, job->message, sizeof job->message);
 }
 
+const char *
+job_stopped_by (const struct writeback_totals *t)
+{
+  if (t->error)
+    return strerror (t->error);
+  if (t->limit_reached)
+    return "writeback_limit is used up";
+  return t->store_full ? "the backing store is full" : NULL;
+}
+
+static void
+run_writeback (struct jobs *jobs, struct job *job)
+{
+  struct engine *e = jobs->engine;
+  struct writeback_totals *t = &job->written;
+  const char *stopped;
+  struct pace pace;
+
+  pace_init (&pace, e->store, NULL, 100, PACE_BUSY_PERCENT);
+  if (writeback_run (&e->writeback, &job->request.writeback, &pace,
+                     &jobs->progress, t) == -1)
+    t->error = errno;
+  stopped = job_stopped_by (t);
+  if (atomic_load (&jobs->progress.cancel))
+    job->state = JOB_CANCELLED;
+  else
+    job->state = stopped ? JOB_FAILED : JOB_DONE;
+  if (job->state == JOB_FAILED)
+    snprintf (job->message, sizeof job->message,
+              "%s (%" PRIu64 " slots written back until then)", stopped,
+              t->written.slots);
+  else
+    snprintf (job->message, sizeof job->message,
+              "%" PRIu64 " slots written back, %" PRIu64
+              " bytes of objects in %" PRIu64 " bytes of the store; %" PRIu64
+              " changed meanwhile, %" PRIu64 " failed",
+              t->written.slots, t->written.bytes, t->written.store_bytes,
+              t->written.lost, t->written.failed);
+}
+
 /* -- the current job ---------------------------------------------------- */
 
 /* What a reset that runs has discarded: seen in what is left, which clients
@@ -255,13 +327,21 @@ look_at_progress (struct jobs *jobs, struct job *job)
   job->elapsed_ms = (clock_ns () - jobs->started_ns) / 1000000;
 }
 
+static void
+free_ranges (struct job_request *request)
+{
+  free ((void *) (uintptr_t) request->writeback.ranges);
+  request->writeback.ranges = NULL;
+  request->writeback.ranges_count = 0;
+}
+
 void
 jobs_run_current (struct jobs *jobs)
 {
   static void (*const run[]) (struct jobs *, struct job *) = {
     [JOB_COMPACT] = run_compact, [JOB_AUDIT] = run_audit,
     [JOB_RESET] = run_reset,     [JOB_RECOMPRESS] = run_recompress,
-    [JOB_TRAIN] = run_train,
+    [JOB_TRAIN] = run_train,     [JOB_WRITEBACK] = run_writeback,
   };
   struct job job;
   bool cancelled;
@@ -280,11 +360,12 @@ jobs_run_current (struct jobs *jobs)
   }
   else
     run[job.request.kind](jobs, &job);
+  free_ranges (&job.request);
 
   pthread_mutex_lock (&jobs->lock);
   look_at_progress (jobs, &job);
   jobs->kept[job.id % ZRAM_JOBS_KEPT] = job;
-  jobs->current.id = 0;
+  jobs->current = (struct job){ .id = 0 };
   pthread_mutex_unlock (&jobs->lock);
 }
 
@@ -293,6 +374,7 @@ job_thread (void *arg)
 {
   struct jobs *jobs = arg;
 
+  background_thread ();
   pthread_mutex_lock (&jobs->lock);
   while (!jobs->stop) {
     if (jobs->current.id) {
@@ -411,6 +493,7 @@ jobs_destroy (struct jobs *jobs)
   if (!jobs)
     return;
   jobs_stop (jobs);
+  free_ranges (&jobs->current.request); /* it was never taken up */
   pthread_cond_destroy (&jobs->begun);
   pthread_mutex_destroy (&jobs->lock);
   free (jobs);

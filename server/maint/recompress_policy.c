@@ -2,6 +2,7 @@
 
 #include <config.h>
 
+#include "base/background.h"
 #include "maint/recompress_policy.h"
 
 /* Often enough that nothing waits for long after it is old enough, and seldom
@@ -19,7 +20,7 @@ static void
 recompress_old (struct recompress_policy *p, unsigned age)
 {
   const struct recompress_request request = { .min_age = age };
-  unsigned busy = p->share * RECOMPRESS_BUSY_PERCENT / 100;
+  unsigned busy = p->share * PACE_BUSY_PERCENT / 100;
   struct recompress_totals totals;
   struct pace pace;
 
@@ -41,6 +42,7 @@ policy_thread (void *arg)
 {
   struct recompress_policy *p = arg;
 
+  background_thread ();
   /* A wake-up for a new age may have ended a sleep of the pass instead, so
    * the pause goes by the age as it is now.
    */

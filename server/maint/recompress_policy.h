@@ -4,7 +4,7 @@
  * CPU is spare.  Its thread looks at the table every age / 8 seconds (1 to 60),
  * and also throws away dictionaries that nothing needs any more.
  *
- * It has 'share' percent of a CPU, and a quarter of that while clients ask for
+ * It has 'share' percent of a CPU, and an eighth of that while clients ask for
  * something.
  */
 

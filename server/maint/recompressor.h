@@ -49,10 +49,6 @@ struct recompress_totals {
   int error; /* errno of what ended the pass early, or 0 */
 };
 
-/* A pass by hand: all of a CPU, and a quarter while clients ask for something.
- */
-#define RECOMPRESS_BUSY_PERCENT 25
-
 /* A pass in the calling thread.  -1 with errno EBUSY (a pass is running),
  * EINVAL (there is no such method) or ENOMEM; else 0, and *totals says what was
  * done, also when it was cancelled.  Takes the control lock.

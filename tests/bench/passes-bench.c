@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/background.h"
 #include "base/clock.h"
 #include "maint/dictionary.h"
 #include "maint/writeback.h"
@@ -239,7 +240,7 @@ recompress (struct pass *p)
   const struct recompress_request range = { .first = p->first, .end = p->end };
   struct pace pace;
 
-  pace_init (&pace, store, NULL, 100, RECOMPRESS_BUSY_PERCENT);
+  pace_init (&pace, store, NULL, 100, PACE_BUSY_PERCENT);
   if (recompressor_run (recompressor, &range, &pace, &p->progress,
                         &p->recompressed) == -1)
     die ("recompress");
@@ -248,6 +249,7 @@ recompress (struct pass *p)
 static void *
 recompress_thread (void *arg)
 {
+  background_thread ();
   recompress (arg);
   return NULL;
 }
@@ -427,8 +429,9 @@ write_back (void *arg)
   struct writeback wb;
   struct pace pace;
 
+  background_thread ();
   writeback_init (&wb, dev);
-  pace_init (&pace, store, NULL, 100, RECOMPRESS_BUSY_PERCENT);
+  pace_init (&pace, store, NULL, 100, PACE_BUSY_PERCENT);
   if (writeback_run (&wb, &request, &pace, &p->progress, &p->written) == -1)
     die ("writeback");
   writeback_destroy (&wb);
