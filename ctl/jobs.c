@@ -113,6 +113,58 @@ run_train (struct ctl *ctl, const struct arguments *args)
   return run_job (ctl, ZRAM_METHOD_TRAIN, params);
 }
 
+/* -- writeback ---------------------------------------------------------- */
+
+/* Adds to the list of that name. */
+static void
+append (json_t *params, const char *key, json_t *value)
+{
+  json_t *list = json_object_get (params, key);
+
+  if (!list) {
+    list = json_array ();
+    json_object_set_new (params, key, list);
+  }
+  json_array_append_new (list, value);
+}
+
+static void
+put_writeback (struct ctl *ctl, json_t *params, const char *word)
+{
+  int64_t start, count;
+  const char *v;
+
+  if ((v = value_of (word, "type")) != NULL)
+    json_object_set_new (params, "type", json_string (v));
+  else if ((v = value_of (word, "page_index")) != NULL)
+    append (
+      params, "page_index",
+      json_integer (arg_number ("writeback page_index", v, 0, INT64_MAX - 1)));
+  else if ((v = value_of (word, "page_indexes")) != NULL) {
+    arg_range ("writeback page_indexes", v, &start, &count);
+    count = slots_up_to_end (ctl, start, count);
+    append (params, "page_indexes",
+            json_pack ("[I, I]", (json_int_t) start,
+                       (json_int_t) (start + count - 1)));
+  }
+  else
+    die (STATUS_USAGE,
+         "writeback %s: expected type=, page_index= or page_indexes=", word);
+}
+
+int
+run_writeback (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = json_object ();
+
+  if (!args->n)
+    die (STATUS_USAGE, "writeback: what? (type=, page_index= or "
+                       "page_indexes=)");
+  for (int i = 0; i < args->n; i++)
+    put_writeback (ctl, params, args->v[i]);
+  return run_job (ctl, ZRAM_METHOD_WRITEBACK, params);
+}
+
 /* ----------------------------------------------------------------------- */
 
 int

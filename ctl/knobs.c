@@ -143,6 +143,78 @@ run_recomp_algorithm (struct ctl *ctl, const struct arguments *args)
   return STATUS_OK;
 }
 
+/* -- the backing store --------------------------------------------------- */
+
+int
+run_writeback_limit (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = NULL, *answer, *left;
+
+  if (args->n && strcmp (args->v[0], "off") == 0)
+    params = json_pack ("{s:s}", "set", "off");
+  else if (args->n)
+    params = json_pack (
+      "{s:I}", "set",
+      (json_int_t) arg_number (args->verb, args->v[0], 0, INT64_MAX));
+  answer = client_call (ctl, ZRAM_METHOD_WRITEBACK_LIMIT, params);
+  left = answer_member (answer, "writeback_limit");
+  if (ctl->json)
+    text_json (answer);
+  else if (json_is_null (left))
+    puts ("off");
+  else
+    printf ("%" PRIu64 "\n", answer_u64 (answer, "writeback_limit"));
+  json_decref (answer);
+  return STATUS_OK;
+}
+
+int
+run_evict (struct ctl *ctl, const struct arguments *args)
+{
+  json_t *params = json_object (), *answer;
+
+  for (int i = 0; i < args->n; i++) {
+    const char *word = args->v[i];
+    bool low = strncmp (word, "low=", 4) == 0;
+
+    if (!low && strncmp (word, "high=", 5) != 0)
+      die (STATUS_USAGE, "evict %s: expected low=N or high=N", word);
+    json_object_set_new (
+      params, low ? "low" : "high",
+      json_integer (arg_number (low ? "evict low" : "evict high",
+                                word + (low ? 4 : 5), 1, 100)));
+  }
+  answer = client_call (ctl, ZRAM_METHOD_EVICT, params);
+  if (ctl->json)
+    text_json (answer);
+  else
+    printf ("low=%" PRIu64 " high=%" PRIu64 "\n", answer_u64 (answer, "low"),
+            answer_u64 (answer, "high"));
+  json_decref (answer);
+  return STATUS_OK;
+}
+
+int
+run_promote (struct ctl *ctl, const struct arguments *args)
+{
+  const char *word = args->n ? args->v[0] : NULL;
+  json_t *answer;
+
+  if (word && strcmp (word, "on") != 0 && strcmp (word, "off") != 0)
+    die (STATUS_USAGE, "promote %s: expected on or off, or nothing", word);
+  answer = client_call (
+    ctl, ZRAM_METHOD_PROMOTE,
+    word ? json_pack ("{s:b}", "set", strcmp (word, "on") == 0) : NULL);
+  if (ctl->json)
+    text_json (answer);
+  else
+    puts (answer_bool (answer, "promote") ? "on" : "off");
+  json_decref (answer);
+  return STATUS_OK;
+}
+
+/* ----------------------------------------------------------------------- */
+
 int64_t
 slots_up_to_end (struct ctl *ctl, int64_t start, int64_t count)
 {

@@ -41,6 +41,9 @@ help (void)
           "recompress: type=idle|huge|huge_idle threshold=BYTES max_slots=N\n"
           "            algorithm=NAME|priority=N range=RANGE\n"
           "train: samples=N size=SIZE\n"
+          "writeback: type=idle|huge|huge_idle|incompressible, or "
+          "page_index=N ...\n"
+          "           page_indexes=A-B ... (slots, the last included)\n"
           "METHOD is NAME[:level=N][:dict=FILE].\n"
           "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no "
           "server.\n");

@@ -34,6 +34,7 @@ static const struct column {
   { "MEM-USED", "mm.mem_used_max", SIZE },
   { "MIGRATED", "mm.pages_compacted", COUNT },
   { "COMP-RATIO", NULL, RATIO },
+  { "BACKED", "backing.live_bytes", SIZE }, /* with a backing store */
 };
 #define NCOLUMNS (sizeof columns / sizeof columns[0])
 
@@ -62,9 +63,10 @@ field (const struct ctl *ctl, const struct column *c, json_t *stats,
 }
 
 static void
-print_line (const char *const cells[NCOLUMNS], const int widths[NCOLUMNS])
+print_line (const char *const cells[NCOLUMNS], const int widths[NCOLUMNS],
+            size_t n)
 {
-  for (size_t i = 0; i < NCOLUMNS; i++) {
+  for (size_t i = 0; i < n; i++) {
     bool left = columns[i].kind == NAME || columns[i].kind == WORD;
 
     printf ("%s%*s", i ? " " : "", left ? -widths[i] : widths[i], cells[i]);
@@ -79,12 +81,15 @@ run_table (struct ctl *ctl, const struct arguments *args)
   const char *headings[NCOLUMNS], *cells[NCOLUMNS];
   char buf[NCOLUMNS][TEXT_MAX];
   int widths[NCOLUMNS];
+  size_t n = NCOLUMNS;
 
   (void) args;
+  if (json_is_null (answer_member (stats, "backing")))
+    n--;
   if (ctl->json)
     text_json (stats);
   else {
-    for (size_t i = 0; i < NCOLUMNS; i++) {
+    for (size_t i = 0; i < n; i++) {
       headings[i] = columns[i].heading;
       cells[i] = field (ctl, &columns[i], stats, buf[i]);
       widths[i] = (int) strlen (cells[i]);
@@ -92,8 +97,8 @@ run_table (struct ctl *ctl, const struct arguments *args)
         widths[i] = (int) strlen (headings[i]);
     }
     if (!ctl->no_headings)
-      print_line (headings, widths);
-    print_line (cells, widths);
+      print_line (headings, widths, n);
+    print_line (cells, widths, n);
   }
   json_decref (stats);
   return STATUS_OK;

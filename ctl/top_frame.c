@@ -5,7 +5,7 @@
  *
  *   a line for each kind of request and codec work: rates, latencies
  *
- *   Memory, Data, Ratio, Streams, Passes
+ *   Memory, Data, Ratio, Streams, Passes; Store, if there is one
  *
  *   the classes with the most pages, as many as there is room for
  *   keys
@@ -206,6 +206,42 @@ draw_passes (const struct top *t, struct canvas *c, int row)
                 answer_u64 (p, "freeable_pages"));
 }
 
+static const char *
+state_of_store (json_t *store, enum tone *tone)
+{
+  *tone = TONE_BAD;
+  if (answer_bool (store, "io.down"))
+    return "down";
+  if (answer_bool (store, "eviction.hopeless"))
+    return "no room";
+  *tone = TONE_PLAIN;
+  return "up";
+}
+
+static void
+draw_store (const struct top *t, struct canvas *c, int row)
+{
+  json_t *store = answer_member (t->now.stats, "backing");
+  uint64_t used = answer_u64 (store, "used_blocks");
+  uint64_t all = answer_u64 (store, "blocks");
+  double share = all ? (double) used / (double) all : 0;
+  char a[TEXT_MAX], b[TEXT_MAX], d[TEXT_MAX], e[TEXT_MAX];
+  const char *state;
+  enum tone tone;
+  int at;
+
+  state = state_of_store (store, &tone);
+  canvas_print (c, row, 0, TONE_HEADING, "Store");
+  at = canvas_bar (c, row, LABEL, BAR, tone_of_share (share), share) + 1;
+  at = canvas_print (c, row, at, tone, "%s", state);
+  canvas_print (c, row, at, TONE_PLAIN, ": %s of %s, %s/s in, %s/s out",
+                text_size (a, used * 4096), text_size (b, all * 4096),
+                text_size (d, (uint64_t) sample_rate (
+                                &t->now, &t->before, "backing.io.write_bytes")),
+                text_size (e, (uint64_t) sample_rate (
+                                &t->now, &t->before, "backing.io.read_bytes")));
+}
+
 /* -- classes ------------------------------------------------------------ */
 
 static int
@@ -285,6 +321,8 @@ top_draw (const struct top *t, struct canvas *c)
   draw_ratio (t, c, row++);
   draw_streams (t, c, row++);
   draw_passes (t, c, row++);
+  if (!json_is_null (answer_member (t->now.stats, "backing")))
+    draw_store (t, c, row++);
   draw_classes (t, c, row + 1, c->rows - 1);
   canvas_keys (c);
 }

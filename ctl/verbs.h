@@ -17,6 +17,9 @@ struct arguments {
   bool flag; /* the verb's flag was given */
 };
 
+/* For a verb that takes as many words as there are. */
+#define WORDS_MAX 1000000
+
 /* The exit status; STATUS_REFUSED has said why. */
 typedef int verb_fn (struct ctl *, const struct arguments *);
 
@@ -50,6 +53,7 @@ verb_fn run_block_state;
 verb_fn run_classes;
 verb_fn run_compact;
 verb_fn run_debug_stat;
+verb_fn run_evict;
 verb_fn run_idle;
 verb_fn run_io_stat;
 verb_fn run_latency;
@@ -58,11 +62,14 @@ verb_fn run_mem_limit;
 verb_fn run_mem_used_max;
 verb_fn run_metrics;
 verb_fn run_mm_stat;
+verb_fn run_promote;
 verb_fn run_recomp_algorithm;
 verb_fn run_recompress;
 verb_fn run_reset;
 verb_fn run_top;
 verb_fn run_train;
 verb_fn run_workers;
+verb_fn run_writeback;
+verb_fn run_writeback_limit;
 
 #endif /* NBDZRAMCTL_VERBS_H */

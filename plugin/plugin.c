@@ -36,6 +36,10 @@
 /* Milliseconds that cleanup waits for requests which are being served. */
 #define CLOSE_TIMEOUT 5000
 
+/* A store with fewer free blocks is full: a run of them is written at a time.
+ */
+#define EVICT_LEAST_BLOCKS 2
+
 /* Extents in one answer; nbdkit ignores what is over a million. */
 #define MAX_EXTENTS (1u << 20)
 
@@ -82,6 +86,7 @@ open_windows (void)
   engine.dev = device;
   engine.compactor = compactor;
   engine.recompressor = recompressor;
+  engine.backing_where = keys.backing;
   if (keys.control) {
     control = control_open (&engine, keys.control, why, sizeof why);
     if (!control) {
@@ -350,6 +355,41 @@ cache_native (void *handle)
 
 /* -- requests ----------------------------------------------------------- */
 
+/* Why there is no room.  With a backing store memory is made free by writing to
+ * it, so what is the matter is said of both.
+ */
+static void
+describe_full (char *buf, size_t size)
+{
+  struct writeback_limit *limit = &device->writeback_limit;
+  struct blocks_stats blocks;
+  struct backing_stats io;
+  const char *store_is;
+
+  if (!device->backed) {
+    snprintf (buf, size, "mem_limit=%" PRIu64 " is used up",
+              atomic_load (&store->budget.limit));
+    return;
+  }
+  blocks_get_stats (device->backed->blocks, &blocks);
+  backing_get_stats (device->backed->io, &io);
+  if (io.down)
+    store_is = "cannot be reached";
+  else if (blocks.free + blocks.waiting < EVICT_LEAST_BLOCKS)
+    store_is = "is full";
+  else if (atomic_load (&limit->on) &&
+           atomic_load (&limit->left) < store->config.slot_size / MEM_PAGE)
+    store_is = "may not be written to: writeback_limit is used up";
+  else
+    store_is = "has room, but nothing could be evicted to it in time";
+  snprintf (buf, size,
+            "mem_limit=%" PRIu64 " is used up, and backing=%s (%" PRIu64
+            " of %" PRIu64 " bytes used) %s",
+            atomic_load (&store->budget.limit), keys.backing,
+            blocks.used * BACKING_BLOCK, blocks.total * BACKING_BLOCK,
+            store_is);
+}
+
 /* Say what went wrong.  A full disk fails every write for as long as it is
  * full, so after the first only every 2nd, 4th, 8th … is logged.
  */
@@ -358,14 +398,17 @@ failed (const char *what, uint64_t offset, uint64_t count)
 {
   static _Atomic uint64_t full;
   int err = errno;
+  char why[600];
 
   if (err == ENOSPC) {
     uint64_t n = atomic_fetch_add (&full, 1) + 1;
 
-    if ((n & (n - 1)) == 0)
-      nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": mem_limit=%" PRIu64
-                    " is used up (%" PRIu64 " requests failed so far)",
-                    what, count, offset, atomic_load (&store->budget.limit), n);
+    if ((n & (n - 1)) == 0) {
+      describe_full (why, sizeof why);
+      nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": %s (%" PRIu64
+                    " requests failed so far)",
+                    what, count, offset, why, n);
+    }
   }
   else {
     errno = err;

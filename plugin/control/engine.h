@@ -26,10 +26,11 @@ struct engine {
   struct recompressor *recompressor;
   struct recompress_policy recompress_policy;
   struct writeback writeback;
-  struct evictor *evictor; /* NULL without a backing store */
-  struct jobs *jobs;       /* NULL without a control socket */
-  atomic_uint clients;     /* NBD connections */
-  uint64_t started_ns;     /* clock_ns when serving began */
+  struct evictor *evictor;   /* NULL without a backing store */
+  const char *backing_where; /* as backing= names it */
+  struct jobs *jobs;         /* NULL without a control socket */
+  atomic_uint clients;       /* NBD connections */
+  uint64_t started_ns;       /* clock_ns when serving began */
 };
 
 #endif /* ZRAM_ENGINE_H */

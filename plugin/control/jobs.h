@@ -26,6 +26,7 @@ enum job_kind {
   JOB_RESET,
   JOB_RECOMPRESS,
   JOB_TRAIN,
+  JOB_WRITEBACK,
   JOB_KINDS
 };
 enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
@@ -36,6 +37,7 @@ struct job_request {
   bool deep;                            /* JOB_AUDIT: decompress everything */
   struct recompress_request recompress; /* JOB_RECOMPRESS */
   struct train_request train;           /* JOB_TRAIN */
+  struct writeback_request writeback;   /* JOB_WRITEBACK */
 };
 
 struct job {
@@ -48,6 +50,7 @@ struct job {
   struct compactor_result compacted;     /* JOB_COMPACT */
   struct recompress_totals recompressed; /* JOB_RECOMPRESS */
   struct train_result trained;           /* JOB_TRAIN */
+  struct writeback_totals written;       /* JOB_WRITEBACK */
   uint64_t slots; /* JOB_AUDIT, JOB_RESET: looked at, freed */
 };
 
@@ -61,7 +64,9 @@ int jobs_start (struct jobs *jobs) MUST_USE;
 void jobs_stop (struct jobs *jobs);
 void jobs_destroy (struct jobs *jobs);
 
-/* Returns the id; 0 and a reason in 'why' if another job runs. */
+/* Returns the id; 0 and a reason in 'why' if another job runs.  If it begins,
+ * the job frees the ranges of a writeback.
+ */
 uint64_t jobs_begin (struct jobs *jobs, const struct job_request *request,
                      char *why, size_t why_size) MUST_USE;
 
@@ -82,5 +87,10 @@ void jobs_run_current (struct jobs *jobs);
 const char *job_kind_name (enum job_kind kind);
 const char *job_unit (enum job_kind kind); /* of done and total */
 const char *job_state_name (enum job_state state);
+
+/* Why a writeback ended before its last slot; NULL: it did not, or it was
+ * cancelled.
+ */
+const char *job_stopped_by (const struct writeback_totals *t);
 
 #endif /* ZRAM_JOBS_H */

@@ -6,6 +6,7 @@
  *   methods_query.c   look, and change nothing
  *   methods_set.c     marks, limits, algorithm, workers
  *   methods_recomp.c  what recompression does, and when
+ *   methods_store.c   the backing store: writeback, eviction
  *   methods_job.c     begin long work, ask for it, cancel it
  *
  * To add one: write the function, and give it a line in the table, a constant
@@ -35,9 +36,20 @@ method_run run_idle, run_mem_limit, run_mem_used_max, run_algorithm,
   run_workers, run_auto_recompress, run_recomp_algorithm;
 method_run run_compact, run_audit, run_reset, run_recompress, run_train,
   run_job, run_job_cancel;
+method_run run_writeback, run_writeback_limit, run_evict, run_promote;
 
 /* The secondary methods, for answers.  Takes no lock that is held for long. */
 json_t *recomp_methods (struct engine *e);
+
+/* The member "backing" of stats. */
+json_t *backing_json (struct engine *e, const struct device_stats *st);
+
+/* Answers with the job's number; false, and an error in the answer, if another
+ * one runs.
+ */
+struct job_request;
+bool begin_job (struct engine *e, const struct job_request *request,
+                struct reply *r);
 
 /* store->settings; false, and an error in the answer, if a job holds it. */
 bool settings_trylock (struct engine *e, struct reply *r)

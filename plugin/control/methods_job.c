@@ -11,8 +11,8 @@
 #include "plugin/control/jobs.h"
 #include "plugin/control/methods.h"
 
-static void
-begin (struct engine *e, const struct job_request *request, struct reply *r)
+bool
+begin_job (struct engine *e, const struct job_request *request, struct reply *r)
 {
   char why[120];
   uint64_t id = jobs_begin (e->jobs, request, why, sizeof why);
@@ -21,6 +21,7 @@ begin (struct engine *e, const struct job_request *request, struct reply *r)
     text_printf (r->result, "{\"job\":%" PRIu64 "}", id);
   else
     reply_error (r, ZRAM_ERROR_REFUSED, "%s", why);
+  return id != 0;
 }
 
 void
@@ -29,7 +30,7 @@ run_compact (struct engine *e, const json_t *params, struct reply *r)
   const struct job_request request = { .kind = JOB_COMPACT };
 
   (void) params;
-  begin (e, &request, r);
+  begin_job (e, &request, r);
 }
 
 void
@@ -38,7 +39,7 @@ run_audit (struct engine *e, const json_t *params, struct reply *r)
   struct job_request request = { .kind = JOB_AUDIT };
 
   if (params_flag (r, params, "deep", &request.deep))
-    begin (e, &request, r);
+    begin_job (e, &request, r);
 }
 
 void
@@ -57,7 +58,7 @@ run_reset (struct engine *e, const json_t *params, struct reply *r)
                  clients, clients == 1 ? " is" : "s are",
                  clients == 1 ? "its" : "their");
   else
-    begin (e, &request, r);
+    begin_job (e, &request, r);
 }
 
 /* -- recompression ------------------------------------------------------ */
@@ -165,7 +166,7 @@ run_recompress (struct engine *e, const json_t *params, struct reply *r)
       !recompress_range (e, params, r, q))
     return;
   q->threshold = (uint32_t) threshold;
-  begin (e, &request, r);
+  begin_job (e, &request, r);
 }
 
 void
@@ -179,7 +180,7 @@ run_train (struct engine *e, const json_t *params, struct reply *r)
       !optional (params, "size", DICT_TRAIN_MIN, DICT_MAX, r, &size))
     return;
   request.train.size = size;
-  begin (e, &request, r);
+  begin_job (e, &request, r);
 }
 
 /* -- looking at one ----------------------------------------------------- */
@@ -205,6 +206,18 @@ gains_of (const struct train_result *t)
 }
 
 static json_t *
+written_of (const struct writeback_totals *t)
+{
+  const struct batch_totals *w = &t->written;
+
+  return json_pack (
+    "{s:I, s:I, s:I, s:I, s:I, s:s?}", "slots", (json_int_t) w->slots, "bytes",
+    (json_int_t) w->bytes, "lost", (json_int_t) w->lost, "failed",
+    (json_int_t) w->failed, "store_bytes", (json_int_t) w->store_bytes,
+    "stopped_by", job_stopped_by (t));
+}
+
+static json_t *
 result_of (const struct job *job)
 {
   const struct compactor_result *c = &job->compacted;
@@ -223,6 +236,8 @@ result_of (const struct job *job)
                       (json_int_t) job->trained.samples, "held_out",
                       (json_int_t) job->trained.held_out, "codecs",
                       gains_of (&job->trained));
+  if (job->request.kind == JOB_WRITEBACK)
+    return written_of (&job->written);
   if (job->request.kind == JOB_COMPACT)
     return json_pack ("{s:I, s:I, s:I, s:I}", "pages_freed",
                       (json_int_t) c->pages_freed, "objects_moved",

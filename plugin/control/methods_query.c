@@ -37,7 +37,8 @@ stats_head (struct engine *e)
   struct zcomp_method primary = zcomp_primary (e->store->zcomp);
   bool exact = store_requests (e->store) == 0 &&
                !compactor_is_running (e->compactor) &&
-               !recompressor_is_running (e->recompressor);
+               !recompressor_is_running (e->recompressor) &&
+               !atomic_load (&e->writeback.running);
 
   return json_pack (
     "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:b}", "disksize",
@@ -65,11 +66,10 @@ stats_files (struct engine *e, const struct device_stats *st)
     "huge_pages_since", N (pages (e, st->huge_since)), "io", "failed_reads",
     N (st->failed_reads), "failed_writes", N (st->failed_writes), "invalid_io",
     N (0), /* nbdkit refuses them before they come here */
-    "notify_free", N (pages (e, st->slots_freed)),
-    "bd", /* until there is a backing store */
-    "bd_count", N (0), "bd_reads", N (0), "bd_writes", N (0), "debug",
-    "writestall", N (0), /* no write here ever starts over */
-    "miss_free", N (st->reclaim_misses));
+    "notify_free", N (pages (e, st->slots_freed)), "bd", "bd_count",
+    N (pages (e, st->slots_backed)), "bd_reads", N (pages (e, st->bd_reads)),
+    "bd_writes", N (pages (e, st->bd_writes)), "debug", "writestall",
+    N (st->write_stalls), "miss_free", N (st->reclaim_misses));
 }
 
 static json_t *
@@ -130,7 +130,8 @@ run_stats (struct engine *e, const json_t *params, struct reply *r)
 {
   struct device_stats st = device_stats (e->dev);
   json_t *parts[] = { stats_head (e), stats_files (e, &st), stats_work (e, &st),
-                      stats_recompression (e, &st) };
+                      stats_recompression (e, &st),
+                      json_pack ("{s:o}", "backing", backing_json (e, &st)) };
 
   (void) params;
   reply_json (r, join (parts, sizeof parts / sizeof parts[0]));

@@ -86,6 +86,8 @@ run_mem_limit (struct engine *e, const json_t *params, struct reply *r)
       return;
     }
     store_set_mem_limit (e->store, (uint64_t) bytes);
+    if (e->evictor)
+      evictor_set_marks (e->evictor, 0, 0); /* percents of it */
   }
   text_printf (r->result, "{\"mem_limit\":%" PRIu64 "}",
                atomic_load (&e->store->budget.limit));

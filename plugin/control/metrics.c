@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "plugin/control/metrics.h"
+#include "plugin/control/store_view.h"
 #include "store/time_sample.h"
 
 /* -- times -------------------------------------------------------------- */
@@ -232,6 +233,84 @@ add_recompression (struct engine *e, const struct device_stats *st,
 }
 
 static void
+add_store (const struct store_view *v, const struct device_stats *st,
+           struct text *out)
+{
+  one (out, "backing_size_bytes", "gauge",
+       "Size of the backing store, 0 if there is none.", v->size);
+  one (out, "backing_used_bytes", "gauge",
+       "Bytes of its blocks that hold something.",
+       v->blocks.used * BACKING_BLOCK);
+  one (out, "backing_waiting_bytes", "gauge",
+       "Bytes of its blocks that are free, but for being punched.",
+       (v->blocks.waiting + v->blocks.punching) * BACKING_BLOCK);
+  one (out, "backing_live_bytes", "gauge", "Bytes of the objects in it.",
+       v->blocks.live_bytes);
+  one (out, "backing_down", "gauge",
+       "1 while the server of the backing store cannot be reached.",
+       v->io.down);
+  one (out, "backing_in_flight", "gauge",
+       "Requests to the backing store that are under way.", v->io.in_flight);
+  one (out, "backed_slots", "gauge", "Slots in the backing store.",
+       st->slots_backed);
+  one (out, "backing_slots_read_total", "counter",
+       "Slots read from the backing store.", st->bd_reads);
+  one (out, "backing_slots_written_total", "counter",
+       "Slots written to the backing store.", st->bd_writes);
+  one (out, "backing_promoted_total", "counter",
+       "Slots that were read from the backing store and stayed in memory.",
+       st->promoted);
+  one (out, "backing_damaged_total", "counter",
+       "Slots whose data in the backing store were not what was written.",
+       st->bd_damaged);
+  one (out, "write_stalls_total", "counter",
+       "Writes that waited for room in memory.", st->write_stalls);
+}
+
+static void
+add_store_io (const struct store_view *v, struct text *out)
+{
+  static const char requests[] = "backing_requests_total";
+  static const char bytes[] = "backing_bytes_total";
+  static const char errors[] = "backing_errors_total";
+
+  head (out, requests, "counter",
+        "Requests to the backing store that were answered without error.");
+  labelled (out, requests, "op", "read", v->io.reads);
+  labelled (out, requests, "op", "write", v->io.writes);
+  labelled (out, requests, "op", "punch", v->io.punches);
+  head (out, bytes, "counter", "Bytes that these requests were for.");
+  labelled (out, bytes, "op", "read", v->io.read_bytes);
+  labelled (out, bytes, "op", "write", v->io.write_bytes);
+  labelled (out, bytes, "op", "punch", v->io.punch_bytes);
+  head (out, errors, "counter", "Requests to the backing store that failed.");
+  labelled (out, errors, "op", "read", v->io.read_errors);
+  labelled (out, errors, "op", "write", v->io.write_errors);
+  labelled (out, errors, "op", "punch", v->io.punch_errors);
+  one (out, "backing_retries_total", "counter",
+       "Requests that were sent again on another connection.", v->io.retries);
+  one (out, "backing_reconnects_total", "counter",
+       "Connections to the backing store after the first.", v->io.reconnects);
+}
+
+static void
+add_eviction (const struct store_view *v, struct text *out)
+{
+  one (out, "evicted_slots_total", "counter",
+       "Slots evicted to the backing store.", v->evicted.slots);
+  one (out, "evicted_bytes_total", "counter",
+       "Bytes of memory that their objects took.", v->evicted.bytes);
+  one (out, "eviction_rounds_total", "counter",
+       "Times that eviction went from the high to the low mark.",
+       v->evicted.rounds);
+  one (out, "eviction_failures_total", "counter",
+       "Slots whose eviction failed; they stay in memory.", v->evicted.failed);
+  one (out, "eviction_hopeless", "gauge",
+       "1 if the last round could not do what was needed.",
+       v->evicted.hopeless);
+}
+
+static void
 add_times (struct engine *e, struct text *out)
 {
   static const char requests[] = "request_duration_seconds";
@@ -262,11 +341,15 @@ void
 metrics_text (struct engine *e, struct text *out)
 {
   struct device_stats st = device_stats (e->dev);
+  struct store_view v = store_view (e);
 
   add_setup (e, out);
   add_memory (e, &st, out);
   add_requests (&st, out);
   add_compaction (e, &st, out);
   add_recompression (e, &st, out);
+  add_store (&v, &st, out);
+  add_store_io (&v, out);
+  add_eviction (&v, out);
   add_times (e, out);
 }

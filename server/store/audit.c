@@ -263,8 +263,13 @@ device_audit_live (struct device *dev, bool deep,
     snprintf (why, why_size, "requests do not come to an end");
     return -1;
   }
+  if (watch && watch->hold)
+    watch->hold (watch->ctx);
+  errno = 0;
   r = audit_all (dev, deep, watch, why, why_size);
   int err = errno;
+  if (watch && watch->unhold)
+    watch->unhold (watch->ctx);
   store_thaw (dev->store);
   errno = err;
   return r;

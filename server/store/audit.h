@@ -25,17 +25,23 @@ int device_audit (struct device *dev, bool deep, char *why, size_t why_size)
 
 /* Who waits for an audit: slots done are counted there, and it ends early when
  * 'cancel' is set.  The last part, which is the pool's, does neither.
+ *
+ * What requests may be waiting for (memory that a pass is about to free) must
+ * go on until they have come to an end: 'hold' is called then, to stop it, and
+ * 'unhold' before they are let go on.  Both may be NULL.
  */
 struct audit_watch {
   _Atomic uint64_t *done;
   const atomic_bool *cancel;
+  void (*hold) (void *ctx);
+  void (*unhold) (void *ctx);
+  void *ctx;
 };
 
 /* The same while clients are connected: holds their requests back until it is
- * done.  The caller sees to it that no pass runs.  Fails too, with a reason,
- * if requests do not come to an end within some seconds.  'watch' may be NULL;
- * a
- * cancelled audit fails with errno ECANCELED.
+ * done.  The caller sees to it that no pass runs but those that 'hold' stops.
+ * Fails too, with a reason, if requests do not come to an end within some
+ * seconds.  'watch' may be NULL; a cancelled audit fails with errno ECANCELED.
  */
 int device_audit_live (struct device *dev, bool deep,
                        const struct audit_watch *watch, char *why,

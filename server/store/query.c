@@ -48,6 +48,15 @@ device_stats (struct device *dev)
     .recompress_lost = (uint64_t) counter_sum (c, DEV_RECOMPRESS_LOST),
     .recompress_failed = (uint64_t) counter_sum (c, DEV_RECOMPRESS_FAILED),
     .recompress_ns = (uint64_t) counter_sum (c, DEV_RECOMPRESS_NS),
+    .slots_backed = (uint64_t) counter_sum (c, DEV_SLOTS_BACKED),
+    .backed_bytes = (uint64_t) counter_sum (c, DEV_BACKED_BYTES),
+    .bd_reads = (uint64_t) counter_sum (c, DEV_BD_READS),
+    .bd_writes = (uint64_t) counter_sum (c, DEV_BD_WRITES),
+    .bd_read_errors = (uint64_t) counter_sum (c, DEV_BD_READ_ERRORS),
+    .bd_write_errors = (uint64_t) counter_sum (c, DEV_BD_WRITE_ERRORS),
+    .bd_damaged = (uint64_t) counter_sum (c, DEV_BD_DAMAGED),
+    .promoted = (uint64_t) counter_sum (c, DEV_PROMOTED),
+    .write_stalls = (uint64_t) counter_sum (c, DEV_WRITE_STALLS),
   };
 }
 
@@ -68,7 +77,7 @@ device_slot_info (struct device *dev, uint64_t index, uint32_t now,
   info->state = slot_meta_state (meta);
   if (info->state == SLOT_EMPTY)
     return false;
-  if (info->state == SLOT_OBJECT) {
+  if (info->state == SLOT_OBJECT || info->state == SLOT_BACKED) {
     info->size = slot_meta_size (meta);
     info->codec = slot_meta_format (meta);
     info->huge = info->codec == CODEC_RAW;
@@ -119,7 +128,7 @@ add_to_cell (struct map_cell *cell, const struct slot_info *info,
 {
   cell->stored++;
   cell->orig += slot_size;
-  cell->compr += info->size;
+  cell->compr += info->state == SLOT_BACKED ? 0 : info->size;
   cell->same += info->state == SLOT_SAME;
   cell->backed += info->state == SLOT_BACKED;
   cell->huge += info->huge;

@@ -13,7 +13,7 @@
 /* What a slot is worth being told apart by. */
 struct slot_info {
   enum slot_state state;
-  uint32_t size;  /* bytes of the object, 0 if there is none */
+  uint32_t size;  /* bytes of the object, also in the store; 0: none */
   unsigned codec; /* its id, CODEC_RAW: stored as it is */
   uint32_t age_s; /* since the last access, at most 65535 */
   bool idle, huge;
@@ -35,6 +35,9 @@ struct device_stats {
   uint64_t failed_reads, failed_writes, slots_freed, reclaim_misses;
   uint64_t recompressed, recompress_won; /* slots, bytes */
   uint64_t recompress_vain, recompress_lost, recompress_failed, recompress_ns;
+  uint64_t slots_backed, backed_bytes; /* in the backing store */
+  uint64_t bd_reads, bd_writes, bd_read_errors, bd_write_errors; /* slots */
+  uint64_t bd_damaged, promoted, write_stalls;
 };
 
 /* Takes no lock. */
@@ -59,7 +62,7 @@ uint64_t device_mark_idle (struct device *dev, uint64_t first, uint64_t end,
 /* An equal part of the disk (the last may be smaller). */
 struct map_cell {
   uint64_t slots, stored, same, huge, idle, backed;
-  uint64_t orig, compr; /* bytes */
+  uint64_t orig, compr; /* bytes; compr: in memory */
 };
 
 /* Takes no lock. */

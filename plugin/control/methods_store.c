@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "plugin/control/jobs.h"
+#include "plugin/control/methods.h"
+#include "plugin/control/store_view.h"
+
+/* Counts in JSON are signed. */
+#define N(x) ((json_int_t) (x))
+
+/* Of none of this is there any use without it. */
+static bool
+has_store (struct engine *e, struct reply *r)
+{
+  if (e->dev->backed)
+    return true;
+  reply_error (r, ZRAM_ERROR_REFUSED,
+               "there is no backing store: start the server with backing=");
+  return false;
+}
+
+/* -- statistics --------------------------------------------------------- */
+
+/* clang-format off: a name and its value a line */
+static json_t *
+io_json (const struct backing_stats *io)
+{
+  return json_pack (
+    "{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+    "in_flight", N (io->in_flight), "down", io->down, "reads", N (io->reads),
+    "writes", N (io->writes), "punches", N (io->punches), "read_bytes",
+    N (io->read_bytes), "write_bytes", N (io->write_bytes), "punch_bytes",
+    N (io->punch_bytes), "read_errors", N (io->read_errors), "write_errors",
+    N (io->write_errors), "punch_errors", N (io->punch_errors), "retries",
+    N (io->retries), "reconnects", N (io->reconnects));
+}
+
+static json_t *
+slots_json (const struct device_stats *st)
+{
+  return json_pack ("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "stored",
+                    N (st->slots_backed), "read", N (st->bd_reads), "written",
+                    N (st->bd_writes), "read_errors", N (st->bd_read_errors),
+                    "write_errors", N (st->bd_write_errors), "damaged",
+                    N (st->bd_damaged), "promoted", N (st->promoted));
+}
+
+static json_t *
+eviction_json (const struct store_view *v)
+{
+  return json_pack ("{s:i, s:i, s:I, s:I, s:I, s:I, s:b}", "low", (int) v->low,
+                    "high", (int) v->high, "slots", N (v->evicted.slots),
+                    "bytes", N (v->evicted.bytes), "rounds",
+                    N (v->evicted.rounds), "failed", N (v->evicted.failed),
+                    "hopeless", v->evicted.hopeless);
+}
+
+json_t *
+backing_json (struct engine *e, const struct device_stats *st)
+{
+  struct store_view v = store_view (e);
+  struct backing *io = v.present ? e->dev->backed->io : NULL;
+
+  if (!v.present)
+    return json_null ();
+  return json_pack (
+    "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I,"
+    " s:b, s:o, s:b, s:o, s:o, s:o}",
+    "where", e->backing_where ? e->backing_where : "", "kind",
+    backing_kind (io), "size", N (v.size), "blocks", N (v.blocks.total),
+    "used_blocks", N (v.blocks.used), "waiting_blocks",
+    N (v.blocks.waiting + v.blocks.punching), "free_blocks", N (v.blocks.free),
+    "live_bytes", N (v.blocks.live_bytes), "can_punch", backing_can_punch (io),
+    "memory", N (v.blocks.memory), "writeback_running",
+    (int) atomic_load (&e->writeback.running), "writeback_limit",
+    v.limited ? json_integer (N (v.limit)) : json_null (), "promote",
+    (int) atomic_load (&e->dev->promote), "slots", slots_json (st), "io",
+    io_json (&v.io), "eviction", eviction_json (&v));
+}
+
+/* clang-format on */
+
+/* -- writeback ---------------------------------------------------------- */
+
+static bool
+writeback_type (const json_t *params, struct reply *r,
+                struct writeback_request *q)
+{
+  static const char types[] = "idle, huge, huge_idle or incompressible";
+  const char *type;
+
+  if (!params_string (r, params, "type", types, &type))
+    return false;
+  q->huge = strcmp (type, "huge") == 0 || strcmp (type, "huge_idle") == 0;
+  q->idle = strcmp (type, "idle") == 0 || strcmp (type, "huge_idle") == 0;
+  q->incompressible = strcmp (type, "incompressible") == 0;
+  if (q->huge || q->idle || q->incompressible)
+    return true;
+  reply_bad_param (r, "type", json_object_get (params, "type"), types);
+  return false;
+}
+
+static bool
+is_slot (const struct engine *e, const json_t *n)
+{
+  return json_is_integer (n) && json_integer_value (n) >= 0 &&
+         (uint64_t) json_integer_value (n) < e->dev->table.slots;
+}
+
+/* One member of page_index, N, or of page_indexes, [A, B]. */
+static bool
+range_of (const struct engine *e, const json_t *value, bool pair,
+          struct slot_range *range)
+{
+  const json_t *first = pair ? json_array_get (value, 0) : value;
+  const json_t *last = pair ? json_array_get (value, 1) : value;
+
+  if ((pair && json_array_size (value) != 2) || !is_slot (e, first) ||
+      !is_slot (e, last) ||
+      json_integer_value (first) > json_integer_value (last))
+    return false;
+  range->first = (uint64_t) json_integer_value (first);
+  range->end = (uint64_t) json_integer_value (last) + 1;
+  return true;
+}
+
+static bool
+ranges_from (struct engine *e, const json_t *params, const char *name,
+             bool pair, struct reply *r, struct slot_range *ranges, unsigned *n)
+{
+  const json_t *list = json_object_get (params, name), *value;
+  char allowed[120];
+  size_t i;
+
+  if (!list)
+    return true;
+  snprintf (allowed, sizeof allowed,
+            pair ? "a list of pairs of slots from 0 to %llu, [first, last]"
+                 : "a list of slots from 0 to %llu",
+            (unsigned long long) e->dev->table.slots - 1);
+  if (json_array_size (list) == 0) {
+    reply_bad_param (r, name, list, allowed);
+    return false;
+  }
+  json_array_foreach (list, i,
+                      value) if (!range_of (e, value, pair, &ranges[(*n)++]))
+  {
+    reply_bad_param (r, name, value, allowed);
+    return false;
+  }
+  return true;
+}
+
+/* The caller frees q->ranges, whatever is returned. */
+static bool
+writeback_ranges (struct engine *e, const json_t *params, struct reply *r,
+                  struct writeback_request *q)
+{
+  size_t most = json_array_size (json_object_get (params, "page_index")) +
+                json_array_size (json_object_get (params, "page_indexes"));
+  struct slot_range *ranges = calloc (most + 1, sizeof *ranges);
+
+  q->ranges = ranges;
+  if (!ranges) {
+    reply_error (r, ZRAM_ERROR_INTERNAL, "out of memory");
+    return false;
+  }
+  return ranges_from (e, params, "page_index", false, r, ranges,
+                      &q->ranges_count) &&
+         ranges_from (e, params, "page_indexes", true, r, ranges,
+                      &q->ranges_count);
+}
+
+void
+run_writeback (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct job_request request = { .kind = JOB_WRITEBACK };
+  struct writeback_request *q = &request.writeback;
+  bool type = params_has (params, "type");
+  bool index = params_has (params, "page_index") ||
+               params_has (params, "page_indexes"),
+       ok;
+
+  if (!has_store (e, r))
+    return;
+  if (type == index) {
+    reply_error (r, ZRAM_ERROR_PARAMS,
+                 type ? "type: not together with page_index or page_indexes"
+                      : "type, page_index, page_indexes: one is needed");
+    return;
+  }
+  ok = type ? writeback_type (params, r, q)
+            : writeback_ranges (e, params, r, q);
+  if (!ok || !begin_job (e, &request, r))
+    free ((void *) (uintptr_t) q->ranges);
+}
+
+/* -- settings ----------------------------------------------------------- */
+
+void
+run_writeback_limit (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct writeback_limit *limit = &e->dev->writeback_limit;
+  const json_t *set = json_object_get (params, "set");
+  const char *word = json_string_value (set);
+  bool off = word && strcmp (word, "off") == 0;
+
+  if (!has_store (e, r))
+    return;
+  if (set && !off && (!json_is_integer (set) || json_integer_value (set) < 0)) {
+    reply_bad_param (r, "set", set,
+                     "a number of units of 4 KiB, or \"off\" for no limit");
+    return;
+  }
+  if (set)
+    writeback_limit_set (limit, !off, (uint64_t) json_integer_value (set));
+  reply_json (r, json_pack ("{s:o}", "writeback_limit",
+                            atomic_load (&limit->on)
+                              ? json_integer (N (atomic_load (&limit->left)))
+                              : json_null ()));
+}
+
+void
+run_evict (struct engine *e, const json_t *params, struct reply *r)
+{
+  unsigned low, high;
+  uint64_t n;
+
+  if (!has_store (e, r))
+    return;
+  if (!e->evictor) { /* in tests */
+    reply_error (r, ZRAM_ERROR_REFUSED, "nothing evicts here");
+    return;
+  }
+  evictor_get_marks (e->evictor, &low, &high);
+  if (params_has (params, "low")) {
+    if (!params_number (r, params, "low", 1, 100, &n))
+      return;
+    low = (unsigned) n;
+  }
+  if (params_has (params, "high")) {
+    if (!params_number (r, params, "high", 1, 100, &n))
+      return;
+    high = (unsigned) n;
+  }
+  if (low > high) {
+    reply_error (r, ZRAM_ERROR_PARAMS, "low=%u: must not be over high=%u", low,
+                 high);
+    return;
+  }
+  if (params_has (params, "low") || params_has (params, "high"))
+    evictor_set_marks (e->evictor, low, high);
+  text_printf (r->result, "{\"low\":%u,\"high\":%u}", low, high);
+}
+
+void
+run_promote (struct engine *e, const json_t *params, struct reply *r)
+{
+  bool on;
+
+  if (!has_store (e, r))
+    return;
+  if (params_has (params, "set")) {
+    if (!params_flag (r, params, "set", &on))
+      return;
+    atomic_store (&e->dev->promote, on);
+  }
+  text_printf (r->result, "{\"promote\":%s}",
+               atomic_load (&e->dev->promote) ? "true" : "false");
+}
