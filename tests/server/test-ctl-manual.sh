@@ -31,7 +31,8 @@ diff <(echo "$options") <(echo "$items") ||
 
 # ---- the examples, in their order
 requires_nbd_python
-start_nbdkit "$PLUGIN" 8G control="$tmp/zram.control"
+start_nbdkit "$PLUGIN" 8G control="$tmp/zram.control" backing="$tmp/store" \
+             backing_size=16M
 py <<'END'
 h.pwrite(Data(random.Random(1)).text(1 << 20), 0)
 h.shutdown()
@@ -51,6 +52,7 @@ bash "$tmp/examples" >"$tmp/said" 2>&1 ||
   fail "$(cat "$tmp/examples" "$tmp/said")"
 for words in 'NAME .* COMP-RATIO' '^on average' '^2147483648$' '\[zstd\]' \
              '^level: 6$' '^1: zstd, level 9$' \
+             '^writeback: done after .* 0 failed$' '^262144$' \
              '^recompress: done after .* 0 failed$' '^train: done after ' \
              '^compact: done after ' '^256 slots marked idle$' \
              '^256$' '^ *1048576 '; do
