@@ -447,6 +447,7 @@ test_stop_lets_go (void **state)
   unit_start (&writer, expect_enospc, &err);
   while (fixture_count (&f, DEV_WRITE_STALLS) == 0)
     unit_sleep_ms (1);
+  held_wait_queued (store, 1);
   unit_start (&releaser, release_store, NULL);
   evictor_stop (evictor);
   unit_join (&writer);
