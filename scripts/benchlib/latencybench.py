@@ -11,7 +11,14 @@ same.  Samples alternate, and the order turns with each round.
 Recompression.  One server, whose slots are recompressed with zstd level 9 as
 fast as a pass by hand goes, or not at all.  Before each sample all of the disk
 is written again, so that there is something to recompress.
+
+Writeback.  One server with a file in /dev/shm as its backing store.  The first
+quarter of the disk is read, which is in memory all the time; the others are
+written back by hand meanwhile, or not at all.  Before each sample, which is a
+quarter as long as others so that the pass outlasts it, all of the disk is
+written again.
 """
+import os
 import subprocess
 import tempfile
 import time
@@ -22,6 +29,8 @@ from .common import say
 DEPTHS = (1, 32)
 COMPACTION = ("no compaction", "compaction without a pause")
 RECOMPRESSION = ("no recompression", "recompression by hand")
+WRITEBACK = ("no writeback", "writeback by hand")
+RESIDENT = 0.25             # Of the disk, from its start.
 
 
 def make_servers(options, size):
@@ -104,6 +113,53 @@ def measure_recompression(options, folder, image, loader):
     return samples
 
 
+def sample_writeback(loader, server, busy, depth, seconds):
+    slots = loader.image.size // 4096
+    loader.run(server, "fill", size=256 << 10, depth=4)
+    keys = {"depth": depth, "seconds": seconds / 4, "first": RESIDENT}
+    if not busy:
+        return loader.run(server, "randread", **keys)
+    job = server.ask("writeback", page_indexes=[
+        [int(slots * RESIDENT), slots - 1]])["job"]
+    result = loader.run(server, "randread", **keys)
+    state = server.ask("job", id=job)
+    result["pass_ran_on"] = state["state"] == "running"
+    # What it did beside the reads; afterwards it goes faster.
+    result["writeback_mb_s"] = (state["done"] * 4096 / 1e3
+                                / max(state["elapsed_ms"], 1))
+    server.ask("job_cancel", id=job)
+    while (state := server.ask("job", id=job))["state"] == "running":
+        time.sleep(0.01)
+    if state["state"] == "failed":
+        raise common.BenchError("writeback: " + state["message"])
+    return result
+
+
+def measure_writeback(options, folder, image, loader):
+    store = f"/dev/shm/zram-bench.{os.getpid()}"
+    server = servers.zram_server(
+        common.plugin_command(options),
+        f"backing={store} backing_size={2 * image.size}", image.size)
+    samples = []
+    try:
+        server.start(folder, 10, stats=True)
+        for turn in range(options.rounds):
+            for depth in DEPTHS:
+                for busy in (0, 1) if turn % 2 == 0 else (1, 0):
+                    result = sample_writeback(loader, server, busy, depth,
+                                              options.seconds)
+                    if not result.get("pass_ran_on", True):
+                        say("the pass ended before the sample did")
+                    samples.append({"round": turn, "depth": depth,
+                                    "server": WRITEBACK[busy], **result})
+            say(f"writeback: round {turn + 1} of {options.rounds}")
+    finally:
+        server.stop()
+        if os.path.exists(store):
+            os.unlink(store)
+    return samples
+
+
 def medians(samples, depth, key, names):
     """Of each server, and of the second's ratio to the first in a round."""
     by_round = {}
@@ -133,13 +189,18 @@ def main(options):
         image, samples = measure(options, folder)
         loader = servers.Loader(common.build_loader(options.work), image)
         again = measure_recompression(options, folder, image, loader)
-    tables = [table(samples, COMPACTION), table(again, RECOMPRESSION)]
-    samples += again
+        back = measure_writeback(options, folder, image, loader)
+    tables = [table(samples, COMPACTION), table(again, RECOMPRESSION),
+              table(back, WRITEBACK)]
+    speed = common.median([s["writeback_mb_s"] for s in back
+                           if "writeback_mb_s" in s])
+    samples += again + back
     machine = common.machine()
     print("\n" + common.machine_line(machine))
     print(report.describe_image(image.facts))
     for one in tables:
         print("\n" + report.text_table(*one))
+    print(f"\nwritten back beside the reads: {speed:.0f} MB/s")
     if options.json:
         common.write_json(options.json, {
             "bench": "latency", "machine": machine, "image": image.facts,

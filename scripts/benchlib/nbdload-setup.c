@@ -123,7 +123,7 @@ set_up (struct run *run, int64_t disk_size)
   bytes = (uint64_t) run->image_pages * PAGE;
   if ((uint64_t) disk_size < bytes)
     bytes = disk_size;
-  run->units = bytes / run->size;
+  run->units = run->first * (bytes / run->size);
   if (run->units < 2 * (uint64_t) run->depth * run->connections &&
       run->op.order == RANDOM) {
     fprintf (stderr, "nbdload: the disk is too small for that depth\n");
@@ -173,7 +173,7 @@ static const struct option options[] = {
   { "image", 1, NULL, 'i' }, { "model", 1, NULL, 'm' },
   { "connections", 1, NULL, 'c' }, { "depth", 1, NULL, 'd' },
   { "size", 1, NULL, 'b' }, { "seconds", 1, NULL, 't' },
-  { "cover", 1, NULL, 'f' }, { "seed", 1, NULL, 'r' },
+  { "cover", 1, NULL, 'f' }, { "first", 1, NULL, 'F' }, { "seed", 1, NULL, 'r' },
   { "cpu", 1, NULL, 'p' }, { "hold", 0, NULL, 'h' },
   { "verify", 0, NULL, 'v' }, { "simple", 0, NULL, 'S' },
   { NULL }
@@ -211,6 +211,9 @@ set_option (struct run *run, int c, const char *name)
   case 'f':
     run->cover = atof (optarg);
     break;
+  case 'F':
+    run->first = atof (optarg);
+    break;
   case 'r':
     run->seed = number (name, optarg, UINT64_MAX);
     break;
@@ -241,11 +244,12 @@ parse (struct run *run, int argc, char *argv[])
   if (optind != argc || run->op.name == NULL || run->socket == NULL ||
       run->image_name == NULL || run->connections == 0 || run->depth == 0 ||
       run->size == 0 || run->size % PAGE != 0 || run->seconds <= 0 ||
-      run->cover < 0 || run->cover > 1) {
+      run->cover < 0 || run->cover > 1 || run->first <= 0 || run->first > 1) {
     fprintf (stderr,
              "usage: nbdload --op OP --socket PATH --image FILE "
              "[--model FILE] [--connections N]\n  [--depth N] [--size BYTES] "
-             "[--seconds S | --cover FRACTION] [--seed N] [--cpu N]\n"
+             "[--seconds S | --cover FRACTION] [--first FRACTION] "
+             "[--seed N] [--cpu N]\n"
              "  [--verify] [--hold] [--simple]\n");
     exit (EXIT_FAILURE);
   }

@@ -394,6 +394,7 @@ main (int argc, char *argv[])
                             .size = PAGE,
                             .seconds = 2,
                             .cover = 1,
+                            .first = 1,
                             .seed = 1,
                             .cpu = -1 };
   struct conn *conns;

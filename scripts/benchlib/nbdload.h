@@ -33,6 +33,7 @@ struct run {
   unsigned connections, depth;
   size_t size; /* Bytes a request: one unit. */
   double seconds, cover;
+  double first; /* Only the units in this part of the disk, from its start. */
   uint64_t seed;
   int cpu;     /* Run on this CPU only, or -1. */
   bool hold;   /* Keep connections until stdin ends. */
