@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include "control-fixture.h"
+#include "held-store.h"
 
 #include "plugin/control/client.h"
 
@@ -460,6 +461,52 @@ test_recompression_settings (void **state)
   must_answer (&c, "recomp_algorithm", "\"set\":\"\"", "{\"methods\":[]}");
 }
 
+/* -- the backing store ---------------------------------------------------- */
+
+static void
+test_writeback (void **state)
+{
+  (void) state;
+  for (unsigned i = 0; i < 5; i++)
+    store_text (i * 4096);
+  must_answer (&c, "writeback", "\"page_index\":[0]", "\"code\":1,");
+  must_answer (&c, "stats", "", "\"backing\":null");
+  held_attach (&c.f, 1024);
+  writeback_init (&c.engine.writeback, c.f.dev);
+  must_answer (&c, "writeback", "\"page_index\":[1,5000]",
+               "page_index=5000: must be a list of slots from 0 to 1023");
+  must_answer (&c, "writeback", "\"page_index\":[1],\"page_indexes\":[[2,3]]",
+               "{\"job\":1}");
+  must_answer (&c, "writeback", "\"page_index\":[4]", "job 1 (writeback)");
+  jobs_run_current (c.engine.jobs);
+  must_answer (&c, "job", "\"id\":1", "\"slots\":3");
+  must_answer (&c, "block_state", "\"start\":3,\"count\":1", "\".w....\"");
+  must_answer (&c, "block_state", "\"start\":4,\"count\":1", "\"......\"");
+  must_answer (&c, "audit", "\"deep\":true", "{\"job\":2}");
+  jobs_run_current (c.engine.jobs);
+  must_answer (&c, "job", "\"id\":2", "\"sound\":true");
+  /* Never taken up: nothing of it is left behind. */
+  must_answer (&c, "writeback", "\"page_indexes\":[[0,4]]", "{\"job\":3}");
+  jobs_destroy (c.engine.jobs);
+  c.engine.jobs = NULL;
+  writeback_destroy (&c.engine.writeback);
+}
+
+static void
+test_writeback_settings (void **state)
+{
+  (void) state;
+  must_answer (&c, "promote", "", "\"code\":1,");
+  held_attach (&c.f, 16);
+  must_answer (&c, "promote", "\"set\":true", "{\"promote\":true}");
+  must_answer (&c, "promote", "\"set\":false", "{\"promote\":false}");
+  must_answer (&c, "writeback_limit", "\"set\":7", "\"writeback_limit\":7");
+  must_answer (&c, "writeback_limit", "\"set\":-7", "\"code\":-32602");
+  must_answer (&c, "writeback_limit", "", "\"writeback_limit\":7");
+  must_answer (&c, "writeback_limit", "\"set\":\"off\"",
+               "\"writeback_limit\":null");
+}
+
 #ifdef ZRAM_FAULTS
 
 /* No memory for contexts: an error, and nothing changed. */
@@ -537,6 +584,8 @@ main (void)
     RPC_TEST (test_settings_are_held),
     RPC_TEST (test_recompression),
     RPC_TEST (test_recompression_settings),
+    RPC_TEST (test_writeback),
+    RPC_TEST (test_writeback_settings),
 #ifdef ZRAM_FAULTS
     RPC_TEST (test_settings_fail),
 #endif
