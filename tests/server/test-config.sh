@@ -146,8 +146,10 @@ bad backing 'path or the URI of an NBD' ''
 bad backing 'does not exist, and without backing_size' "$tmp/none"
 bad backing 'nbd://.*nbd[+]unix://.*write ./' nbd:localhost:10809 nbd:unix:/x \
     http://x/y
-refuse backing "$tmp/no/such" 'No such file' 1G "backing=$tmp/no/such" \
-       backing_size=1M
+# An error of the system's, in words, makes any nbdkit hang at its exit under
+# the address sanitizer (in p11-kit's freelocale).
+sanitized || refuse backing "$tmp/no/such" 'No such file' \
+                    1G "backing=$tmp/no/such" backing_size=1M
 bad backing 'is a directory: expected a file, a block device or an NBD' "$tmp"
 bad backing 'character device: expected a file' /dev/null
 mkfifo "$tmp/pipe"
@@ -162,8 +164,8 @@ bad backing 'is locked: ' "$f"
 stop_nbdkit
 
 nbd="nbd+unix:///?socket=$tmp/nbd"
-bad backing 'No such file' "$nbd"
-bad backing 'refused' nbd://127.0.0.1:1
+sanitized || bad backing 'No such file' "$nbd"
+sanitized || bad backing 'refused' nbd://127.0.0.1:1
 bad backing 'socket' "nbd+unix:///?sock=$tmp/nbd" "nbd+unix:///"
 bad backing 'absolute path' 'nbd+unix:///?socket=x'
 

@@ -109,4 +109,6 @@ sys.exit(stored < 30 << 20)' || fail "the store is nearly empty"
 }
 
 load 30 strict 3
-load 2 lax 5
+# Any nbdkit that has printed a system's error hangs at its exit under the
+# address sanitizer (in p11-kit's freelocale).
+sanitized || load 2 lax 5
