@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/background.h"
 #include "base/clock.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/thread.h"
@@ -374,7 +373,6 @@ job_thread (void *arg)
 {
   struct jobs *jobs = arg;
 
-  background_thread ();
   pthread_mutex_lock (&jobs->lock);
   while (!jobs->stop) {
     if (jobs->current.id) {

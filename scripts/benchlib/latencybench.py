@@ -97,7 +97,7 @@ def measure_recompression(options, folder, image, loader):
         "recompress=zstd:level=9 auto_recompress=0", image.size)
     samples = []
     try:
-        server.start(folder, 9, stats=True)
+        server.start(folder, 9, control=True)
         for turn in range(options.rounds):
             for depth in DEPTHS:
                 for busy in (0, 1) if turn % 2 == 0 else (1, 0):

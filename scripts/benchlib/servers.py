@@ -277,11 +277,12 @@ def memory_server(allocator, size, name=None):
 
 
 class ZramServer(Server):
-    """The plugin; with statistics it can be steered too."""
+    """The plugin; with statistics, or without their verbose log and what that
+    costs, it can be steered too."""
     control = None
 
-    def start(self, folder, number, stats=False):
-        if stats:
+    def start(self, folder, number, stats=False, control=False):
+        if stats or control:
             self.control = os.path.join(folder, f"{number}.control")
             self.arguments = self.arguments + [f"control={self.control}"]
         super().start(folder, number, stats)

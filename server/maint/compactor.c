@@ -9,7 +9,6 @@
 #include <time.h>
 
 #include "base/alloc.h"
-#include "base/background.h"
 #include "base/clock.h"
 #include "maint/compactor.h"
 #include "maint/ticker.h"
@@ -247,7 +246,6 @@ compactor_thread (void *arg)
 {
   struct compactor *c = arg;
 
-  background_thread ();
   c->swept = clock_coarse_s ();
   while (ticker_sleep (&c->ticker, c->pause)) {
     if (c->pause == 0 || pays (c)) {

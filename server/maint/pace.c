@@ -4,10 +4,12 @@
 
 #include <time.h>
 
+#include "base/clock.h"
 #include "maint/pace.h"
 
 #define LEAST_SLEEP UINT64_C (1000000)
 #define MOST_SLEEP UINT64_C (100000000)
+#define BUSY_FOR UINT64_C (100000000)
 
 void
 pace_init (struct pace *pace, struct store *store, struct ticker *ticker,
@@ -21,14 +23,19 @@ pace_init (struct pace *pace, struct store *store, struct ticker *ticker,
                                                   REQUESTS_ENDED) };
 }
 
-/* Was a request served since the last look, or is one now? */
+/* Did clients ask for something of late?  Not just since the last step: while
+ * this very thread has the CPU that they need, nothing may come to an end.
+ */
 static bool
 is_busy (struct pace *pace)
 {
   int64_t before = pace->requests;
+  uint64_t now = clock_ns ();
 
   pace->requests = counter_sum (&pace->store->requests, REQUESTS_ENDED);
-  return pace->requests != before || store_requests (pace->store) > 0;
+  if (pace->requests != before || store_requests (pace->store) > 0)
+    pace->busy_until = now + BUSY_FOR;
+  return now < pace->busy_until;
 }
 
 void

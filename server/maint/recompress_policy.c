@@ -2,7 +2,6 @@
 
 #include <config.h>
 
-#include "base/background.h"
 #include "maint/recompress_policy.h"
 
 /* Often enough that nothing waits for long after it is old enough, and seldom
@@ -42,7 +41,6 @@ policy_thread (void *arg)
 {
   struct recompress_policy *p = arg;
 
-  background_thread ();
   /* A wake-up for a new age may have ended a sleep of the pass instead, so
    * the pause goes by the age as it is now.
    */

@@ -26,7 +26,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/background.h"
 #include "base/clock.h"
 #include "maint/dictionary.h"
 #include "maint/writeback.h"
@@ -249,7 +248,6 @@ recompress (struct pass *p)
 static void *
 recompress_thread (void *arg)
 {
-  background_thread ();
   recompress (arg);
   return NULL;
 }
@@ -429,7 +427,6 @@ write_back (void *arg)
   struct writeback wb;
   struct pace pace;
 
-  background_thread ();
   writeback_init (&wb, dev);
   pace_init (&pace, store, NULL, 100, PACE_BUSY_PERCENT);
   if (writeback_run (&wb, &request, &pace, &p->progress, &p->written) == -1)
