@@ -142,7 +142,7 @@ def measure_writeback(options, folder, image, loader):
         f"backing={store} backing_size={2 * image.size}", image.size)
     samples = []
     try:
-        server.start(folder, 10, stats=True)
+        server.start(folder, 10, control=True)
         for turn in range(options.rounds):
             for depth in DEPTHS:
                 for busy in (0, 1) if turn % 2 == 0 else (1, 0):

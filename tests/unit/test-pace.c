@@ -92,23 +92,29 @@ test_busy (void **state)
   pace_step (&pace, MS / 100);
   assert_int_equal (pace.owed_ns, 0);
 
-  /* A request since the last look; then none. */
+  /* A request since the last look; it counts for a while after. */
   must_read (&f, buf, 4096, 0);
   pace_step (&pace, MS / 100);
   assert_int_equal (pace.owed_ns, 9 * MS / 100);
   pace_step (&pace, MS / 100);
-  assert_int_equal (pace.owed_ns, 9 * MS / 100);
+  assert_int_equal (pace.owed_ns, 18 * MS / 100);
+  pace.busy_until = clock_ns (); /* the while is over */
+  pace_step (&pace, MS / 100);
+  assert_int_equal (pace.owed_ns, 18 * MS / 100);
 
-  /* One that is being served. */
+  /* One that is being served, however long. */
   check_always (store_request_begin (f.store) == 0);
   pace_step (&pace, MS / 100);
+  pace.busy_until = clock_ns ();
   pace_step (&pace, MS / 100);
-  assert_int_equal (pace.owed_ns, 27 * MS / 100);
+  assert_int_equal (pace.owed_ns, 36 * MS / 100);
   store_request_end (f.store);
+  pace.busy_until = clock_ns ();
   pace_step (&pace, MS / 100); /* it has ended since */
-  assert_int_equal (pace.owed_ns, 36 * MS / 100);
+  assert_int_equal (pace.owed_ns, 45 * MS / 100);
+  pace.busy_until = clock_ns ();
   pace_step (&pace, MS / 100);
-  assert_int_equal (pace.owed_ns, 36 * MS / 100);
+  assert_int_equal (pace.owed_ns, 45 * MS / 100);
   fixture_close (&f);
 }
 
