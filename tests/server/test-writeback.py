@@ -18,7 +18,7 @@ import time
 from controltest import PARAMS, REFUSED, ControlServer
 from ctltest import REFUSED as CTL_REFUSED
 from ctltest import USAGE, Ctl
-from zramtest import K, M, Data, check, errno_of, seed, skip
+from zramtest import K, M, SANITIZER, Data, check, errno_of, seed, skip
 
 SLOT = 4 * K
 number = seed()
@@ -484,6 +484,9 @@ try:
     full()
     eviction()
     interrupted()
-    down()
+    # nbdkit under a sanitizer hangs in its exit handlers once it has printed
+    # the system's words for an error (see test-signals.sh).
+    if not SANITIZER:
+        down()
 finally:
     shutil.rmtree(folder, ignore_errors=True)
