@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The tools of other projects against the plugin, and nbdkit's own ways of
+# listening and filtering in front of it.
+
+. "$(dirname "$0")/lib.sh"
+requires nbdcopy --version
+requires nbdinfo --version
+requires qemu-img --version
+requires_nbd_python
+read -r -a nbdsh <<<"${NBDSH:-$PYTHON -m nbd}"
+export PATH="$PATH:/usr/sbin:/sbin"
+
+extra=
+clean_up ()
+{
+  local p
+  for p in $extra; do kill -9 "$p" 2>/dev/null; done
+  mountpoint -q "$tmp/fuse" 2>/dev/null && umount -l "$tmp/fuse"
+  return 0
+}
+
+# not_here WHAT REASON: a part that cannot run on this machine
+not_here () { echo "left out: $1: needs $2"; }
+
+has () { command -v "$1" >/dev/null; }
+
+free_port ()
+{
+  "$PYTHON" -c 'import socket
+print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
+}
+
+# serve OPTION...: without -U; the caller's options say where it listens
+serve ()
+{
+  local i
+  nserver=$((nserver + 1))
+  log="$tmp/log$nserver"
+  "$NBDKIT" -f -P "$tmp/pid$nserver" -D zram.audit=1 "$@" \
+            </dev/null >"$log" 2>&1 &
+  job=$! pid=$!
+  for ((i = 0; i < 600; i++)); do
+    if [ -s "$tmp/pid$nserver" ]; then return 0; fi
+    running "$job" || break
+    sleep 0.05
+  done
+  fail "nbdkit $* did not start"
+}
+
+make_image "$tmp/image" $((8 << 20))
+there_and_back ()
+{
+  rm -f "$tmp/copy"
+  nbdcopy "$tmp/image" "$1"
+  nbdcopy "$1" "$tmp/copy"
+  cmp "$tmp/image" "$tmp/copy" || fail "$1"
+}
+
+echo "nbdsh, nbdinfo"
+start_nbdkit "$PLUGIN" 8M
+"${nbdsh[@]}" -u "$uri" -c 'h.pwrite(b"abc" * 5000, 77)' \
+  -c 'assert h.pread(15000, 77) == b"abc" * 5000' \
+  -c 'h.zero(15000, 77); assert h.pread(15000, 77) == bytes(15000)'
+[ "$(nbdinfo --size "$uri")" = $((8 << 20)) ] || fail "nbdinfo --size"
+nbdinfo --list "$uri" | grep -q 'export-size: 8388608' || fail "nbdinfo --list"
+there_and_back "$uri"
+
+if has nbd-client; then
+  echo "nbd-client -l"
+  nbd-client -l -unix "$sock" >"$tmp/list" 2>&1 || :
+  port="$(free_port)"
+  stop_nbdkit
+  serve -i 127.0.0.1 -p "$port" "$PLUGIN" 8M
+  nbd-client -l 127.0.0.1 "$port" >"$tmp/list" 2>&1 ||
+    fail "nbd-client -l: $(cat "$tmp/list")"
+  echo "TCP"
+  there_and_back "nbd://127.0.0.1:$port"
+else
+  not_here "nbd-client -l" nbd-client
+fi
+stop_nbdkit
+
+if has psktool; then
+  echo "TLS with a pre-shared key"
+  psktool -u alice -p "$tmp/keys.psk" >"$tmp/said" 2>&1
+  start_nbdkit --tls=require --tls-psk="$tmp/keys.psk" "$PLUGIN" 8M
+  there_and_back "nbds+unix://alice@/?socket=$sock&tls-psk-file=$tmp/keys.psk"
+  ! nbdinfo "$uri" >"$tmp/said" 2>&1 || fail "connected without TLS"
+  stop_nbdkit
+else
+  not_here "TLS with a pre-shared key" psktool
+fi
+
+if has certtool; then
+  echo "TLS with certificates"
+  mkdir "$tmp/pki"
+  (
+    cd "$tmp/pki"
+    printf 'cn = "test authority"\nca\ncert_signing_key\n' >ca.info
+    printf 'cn = "localhost"\ndns_name = "localhost"\nip_address = "127.0.0.1"
+tls_www_server\nencryption_key\nsigning_key\n' >server.info
+    for who in ca server; do
+      certtool --generate-privkey --key-type=ecdsa --outfile $who-key.pem
+    done
+    certtool --generate-self-signed --load-privkey ca-key.pem \
+             --template ca.info --outfile ca-cert.pem
+    certtool --generate-certificate --load-privkey server-key.pem \
+             --load-ca-certificate ca-cert.pem --load-ca-privkey ca-key.pem \
+             --template server.info --outfile server-cert.pem
+  ) >"$tmp/said" 2>&1 || fail "certtool: $(tail -n 5 "$tmp/said")"
+  port="$(free_port)"
+  serve -i 127.0.0.1 -p "$port" --tls=require --tls-certificates="$tmp/pki" \
+        "$PLUGIN" 8M
+  mkdir "$tmp/trusted"
+  cp "$tmp/pki/ca-cert.pem" "$tmp/trusted/"
+  there_and_back "nbds://localhost:$port/?tls-certificates=$tmp/trusted"
+  stop_nbdkit
+else
+  not_here "TLS with certificates" certtool
+fi
+
+echo "socket activation"
+"$PYTHON" - "$NBDKIT" "$PLUGIN" <<'END'
+import sys, nbd
+h = nbd.NBD()
+h.connect_systemd_socket_activation([sys.argv[1], "-f", sys.argv[2], "8M"])
+h.pwrite(b"x" * 9999, 4095)
+assert h.pread(9999, 4095) == b"x" * 9999
+h.shutdown()
+END
+
+echo "filter cow: what is written stays in the filter"
+start_nbdkit --filter=cow "$PLUGIN" 8M control="$tmp/control"
+there_and_back "$uri"
+stored="$("${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" mm_stat |
+          awk '{ print $1 }')"
+[ "$stored" = 0 ] || fail "cow let $stored bytes through"
+stop_nbdkit
+
+echo "filter limit"
+start_nbdkit --filter=limit "$PLUGIN" 8M limit=1
+py <<'END'
+try:
+    connect(sys.argv[1]).pread(512, 0)
+    sys.exit("a second client was let in")
+except nbd.Error:
+    pass
+h.pwrite(b"y" * 512, 0)
+h.shutdown()
+END
+stop_nbdkit
+
+echo "filter ip"
+port="$(free_port)"
+serve -i 127.0.0.1 -p "$port" --filter=ip "$PLUGIN" 8M allow=anyipv4 deny=all
+there_and_back "nbd://127.0.0.1:$port"
+stop_nbdkit
+serve -i 127.0.0.1 -p "$port" --filter=ip "$PLUGIN" 8M deny=anyipv4
+! nbdinfo "nbd://127.0.0.1:$port" >"$tmp/said" 2>&1 || fail "ip let us in"
+stop_nbdkit
+
+echo "filter partition"
+start_nbdkit --filter=partition "$PLUGIN" 8M partition=1
+# An empty disk has no partition.
+! nbdinfo "$uri" >"$tmp/said" 2>&1 || fail "found a partition"
+stop_nbdkit
+
+echo "filter exitlast"
+start_nbdkit --filter=exitlast "$PLUGIN" 8M
+size="$(nbdinfo --size "$uri")"
+[ "$size" = $((8 << 20)) ] || fail "size $size"
+wait_nbdkit "nothing, its last client gone" 60
+
+if ! has nbdfuse || ! [ -w /dev/fuse ]; then
+  not_here nbdfuse "nbdfuse and /dev/fuse"
+else
+  echo "nbdfuse"
+  mkdir "$tmp/fuse"
+  start_nbdkit "$PLUGIN" 64M
+  nbdfuse "$tmp/fuse" "$uri" >"$tmp/said" 2>&1 &
+  extra=$!
+  for ((i = 0; i < 100; i++)); do
+    [ ! -e "$tmp/fuse/nbd" ] || break
+    running "$extra" || break
+    sleep 0.1
+  done
+  if [ -e "$tmp/fuse/nbd" ]; then
+    dd if="$tmp/image" of="$tmp/fuse/nbd" bs=64k conv=notrunc 2>"$tmp/said"
+    cmp -n $((8 << 20)) "$tmp/image" "$tmp/fuse/nbd" || fail "nbdfuse"
+    if has mke2fs && has e2fsck && has debugfs; then
+      mke2fs -q -t ext4 -F "$tmp/fuse/nbd"
+      debugfs -w -R "write $tmp/image image" "$tmp/fuse/nbd" >"$tmp/said" 2>&1
+      e2fsck -fn "$tmp/fuse/nbd" >"$tmp/said" 2>&1 ||
+        fail "e2fsck: $(cat "$tmp/said")"
+      debugfs -R "dump image $tmp/dumped" "$tmp/fuse/nbd" >"$tmp/said" 2>&1
+      cmp "$tmp/image" "$tmp/dumped" || fail "file in ext4 in nbdfuse"
+    fi
+    umount "$tmp/fuse" || fail "umount"
+    wait "$extra" || fail "nbdfuse: $(cat "$tmp/said")"
+  else
+    not_here nbdfuse "a mount of FUSE: $(tail -n 1 "$tmp/said")"
+  fi
+  extra=
+  stop_nbdkit
+fi
