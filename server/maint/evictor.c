@@ -287,6 +287,18 @@ idle (struct evictor *e)
   mutex_unlock (&e->control);
 }
 
+/* The least that a turn takes: the last block of each write is partly wasted,
+ * so a write should have many.  At the most a batch.
+ */
+static uint64_t
+worthwhile (struct evictor *e)
+{
+  uint64_t part = atomic_load (&e->dev->store->budget.limit) / 32;
+  uint64_t batch = BATCH_BLOCKS * BACKING_BLOCK;
+
+  return part < batch ? part : batch;
+}
+
 /* Down to so many bytes.  False if that cannot be done now. */
 static bool
 run_round (struct evictor *e, uint64_t target)
@@ -297,7 +309,10 @@ run_round (struct evictor *e, uint64_t target)
   atomic_fetch_add (&e->rounds, 1);
   while (used (e) > target && found && !e->stuck &&
          !ticker_stopping (&e->ticker)) {
-    uint64_t over = used (e) - target;
+    uint64_t over = used (e) - target, least = worthwhile (e);
+
+    if (over < least)
+      over = least;
     unsigned bucket = choose_bucket (e, over, &found);
 
     /* By what is taken, not by what is used: that falls later, when the holes
@@ -379,6 +394,17 @@ sleep_after_failure (struct evictor *e)
   }
 }
 
+static bool
+tidy (struct evictor *e)
+{
+  bool more;
+
+  mutex_lock (&e->control);
+  more = backed_tidy (e->dev->backed);
+  mutex_unlock (&e->control);
+  return more;
+}
+
 static void *
 evictor_thread (void *arg)
 {
@@ -393,7 +419,7 @@ evictor_thread (void *arg)
     room_hopeless (&e->dev->room, !ok && !wait);
     e->failed_ns = ok || wait ? 0 : clock_ns ();
     pause = wait ? PUNCHED_NS : PAUSE_NS;
-    if (backed_tidy (e->dev->backed) && !wait)
+    if (tidy (e) && !wait)
       pause = 0;
   }
   return NULL;
@@ -471,6 +497,7 @@ evictor_hold (struct evictor *e) ACQUIRE (e->control) NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&e->control);
   batch_writer_drain (e->w);
+  backing_drain (e->dev->backed->io); /* what is being punched */
 }
 
 void

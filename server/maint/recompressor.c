@@ -312,7 +312,7 @@ run (struct pass *p)
   if (p->buf && p->claim) {
     run_pass (p);
     after = bytes_won (dev); /* a reset starts it anew */
-    p->totals->bytes_won = after > before ? after - before : after;
+    p->totals->bytes_won = after >= before ? after - before : after;
     rc = 0;
   }
   else
