@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The kernel's NBD client, in a guest, with four connections:
+#
+#   1. ext4, xfs and btrfs: made, mounted, filled, checked, read back with
+#      nothing cached, trimmed (the server's memory falls), checked again
+#   2. the client disconnects under load, three times: what was flushed
+#      before is there afterwards
+#   3. the server is killed under a mounted file system and a new one takes
+#      its place: errors, then an empty disk, never anything else
+
+. "$(dirname "$0")/guest.sh"
+requires ss -V
+requires "${NBDZRAMCTL:-nbdzramctl}" --help
+requires_guest nbd-client mke2fs e2fsck mkfs.xfs xfs_repair mkfs.btrfs btrfs
+guest_programs="nbd-client mke2fs e2fsck mkfs.xfs xfs_repair mkfs.btrfs btrfs"
+guest_modules+=" nbd xfs btrfs"
+guest_cpus=4
+
+start_tcp 1G
+start_guest <<END
+port=$port
+$(cat <<'SCRIPT'
+# A busybox applet would win over a program that is named without its path.
+nbd=/usr/sbin/nbd-client
+attach () { $nbd 10.0.2.2 $port /dev/nbd0 -C 4 >/dev/null; }
+forget () { sync; echo 3 >/proc/sys/vm/drop_caches; }
+
+# Half of it noise, half of it text.
+make_files ()
+{
+  for i in 1 2 3 4 5 6; do
+    dd if=/dev/urandom of=$1/noise$i bs=1M count=4 2>/dev/null
+    yes "line of file $i" | dd of=$1/text$i bs=1M count=4 iflag=fullblock \
+      2>/dev/null
+  done
+  (cd $1 && sha1sum noise* text* >/tmp/sums)
+}
+
+one_fs ()
+{
+  fs=$1 make=$2 check=$3
+  echo "== $fs"
+  $make /dev/nbd0 >/tmp/said 2>&1 || { cat /tmp/said; fail "$make"; }
+  mount -t $fs /dev/nbd0 /mnt
+  ask "$fs empty"
+  make_files /mnt
+  forget
+  ask "$fs filled"
+  (cd /mnt && sha1sum -c -s /tmp/sums) || fail "$fs: wrong data"
+  umount /mnt
+  $check /dev/nbd0 >/tmp/said 2>&1 || { cat /tmp/said; fail "$check"; }
+  mount -t $fs /dev/nbd0 /mnt
+  rm /mnt/noise[1-5]
+  sync
+  /bin/fstrim -v /mnt
+  # What btrfs freed it trims after the transaction that freed it.
+  sync
+  /bin/fstrim /mnt
+  sync
+  ask "$fs trimmed"
+  forget
+  (cd /mnt && grep -v 'noise[1-5]' /tmp/sums | sha1sum -c -s) ||
+    fail "$fs: wrong data after fstrim"
+  umount /mnt
+  $check /dev/nbd0 >/tmp/said 2>&1 || { cat /tmp/said; fail "$check"; }
+}
+
+attach
+ask "attached $(nproc)"
+one_fs ext4 "/usr/sbin/mke2fs -q -t ext4 -E lazy_itable_init=0" \
+       "/usr/sbin/e2fsck -fn"
+one_fs xfs "/usr/sbin/mkfs.xfs -q -f" "/usr/sbin/xfs_repair -n"
+one_fs btrfs "/usr/sbin/mkfs.btrfs -q -f" "/usr/bin/btrfs check --readonly"
+
+echo "== disconnect under load"
+dd if=/dev/urandom of=/tmp/known bs=1M count=8 2>/dev/null
+dd if=/tmp/known of=/dev/nbd0 bs=1M conv=fsync 2>/dev/null
+for i in 1 2 3; do
+  dd if=/dev/zero of=/dev/nbd0 bs=64k seek=1024 count=8192 oflag=direct \
+    2>/tmp/dd & load=$!
+  dd if=/dev/nbd0 of=/dev/null bs=64k skip=256 count=8192 iflag=direct \
+    2>/dev/null & load2=$!
+  sleep 0.$((i * 3))
+  kill -0 $load || fail "the load had ended"
+  $nbd -d /dev/nbd0 >/dev/null
+  ! wait $load || fail "wrote without a connection"
+  wait $load2 || :
+  attach
+  echo 3 >/proc/sys/vm/drop_caches
+  dd if=/dev/nbd0 bs=1M count=8 2>/dev/null | cmp - /tmp/known ||
+    fail "what was flushed is not there"
+done
+
+echo "== server killed"
+/usr/sbin/mke2fs -q -t ext4 -F /dev/nbd0
+mount /dev/nbd0 /mnt
+make_files /mnt
+forget
+# Remembered are size and name only; the data would have to come.
+while cp /tmp/known /mnt/more && sync -f /mnt/more; do :; done 2>/dev/null &
+load=$!
+ask kill
+wait $load || :
+good=0 bad=0
+for f in /mnt/noise* /mnt/text*; do
+  sum=$(sha1sum $f 2>/dev/null) || { bad=$((bad + 1)); continue; }
+  grep -q "^${sum%% *} .*${f##*/}$" /tmp/sums || fail "garbage in $f"
+  good=$((good + 1))
+done
+echo "with no server $bad files could not be read, $good could"
+[ $bad -gt 0 ] || fail "no error without a server"
+umount /mnt || umount -l /mnt
+$nbd -d /dev/nbd0 >/dev/null || :
+! dd if=/dev/nbd0 of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null ||
+  [ "$(cat /sys/block/nbd0/size)" = 0 ] || fail "read without a server"
+ask restart
+for i in 1 2 3 4 5; do attach && break || sleep 1; done
+echo 3 >/proc/sys/vm/drop_caches
+! mount -t ext4 /dev/nbd0 /mnt 2>/dev/null || fail "mounted an empty disk"
+dd if=/dev/nbd0 bs=1M count=64 2>/dev/null | tr -d '\000' | wc -c >/tmp/n
+[ "$(cat /tmp/n)" = 0 ] || fail "$(cat /tmp/n) bytes of an empty disk"
+dd if=/tmp/known of=/dev/nbd0 bs=1M conv=fsync 2>/dev/null
+forget
+dd if=/dev/nbd0 bs=1M count=8 2>/dev/null | cmp - /tmp/known
+$nbd -d /dev/nbd0 >/dev/null
+SCRIPT
+)
+END
+
+await attached 300
+# The client makes no more connections than there are processors, and under
+# load not all of QEMU's come up in time.
+cpus="$(awk '$1 == "attached" { print $2 + 0 }' "$tmp/asked")"
+n="$(connections)"
+echo "$n connections, $cpus processors"
+[ "$n" -ge 2 ] && [ "$n" = "$cpus" ] ||
+  guest_failed "$n connections with $cpus processors"
+go
+
+for fs in ext4 xfs btrfs; do
+  await "$fs empty" 300
+  empty="$(memory_used)"
+  go
+  await "$fs filled" 300
+  filled="$(memory_used)"
+  go
+  await "$fs trimmed" 300
+  trimmed="$(memory_used)"
+  go
+  echo "$fs: memory used when empty $empty, filled $filled, trimmed $trimmed"
+  # 24 MiB of noise, of which 20 MiB are deleted
+  [ $((filled - empty)) -ge $((23 << 20)) ] || fail "$fs: not filled"
+  [ $((filled - trimmed)) -ge $((18 << 20)) ] ||
+    fail "$fs: trim frees too little"
+done
+
+await kill 300
+kill_nbdkit
+go
+await restart 300
+start_tcp 1G
+go
+end_guest 300
+stop_nbdkit
