@@ -161,7 +161,7 @@ need_room (struct batch_writer *w, uint32_t size)
   if (has_room (w->open, size))
     return PUT_DONE;
   abandon_open (w); /* a short run between blocks in use */
-  return PUT_SKIPPED;
+  return PUT_NO_RUN;
 }
 
 static unsigned

@@ -51,7 +51,8 @@ void batch_writer_destroy (struct batch_writer *w);
 
 enum put_result {
   PUT_DONE,
-  PUT_SKIPPED, /* locked, changed, or no run of blocks is long enough */
+  PUT_SKIPPED, /* locked or changed */
+  PUT_NO_RUN,  /* what is free lies in pieces, too short for this one */
   PUT_FULL,    /* the store has no free block */
   PUT_LIMIT,   /* writeback_limit is used up */
   PUT_FAILED,  /* errno: no memory, no claim */

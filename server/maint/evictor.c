@@ -51,7 +51,7 @@ struct evictor {
   unsigned bucket GUARDED_BY (control); /* evict from this age on */
   uint64_t wanted GUARDED_BY (control); /* bytes, of this turn */
   uint64_t taken GUARDED_BY (control);  /* bytes, put in batches so far */
-  bool stuck, full;                     /* the thread's own */
+  bool stuck, full, looked_again;       /* the thread's own */
   uint64_t failed_ns; /* when a round failed, or 0; the thread's own */
   _Atomic uint64_t slots, bytes, rounds, failed;
   atomic_bool hopeless;
@@ -195,9 +195,9 @@ step_locked (struct evictor *e) REQUIRES (e->control)
     if (s && can_go (meta) && bucket_of (s, meta, now) >= e->bucket) {
       enum put_result r = batch_writer_put (e->w, e->hand, meta);
 
-      if (r != PUT_DONE && r != PUT_SKIPPED) {
+      e->full |= r == PUT_FULL || r == PUT_NO_RUN;
+      if (r == PUT_FULL || r == PUT_LIMIT || r == PUT_FAILED) {
         e->stuck = true;
-        e->full = r == PUT_FULL;
         return false;
       }
       if (r == PUT_DONE)
@@ -368,14 +368,21 @@ look (struct evictor *e)
   return !needed;
 }
 
-/* Nothing can be written now, but soon. */
+/* Nothing could be written because blocks were being punched.  That may be over
+ * by now, so there is a second look in any case.
+ */
 static bool
 waits_for_punches (struct evictor *e)
 {
   struct blocks_stats st;
 
   blocks_get_stats (e->dev->backed->blocks, &st);
-  return e->full && st.punching > 0;
+  if (!e->full)
+    return false;
+  if (st.punching > 0)
+    return true;
+  e->looked_again = !e->looked_again;
+  return e->looked_again;
 }
 
 /* Being woken does not make a failed round worth repeating at once. */
