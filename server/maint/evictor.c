@@ -369,7 +369,7 @@ look (struct evictor *e)
 }
 
 /* Nothing could be written because blocks were being punched.  That may be over
- * by now, so there is a second look in any case.
+ * by now, so there is a second look after the first failure.
  */
 static bool
 waits_for_punches (struct evictor *e)
@@ -381,8 +381,10 @@ waits_for_punches (struct evictor *e)
     return false;
   if (st.punching > 0)
     return true;
-  e->looked_again = !e->looked_again;
-  return e->looked_again;
+  if (e->looked_again)
+    return false;
+  e->looked_again = true;
+  return true;
 }
 
 /* Being woken does not make a failed round worth repeating at once. */
@@ -422,6 +424,8 @@ evictor_thread (void *arg)
                       : ticker_sleep_ns (&e->ticker, pause)) {
     bool ok = look (e), wait = !ok && waits_for_punches (e);
 
+    if (ok)
+      e->looked_again = false;
     atomic_store (&e->hopeless, !ok && !wait);
     room_hopeless (&e->dev->room, !ok && !wait);
     e->failed_ns = ok || wait ? 0 : clock_ns ();

@@ -30,7 +30,8 @@ clean_up ()
 
 ip netns add "$here_ns" 2>"$tmp/why" && ip netns add "$there_ns" 2>"$tmp/why" &&
   ip link add zram-cable netns "$here_ns" type veth \
-     peer name zram-cable netns "$there_ns" 2>"$tmp/why" ||
+     peer name zram-cable netns "$there_ns" 2>"$tmp/why" &&
+  ip -n "$here_ns" link set lo up 2>"$tmp/why" ||
   skip "cannot make network namespaces here: $(tail -n 1 "$tmp/why")"
 ip -n "$here_ns" addr add 192.0.2.1/24 dev zram-cable
 ip -n "$there_ns" addr add 192.0.2.2/24 dev zram-cable

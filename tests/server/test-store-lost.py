@@ -159,6 +159,13 @@ def bits_flipped(folder, rng):
 
 
 def main():
+    if "address" in SANITIZER:
+        # What went wrong is said with the text of an error, and after that
+        # nbdkit under the address sanitizer waits for ever in the exit handler
+        # of p11-kit, where it frees a locale; stock plugins too.
+        print("SKIP: nbdkit under the address sanitizer does not end after it "
+              "has printed an error's text")
+        raise SystemExit(77)
     rng = random.Random(seed())
     folder = tempfile.mkdtemp(prefix="zram-lost.")
     store = Store(folder)

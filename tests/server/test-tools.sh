@@ -9,6 +9,10 @@ requires nbdcopy --version
 requires nbdinfo --version
 requires qemu-img --version
 requires_nbd_python
+# Refused clients make nbdkit print an error's text, and after that under the
+# address sanitizer it waits for ever in p11-kit's exit handler, whatever the
+# plugin.
+if sanitized; then skip "nbdkit under a sanitizer does not end after an error"; fi
 read -r -a nbdsh <<<"${NBDSH:-$PYTHON -m nbd}"
 export PATH="$PATH:/usr/sbin:/sbin"
 
