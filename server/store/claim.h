@@ -54,7 +54,8 @@ bool claim_end (struct device *dev, uint64_t index, unsigned claim,
                 uint32_t marks);
 
 /* Forget what recompression has tried, in all slots: for when there are new
- * methods.  Slots that are locked or claimed right now keep their marks.
+ * methods.  Slots that are locked or claimed right now keep their marks.  The
+ * caller holds store->settings, so no audit meets the locks that it takes.
  */
 void claim_clear_marks (struct device *dev);
 

@@ -210,7 +210,9 @@ recompresses (void *arg)
     pace_init (&pace, f.store, NULL, 100, 100);
     check_always (
       recompressor_run (recompressor, &all, &pace, &progress, &totals) == 0);
+    mutex_lock (&f.store->settings); /* as who changes the methods does */
     claim_clear_marks (f.dev);
+    mutex_unlock (&f.store->settings);
     (void) compactor_run (compactor);
     sched_yield ();
   }
@@ -228,6 +230,7 @@ auditor (void *arg)
     unit_sleep_ms (20);
     /* All shall go, and then what is read shall come back. */
     evictor_set_marks (evictor, i % 2 ? 50 : 1, i % 2 ? 60 : 2);
+    mutex_lock (&f.store->settings);
     /* Requests first: one that waits for room needs the evictor. */
     check_always (store_freeze (f.store, 20000));
     compactor_hold (compactor);
@@ -243,6 +246,7 @@ auditor (void *arg)
     recompressor_unhold (recompressor);
     compactor_unhold (compactor);
     store_thaw (f.store);
+    mutex_unlock (&f.store->settings);
   }
   return NULL;
 }
