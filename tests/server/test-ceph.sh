@@ -62,10 +62,11 @@ h.trim(96 * M, 0)
 check(h.pread(M, 5 * M) == bytes(M), "discarded, and not zero")
 END
 left="$full"
-for ((i = 0; i < 20 && left > full / 2; i++)); do
+# Ceph frees whole pieces of its objects only: something always stays.
+for ((i = 0; i < 20 && left > full * 3 / 4; i++)); do
   sleep 0.5
   left="$(stored)"
 done
 echo "$left MiB in the image after a discard of everything"
-[ "$left" -le $((full / 2)) ] || fail "what is discarded stays in the image"
+[ "$left" -le $((full * 3 / 4)) ] || fail "what is discarded stays in the image"
 stop_nbdkit
