@@ -105,15 +105,6 @@ room_is_needed (struct room *room)
   return needed;
 }
 
-void
-room_stall_begin (struct room *room, struct stall *stall)
-{
-  *stall = (struct stall){ 0 };
-  pthread_mutex_lock (&room->lock);
-  stall->ticket = room->made;
-  pthread_mutex_unlock (&room->lock);
-}
-
 static bool
 is_hopeless_locked (const struct room *room, const struct stall *stall)
 {

@@ -18,7 +18,9 @@
  * more.  The wait is bounded.  Writers wait with no lock held, so the evictor
  * can have any slot.
  *
- * Locks: 'lock' is a leaf; it protects the fields below it.
+ * Locks: 'lock' is a leaf; it protects the fields below it.  'made' is changed
+ * with it held, and read without it before the first try, which every write
+ * makes: a ticket that is old already only means one try more.
  */
 
 #ifndef ZRAM_ROOM_H
@@ -43,12 +45,12 @@ struct room {
 
   pthread_mutex_t lock;
   pthread_cond_t cond;
-  uint64_t made;    /* how often there was */
-  uint64_t rounds;  /* begun */
-  uint64_t over;    /* the last of them that is */
-  unsigned waiting; /* writers */
-  bool hopeless;    /* what that one said */
-  bool closed;      /* nobody evicts */
+  _Atomic uint64_t made; /* how often there was */
+  uint64_t rounds;       /* begun */
+  uint64_t over;         /* the last of them that is */
+  unsigned waiting;      /* writers */
+  bool hopeless;         /* what that one said */
+  bool closed;           /* nobody evicts */
 };
 
 /* A write that may have to wait. */
@@ -86,7 +88,11 @@ void room_hopeless (struct room *room, bool hopeless);
 bool room_is_needed (struct room *room);
 
 /* Before the first try. */
-void room_stall_begin (struct room *room, struct stall *stall);
+static inline void
+room_stall_begin (struct room *room, struct stall *stall)
+{
+  *stall = (struct stall){ .ticket = atomic_load (&room->made) };
+}
 
 /* Memory was used up: wait, and say whether another try makes sense. */
 bool room_wait (struct room *room, struct stall *stall) MUST_USE;

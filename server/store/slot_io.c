@@ -188,44 +188,36 @@ stall_wait (struct device *dev, struct stall *stall)
   return again;
 }
 
-static void
-written (struct device *dev)
+/* Try until there is room, or no hope of any; 'part': else the whole slot. */
+static int
+write_with_room (struct device *dev, uint64_t index, const void *buf, bool part,
+                 uint32_t offset, uint32_t len, uint32_t now)
 {
-  room_check (&dev->room, atomic_load_explicit (&dev->store->budget.used,
-                                                memory_order_relaxed));
+  struct stall stall;
+  int r;
+
+  room_stall_begin (&dev->room, &stall);
+  do
+    r = part ? try_write_part (dev, index, buf, offset, len, now)
+             : try_write (dev, index, buf, now);
+  while (r == -1 && dev->backed && stall_wait (dev, &stall));
+  if (dev->backed)
+    room_check (&dev->room, atomic_load_explicit (&dev->store->budget.used,
+                                                  memory_order_relaxed));
+  return r;
 }
 
 int
 slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
 {
-  int r;
-
-  if (!dev->backed)
-    return try_write (dev, index, buf, now);
-  struct stall stall;
-  room_stall_begin (&dev->room, &stall);
-  do
-    r = try_write (dev, index, buf, now);
-  while (r == -1 && stall_wait (dev, &stall));
-  written (dev);
-  return r;
+  return write_with_room (dev, index, buf, false, 0, 0, now);
 }
 
 int
 slot_write_part (struct device *dev, uint64_t index, const void *buf,
                  uint32_t offset, uint32_t len, uint32_t now)
 {
-  int r;
-
-  if (!dev->backed)
-    return try_write_part (dev, index, buf, offset, len, now);
-  struct stall stall;
-  room_stall_begin (&dev->room, &stall);
-  do
-    r = try_write_part (dev, index, buf, offset, len, now);
-  while (r == -1 && stall_wait (dev, &stall));
-  written (dev);
-  return r;
+  return write_with_room (dev, index, buf, true, offset, len, now);
 }
 
 /* -- discarding --------------------------------------------------------- */

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/fault.h"
 #include "store/claim.h"
 #include "store/slot_io.h"
@@ -78,7 +77,7 @@ char *
 slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
 {
   uint32_t meta = slot_load_meta (s), size = slot_meta_size (meta);
-  char *record = alloc_zeroed (0, record_bytes (size));
+  char *record = malloc (record_bytes (size));
   int err;
 
   rank_may_sleep ("slot_fetch_locked");
@@ -219,13 +218,12 @@ read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
 static unsigned
 claim_to_promote_locked (struct device *dev, struct slot *s) REQUIRES_SHARED (s)
 {
-  uint64_t used = atomic_load_explicit (&dev->store->budget.used,
-                                        memory_order_relaxed);
   unsigned claim;
 
   if (slot_meta_state (slot_load_meta (s)) != SLOT_BACKED ||
       !atomic_load_explicit (&dev->promote, memory_order_relaxed) ||
-      used >= atomic_load_explicit (&dev->room.low, memory_order_relaxed) ||
+      atomic_load_explicit (&dev->store->budget.used, memory_order_relaxed) >=
+        atomic_load_explicit (&dev->room.low, memory_order_relaxed) ||
       __builtin_popcountll (atomic_load (&dev->claims)) >= PROMOTIONS)
     return 0;
   claim = claim_take (dev);
