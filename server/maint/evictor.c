@@ -376,9 +376,9 @@ waits_for_punches (struct evictor *e)
 {
   struct blocks_stats st;
 
-  blocks_get_stats (e->dev->backed->blocks, &st);
   if (!e->full)
     return false;
+  blocks_get_stats (e->dev->backed->blocks, &st);
   if (st.punching > 0)
     return true;
   if (e->looked_again)

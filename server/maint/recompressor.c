@@ -154,6 +154,19 @@ plan_locked (struct recompressor *r, const struct recompress_request *request)
   return plan;
 }
 
+/* For a walk, which only looks: each step asks anew. */
+static struct recompress_plan
+plan_now (struct pass *p)
+{
+  struct recompress_plan plan;
+
+  mutex_lock (&p->r->control);
+  plan = plan_locked (p->r, p->request);
+  mutex_unlock (&p->r->control);
+  p->now = clock_coarse_s ();
+  return plan;
+}
+
 static unsigned
 tier_of (uint32_t size, uint32_t slot_size)
 {
@@ -230,14 +243,9 @@ step (struct pass *p, uint64_t index, uint32_t meta)
 static void
 walk (struct pass *p, bool by_idle, bool idle, unsigned tier)
 {
-  struct recompressor *r = p->r;
-  struct device *dev = r->dev;
+  struct device *dev = p->r->dev;
+  const struct recompress_plan plan = plan_now (p);
   uint64_t looks = 0;
-
-  mutex_lock (&r->control);
-  struct recompress_plan plan = plan_locked (r, p->request);
-  mutex_unlock (&r->control);
-  p->now = clock_coarse_s ();
 
   for (uint64_t i = device_next_stored (dev, p->request->first, p->end);
        i < p->end; i = device_next_stored (dev, i + 1, p->end)) {
@@ -261,12 +269,9 @@ static uint64_t
 count_candidates (struct pass *p)
 {
   struct device *dev = p->r->dev;
+  const struct recompress_plan plan = plan_now (p);
   uint64_t n = 0;
 
-  mutex_lock (&p->r->control);
-  struct recompress_plan plan = plan_locked (p->r, p->request);
-  mutex_unlock (&p->r->control);
-  p->now = clock_coarse_s ();
   for (uint64_t i = device_next_stored (dev, p->request->first, p->end);
        i < p->end; i = device_next_stored (dev, i + 1, p->end)) {
     const struct slot *s = slot_table_peek (&dev->table, i);
