@@ -91,28 +91,6 @@ def sample_recompression(loader, server, busy, depth, seconds):
     return result
 
 
-def measure_recompression(options, folder, image, loader):
-    server = servers.zram_server(
-        common.plugin_command(options),
-        "recompress=zstd:level=9 auto_recompress=0", image.size)
-    samples = []
-    try:
-        server.start(folder, 9, control=True)
-        for turn in range(options.rounds):
-            for depth in DEPTHS:
-                for busy in (0, 1) if turn % 2 == 0 else (1, 0):
-                    result = sample_recompression(loader, server, busy, depth,
-                                                  options.seconds)
-                    if not result.get("pass_ran_on", True):
-                        say("the pass ended before the sample did")
-                    samples.append({"round": turn, "depth": depth,
-                                    "server": RECOMPRESSION[busy], **result})
-            say(f"recompression: round {turn + 1} of {options.rounds}")
-    finally:
-        server.stop()
-    return samples
-
-
 def sample_writeback(loader, server, busy, depth, seconds):
     slots = loader.image.size // 4096
     loader.run(server, "fill", size=256 << 10, depth=4)
@@ -135,29 +113,45 @@ def sample_writeback(loader, server, busy, depth, seconds):
     return result
 
 
-def measure_writeback(options, folder, image, loader):
-    store = f"/dev/shm/zram-bench.{os.getpid()}"
-    server = servers.zram_server(
-        common.plugin_command(options),
-        f"backing={store} backing_size={2 * image.size}", image.size)
+def measure_beside(options, folder, image, loader, what, number, config,
+                   take, names):
+    """One server, with and without a pass of its own, in turns."""
+    server = servers.zram_server(common.plugin_command(options), config,
+                                 image.size)
     samples = []
     try:
-        server.start(folder, 10, control=True)
+        server.start(folder, number, control=True)
         for turn in range(options.rounds):
             for depth in DEPTHS:
                 for busy in (0, 1) if turn % 2 == 0 else (1, 0):
-                    result = sample_writeback(loader, server, busy, depth,
-                                              options.seconds)
+                    result = take(loader, server, busy, depth,
+                                  options.seconds)
                     if not result.get("pass_ran_on", True):
                         say("the pass ended before the sample did")
                     samples.append({"round": turn, "depth": depth,
-                                    "server": WRITEBACK[busy], **result})
-            say(f"writeback: round {turn + 1} of {options.rounds}")
+                                    "server": names[busy], **result})
+            say(f"{what}: round {turn + 1} of {options.rounds}")
     finally:
         server.stop()
+    return samples
+
+
+def measure_recompression(options, folder, image, loader):
+    return measure_beside(options, folder, image, loader, "recompression", 9,
+                          "recompress=zstd:level=9 auto_recompress=0",
+                          sample_recompression, RECOMPRESSION)
+
+
+def measure_writeback(options, folder, image, loader):
+    store = f"/dev/shm/zram-bench.{os.getpid()}"
+    try:
+        return measure_beside(
+            options, folder, image, loader, "writeback", 10,
+            f"backing={store} backing_size={2 * image.size}",
+            sample_writeback, WRITEBACK)
+    finally:
         if os.path.exists(store):
             os.unlink(store)
-    return samples
 
 
 def medians(samples, depth, key, names):
