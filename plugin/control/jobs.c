@@ -68,7 +68,7 @@ run_compact (struct jobs *jobs, struct job *job)
   bool whole;
 
   whole = compactor_run_watched (jobs->engine->compactor, &jobs->progress, r);
-  arena_return_hot (&jobs->engine->store->pool->arena);
+  pool_give_back (jobs->engine->store->pool);
   job->state = whole ? JOB_DONE : JOB_CANCELLED;
   snprintf (job->message, sizeof job->message,
             "%" PRIu64 " pages freed, %" PRIu64 " objects and %" PRIu64

@@ -45,10 +45,10 @@ stats_head (struct engine *e)
     N (e->dev->size), "slot_size", N (e->store->config.slot_size), "slots",
     N (e->dev->table.slots), "algorithm",
     zcomp_format_name (e->store->zcomp, primary.format), "level", primary.level,
-    "allocator", "zsmalloc", "workers", N (zcomp_workers (e->store->zcomp)),
-    "streams_busy", N (zcomp_busy (e->store->zcomp)), "clients",
-    N (atomic_load (&e->clients)), "uptime_s",
-    (double) (clock_ns () - e->started_ns) / 1e9, "exact", exact);
+    "allocator", pool_name (e->store->pool), "workers",
+    N (zcomp_workers (e->store->zcomp)), "streams_busy",
+    N (zcomp_busy (e->store->zcomp)), "clients", N (atomic_load (&e->clients)),
+    "uptime_s", (double) (clock_ns () - e->started_ns) / 1e9, "exact", exact);
 }
 
 /* The kernel's files, field by field in the kernel's order. */
@@ -140,13 +140,13 @@ run_stats (struct engine *e, const json_t *params, struct reply *r)
 /* -- classes ------------------------------------------------------------ */
 
 static void
-add_class (struct text *out, unsigned id, const struct zs_class_stats *st)
+add_class (struct text *out, unsigned id, const struct pool_class_stats *st)
 {
   uint64_t zspages = 0;
 
   text_printf (out, "%s{\"class\":%u,\"size\":%" PRIu32 ",\"groups\":[",
                id ? "," : "", id, st->size);
-  for (unsigned g = 0; g < ZS_GROUPS; g++) {
+  for (unsigned g = 0; g < POOL_GROUPS; g++) {
     text_printf (out, "%s%" PRIu32, g ? "," : "", st->zspages[g]);
     zspages += st->zspages[g];
   }
@@ -161,13 +161,14 @@ add_class (struct text *out, unsigned id, const struct zs_class_stats *st)
 void
 run_classes (struct engine *e, const json_t *params, struct reply *r)
 {
-  struct zs_pool *pool = e->store->pool;
+  struct pool *pool = e->store->pool;
 
-  _Static_assert((int) ZS_GROUPS == ZRAM_CLASS_GROUPS, "as the protocol says");
+  _Static_assert((int) POOL_GROUPS == ZRAM_CLASS_GROUPS,
+                 "as the protocol says");
   (void) params;
   text_puts (r->result, "{\"classes\":[");
-  for (unsigned id = 0; id < zs_class_count (pool); id++) {
-    struct zs_class_stats st = zs_class_stats (pool, id);
+  for (unsigned id = 0; id < pool_class_count (pool); id++) {
+    struct pool_class_stats st = pool_class_stats (pool, id);
 
     add_class (r->result, id, &st);
   }

@@ -33,6 +33,8 @@ enum lock_rank {
   RANK_WORKPOOL,     /* queue of shared requests and passes */
   RANK_CLASS,        /* fullness lists, allocation and free, handles */
   RANK_ZSPAGE,       /* the bytes of a zspage's objects */
+  RANK_Z3_PAGE,      /* a page of z3fold: where its objects lie, pins */
+  RANK_Z3_LISTS,     /* z3fold: its lists of pages, and free pages */
   RANK_BACKING,      /* ownership of backing blocks */
   RANK_ARENA,        /* spans */
   RANK_TABLE,        /* leaves and nodes of the slot table */

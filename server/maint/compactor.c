@@ -69,7 +69,7 @@ static uint64_t
 pages_compacted (struct compactor *c)
 {
   return (uint64_t) counter_sum (&c->dev->store->pool->counters,
-                                 ZS_PAGES_COMPACTED);
+                                 POOL_PAGES_COMPACTED);
 }
 
 /* Between two steps.  False if the pass shall end. */
@@ -110,21 +110,21 @@ reclaim_leaves (struct compactor *c) REQUIRES (c->control)
 static struct compactor_result
 pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
 {
-  struct zs_pool *pool = c->dev->store->pool;
+  struct pool *pool = c->dev->store->pool;
   struct device_stats before = device_stats (c->dev), after;
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
   struct compactor_result result = { 0 };
   bool go_on = true;
 
-  while (compact && go_on && zs_compact_step (pool, &at))
+  while (compact && go_on && pool_compact_step (pool, &at))
     go_on = let_requests_go_first (c);
-  while (go_on && zs_migration_pays (pool)) {
-    uint32_t used = arena_stats (&pool->arena).used_spans;
+  while (go_on && pool_migration_pays (pool)) {
+    uint64_t used = pool_spread (pool).used;
 
-    at = (struct zs_cursor){ 0 };
-    while (go_on && zs_migrate_step (pool, &at))
+    at = (struct pool_cursor){ 0 };
+    while (go_on && pool_migrate_step (pool, &at))
       go_on = let_requests_go_first (c);
-    if (arena_stats (&pool->arena).top > 2 * used)
+    if (pool_spread (pool).top > 2 * used)
       break; /* what is left is in use right now */
   }
   if (go_on)
@@ -146,7 +146,7 @@ run (struct compactor *c, bool compact, struct pass_progress *progress)
   c->progress = progress;
   c->start_pages = pages_compacted (c);
   if (progress)
-    atomic_store (&progress->total, zs_freeable_pages (c->dev->store->pool));
+    atomic_store (&progress->total, pool_freeable_pages (c->dev->store->pool));
   atomic_store (&c->running, true);
   result = pass_locked (c, compact);
   atomic_store (&c->running, false);
@@ -197,10 +197,10 @@ pays (struct compactor *c)
   struct store *store = c->dev->store;
   uint64_t used = atomic_load_explicit (&store->budget.used,
                                         memory_order_relaxed);
-  uint64_t freeable = zs_freeable_pages (store->pool) * MEM_PAGE;
+  uint64_t freeable = pool_freeable_pages (store->pool) * MEM_PAGE;
 
   return (c->threshold && freeable && freeable * 100 >= used * c->threshold) ||
-         zs_migration_pays (store->pool) ||
+         pool_migration_pays (store->pool) ||
          slot_table_empty_leaves (&c->dev->table) >= EMPTY_LEAVES;
 }
 
@@ -222,7 +222,7 @@ rest (struct compactor *c)
   }
   if (c->rested)
     return;
-  arena_return_hot (&c->dev->store->pool->arena);
+  pool_give_back (c->dev->store->pool);
 #ifdef __GLIBC__
   malloc_trim (0);
 #endif

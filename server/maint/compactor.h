@@ -4,8 +4,8 @@
  * have left in pieces.  The mechanisms are the pool's and the table's, a step
  * at a time:
  *
- *   compaction   zs_compact_step, class by class
- *   migration    zs_migrate_step, when the arena is mostly holes
+ *   compaction   pool_compact_step, class by class
+ *   migration    pool_migrate_step, when the arena is mostly holes
  *   leaves       slot_table_reclaim of leaves that are all EMPTY
  *
  * A pass does them in that order.  The compactor looks every 'pause' seconds

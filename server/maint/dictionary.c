@@ -134,30 +134,30 @@ make_room (struct training *t)
 
 /* Memory for a slot that packs to n bytes (0: stays raw). */
 static uint64_t
-memory_for (const struct size_classes *classes, size_t n)
+memory_for (struct store *store, size_t n)
 {
-  return n ? classes->g[size_class_of (classes, (uint32_t) n)].size
-           : classes->slot_size;
+  return n ? pool_room_for (store->pool, (uint32_t) n)
+           : store->config.slot_size;
 }
 
 /* Memory that the held-out slots would take; UINT64_MAX with errno. */
 static uint64_t
 measure (struct training *t, const struct zcomp_method *method)
 {
-  const struct size_classes *classes = &t->dev->store->pool->classes;
+  struct store *store = t->dev->store;
+  uint32_t slot_size = store->config.slot_size;
   uint64_t sum = 0;
 
   for (uint64_t i = 0; i < t->result->held_out && !cancelled (t); i++) {
     struct zcomp_stream *stream = zcomp_stream_get (t->dev->store->zcomp);
     const void *out;
-    ssize_t n = zcomp_compress (
-      stream, method, t->held + i * classes->slot_size, classes->slot_size,
-      size_class_largest (classes), &out);
+    ssize_t n = zcomp_compress (stream, method, t->held + i * slot_size,
+                                slot_size, pool_largest (store->pool), &out);
 
     zcomp_stream_put (stream);
     if (n < 0)
       return UINT64_MAX;
-    sum += memory_for (classes, (size_t) n);
+    sum += memory_for (store, (size_t) n);
   }
   return sum;
 }

@@ -240,18 +240,18 @@ turn (struct evictor *e)
 static void
 give_pages_back (struct evictor *e, uint64_t target)
 {
-  struct zs_pool *pool = e->dev->store->pool;
+  struct pool *pool = e->dev->store->pool;
   uint64_t before = used (e);
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
   bool more = true;
 
   while (more && used (e) > target && !ticker_stopping (&e->ticker)) {
     mutex_lock (&e->control);
-    more = zs_compact_step (pool, &at);
+    more = pool_compact_step (pool, &at);
     mutex_unlock (&e->control);
   }
   mutex_lock (&e->control);
-  arena_return_hot (&pool->arena);
+  pool_give_back (pool);
   mutex_unlock (&e->control);
   if (used (e) < before)
     room_made (&e->dev->room);

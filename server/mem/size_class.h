@@ -25,7 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEM_PAGE 4096u
+#include "mem/pool.h"
+
 #define CLASS_STEPS 256u             /* size steps in a slot */
 #define CLASS_MAX (CLASS_STEPS + 1u) /* and the huge class */
 

@@ -8,14 +8,14 @@
 
 #include "mem/zs_internal.h"
 
-struct zs_class_stats
+struct pool_class_stats
 zs_class_stats (struct zs_pool *pool, unsigned class_id)
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   struct zs_class *c = &pool->class[class_id];
-  struct zs_class_stats st = { .size = g->size,
-                               .pages = g->pages,
-                               .objs = g->objs };
+  struct pool_class_stats st = { .size = g->size,
+                                 .pages = g->pages,
+                                 .objs = g->objs };
   uint64_t zspages = 0;
 
   zs_class_lock (pool, class_id);
@@ -130,7 +130,7 @@ audit_class (struct zs_pool *pool, unsigned class_id, struct audit *all)
 }
 
 const char *
-zs_audit (struct zs_pool *pool, struct zs_audit *result)
+zs_audit (struct zs_pool *pool, struct pool_audit *result)
 {
   struct audit all = { 0 };
 

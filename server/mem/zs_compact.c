@@ -51,7 +51,7 @@ lock_source_locked (struct zs_pool *pool, unsigned class_id)
 
       if (zspage_try_write_lock (z))
         return z;
-      counter_add (&pool->counters, ZS_MOVER_SKIPS, 1);
+      counter_add (&pool->base.counters, POOL_MOVER_SKIPS, 1);
       if (++tries == TRIES)
         return NULL;
       l = z->next;
@@ -273,13 +273,13 @@ compact_one (struct zs_pool *pool, unsigned class_id)
 }
 
 bool
-zs_compact_step (struct zs_pool *pool, struct zs_cursor *at)
+zs_compact_step (struct zs_pool *pool, struct pool_cursor *at)
 {
   while (at->class_id < pool->classes.n) {
     struct gain gain = compact_one (pool, at->class_id);
 
-    counter_add (&pool->counters, ZS_OBJECTS_MOVED, gain.moved);
-    counter_add (&pool->counters, ZS_PAGES_COMPACTED, gain.pages);
+    counter_add (&pool->base.counters, POOL_OBJECTS_MOVED, gain.moved);
+    counter_add (&pool->base.counters, POOL_PAGES_COMPACTED, gain.pages);
     if (gain.empty)
       zs_release_zspage (pool, gain.empty);
     /* Nothing more to win, or busy: this class is done for this round. */

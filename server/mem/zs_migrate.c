@@ -78,7 +78,7 @@ try_move_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
       from->resident > to->resident || !all_attached (pool, from))
     return false;
   if (!zspage_try_write_lock (from)) {
-    counter_add (&pool->counters, ZS_MOVER_SKIPS, 1);
+    counter_add (&pool->base.counters, POOL_MOVER_SKIPS, 1);
     return false;
   }
   move_zspage_locked (pool, class_id, from, to);
@@ -132,7 +132,7 @@ migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
 }
 
 bool
-zs_migrate_step (struct zs_pool *pool, struct zs_cursor *at)
+zs_migrate_step (struct zs_pool *pool, struct pool_cursor *at)
 {
   uint32_t top = arena_stats (&pool->arena).top;
 
@@ -148,7 +148,7 @@ zs_migrate_step (struct zs_pool *pool, struct zs_cursor *at)
     if (span == ARENA_NO_SPAN)
       break;
     if (migrate (pool, z, span))
-      counter_add (&pool->counters, ZS_ZSPAGES_MIGRATED, 1);
+      counter_add (&pool->base.counters, POOL_ZSPAGES_MIGRATED, 1);
     return true;
   }
   at->span = 0;

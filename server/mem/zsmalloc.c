@@ -15,8 +15,9 @@ zs_create (uint32_t slot_size, uint64_t max_bytes, struct budget *budget)
 
   if (!pool)
     return NULL;
+  pool->base.ops = &zs_pool_ops;
   size_classes_init (&pool->classes, slot_size);
-  if (counter_set_init (&pool->counters, ZS_COUNTERS) == -1)
+  if (counter_set_init (&pool->base.counters, POOL_COUNTERS) == -1)
     goto fail_counters;
   if (arena_init (&pool->arena, pool->classes.span_pages, max_bytes, budget) ==
       -1)
@@ -26,7 +27,7 @@ zs_create (uint32_t slot_size, uint64_t max_bytes, struct budget *budget)
   return pool;
 
 fail_arena:
-  counter_set_destroy (&pool->counters);
+  counter_set_destroy (&pool->base.counters);
 fail_counters:
   free (pool);
   return NULL;
@@ -55,7 +56,7 @@ zs_destroy (struct zs_pool *pool)
   for (unsigned c = 0; c < pool->classes.n; c++)
     mutex_destroy (&pool->class[c].lock);
   arena_destroy (&pool->arena);
-  counter_set_destroy (&pool->counters);
+  counter_set_destroy (&pool->base.counters);
   free (pool);
 }
 
@@ -352,7 +353,7 @@ static bool
 make_room (struct zs_pool *pool)
 {
   enum { STEPS = 16 };
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
 
   if (arena_return_hot (&pool->arena) > 0)
     return true;

@@ -46,8 +46,8 @@
 #ifndef ZRAM_ZSMALLOC_H
 #define ZRAM_ZSMALLOC_H
 
-#include "base/counter.h"
 #include "mem/arena.h"
+#include "mem/pool.h"
 #include "mem/size_class.h"
 #include "mem/zspage.h"
 
@@ -64,20 +64,14 @@ struct zs_class {
   _Atomic uint64_t resident; /* pages */
 };
 
-enum zs_counter {
-  ZS_PAGES_COMPACTED, /* pages freed by compaction */
-  ZS_OBJECTS_MOVED,
-  ZS_ZSPAGES_MIGRATED,
-  ZS_MOVER_SKIPS, /* zspages passed over because a reader was inside */
-  ZS_COUNTERS
-};
-
 struct zs_pool {
+  struct pool base;
   struct size_classes classes;
   struct arena arena;
-  struct counter_set counters;
   struct zs_class class[CLASS_MAX];
 };
+
+extern const struct pool_ops zs_pool_ops;
 
 /* max_bytes: addresses to reserve at the most.  The budget is not owned and
  * must outlive the pool.  NULL with errno set.
@@ -117,17 +111,11 @@ void zs_unpin (struct zs_pool *pool, uint64_t handle);
 /* What compaction could free now, in pages.  Takes class locks in turn. */
 uint64_t zs_freeable_pages (struct zs_pool *pool);
 
-/* A place in a compaction or migration that can stop after every zspage. */
-struct zs_cursor {
-  unsigned class_id; /* compaction: the class at work */
-  uint32_t span;     /* migration: all above it are done */
-};
-
 /* Empty one zspage into fuller ones of its class.  True if there may be more
  * to do, false (and the cursor back at the start) at the end of the round.
  * Holds a class lock while it copies one zspage's objects at the most.
  */
-bool zs_compact_step (struct zs_pool *pool, struct zs_cursor *at);
+bool zs_compact_step (struct zs_pool *pool, struct pool_cursor *at);
 
 /* Are so many spans free below the arena's end that migration would let it
  * sink by half or more?
@@ -137,19 +125,13 @@ bool zs_migration_pays (struct zs_pool *pool);
 /* Move the highest zspage to a lower span.  True if there may be more to do.
  * At the end of the round the arena's end is trimmed.
  */
-bool zs_migrate_step (struct zs_pool *pool, struct zs_cursor *at);
+bool zs_migrate_step (struct zs_pool *pool, struct pool_cursor *at);
 
 /* -- looking ------------------------------------------------------------ */
 
-struct zs_class_stats {
-  uint32_t size, pages, objs; /* bytes; pages and objects a zspage */
-  uint32_t zspages[ZS_GROUPS];
-  uint64_t inuse, allocated; /* objects in use; in all zspages */
-  uint64_t freeable_pages;
-};
-
 /* Takes the class lock. */
-struct zs_class_stats zs_class_stats (struct zs_pool *pool, unsigned class_id);
+struct pool_class_stats zs_class_stats (struct zs_pool *pool,
+                                        unsigned class_id);
 
 static inline unsigned
 zs_class_count (const struct zs_pool *pool)
@@ -161,14 +143,9 @@ zs_class_count (const struct zs_pool *pool)
 bool zs_is_attached (struct zs_pool *pool, uint64_t handle,
                      const zs_cell *cell);
 
-struct zs_audit {
-  uint64_t objects;        /* attached */
-  uint64_t resident_pages; /* of zspages and of hot spans: what is charged */
-};
-
 /* For the auditor, with nothing running: walk every list and every object.
  * A message (static) about an invariant that does not hold, or NULL.
  */
-const char *zs_audit (struct zs_pool *pool, struct zs_audit *result);
+const char *zs_audit (struct zs_pool *pool, struct pool_audit *result);
 
 #endif /* ZRAM_ZSMALLOC_H */

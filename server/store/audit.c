@@ -46,15 +46,15 @@ tally_slot (const struct slot *s, struct tally *t)
 
 /* The object's back pointer must be the slot's cell. */
 static bool
-is_attached (struct zs_pool *pool, struct slot *s)
+is_attached (struct pool *pool, struct slot *s)
 {
   uint64_t handle;
 
   if (slot_meta_state (slot_load_meta (s)) != SLOT_OBJECT)
     return true;
-  bool ok = zs_pin (pool, &s->cell, &handle) &&
-            zs_is_attached (pool, handle, &s->cell);
-  zs_unpin (pool, handle);
+  bool ok = pool_pin (pool, &s->cell, &handle) &&
+            pool_is_attached (pool, handle, &s->cell);
+  pool_unpin (pool, handle);
   return ok;
 }
 
@@ -206,8 +206,8 @@ audit_blocks (struct device *dev, char *why, size_t n)
 static int
 audit_memory (struct device *dev, const struct tally *t, char *why, size_t n)
 {
-  struct zs_audit zs = { 0 };
-  const char *wrong = zs_audit (dev->store->pool, &zs);
+  struct pool_audit zs = { 0 };
+  const char *wrong = pool_audit (dev->store->pool, &zs);
 
   if (wrong) {
     snprintf (why, n, "pool: %s", wrong);

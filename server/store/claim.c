@@ -47,10 +47,10 @@ copy_object (struct device *dev, struct slot *s, uint32_t size, void *buf)
   REQUIRES_SHARED (s)
 {
   uint64_t handle;
-  const void *object = zs_pin (dev->store->pool, &s->cell, &handle);
+  const void *object = pool_pin (dev->store->pool, &s->cell, &handle);
 
   memcpy (buf, object, size);
-  zs_unpin (dev->store->pool, handle);
+  pool_unpin (dev->store->pool, handle);
 }
 
 bool

@@ -16,8 +16,7 @@ content_pack (struct device *dev, struct zcomp_stream *stream, const void *data,
   const struct zcomp_method method = zcomp_stream_primary (stream);
   uint64_t start = time_sample_start ();
   ssize_t n = zcomp_compress (stream, &method, data, store->config.slot_size,
-                              size_class_largest (&store->pool->classes),
-                              &packed->bytes);
+                              pool_largest (store->pool), &packed->bytes);
 
   time_sample_end (&store->compress_time, start);
   if (n < 0)
@@ -38,7 +37,7 @@ content_make (struct device *dev, const struct packed *packed,
               struct content *new)
 {
   void *mem;
-  uint64_t handle = zs_alloc (dev->store->pool, packed->size, &mem);
+  uint64_t handle = pool_alloc (dev->store->pool, packed->size, &mem);
 
   if (!handle)
     return -1;
@@ -75,7 +74,7 @@ content_drop (struct device *dev, const struct content *new)
   int err = errno;
 
   if (new->state == SLOT_OBJECT)
-    zs_drop (dev->store->pool, new->cell);
+    pool_drop (dev->store->pool, new->cell);
   if (new->state == SLOT_BACKED)
     forget_record (dev, new->cell, new->size);
   if (new->state == SLOT_OBJECT || new->state == SLOT_BACKED)
@@ -130,12 +129,12 @@ content_set_locked (struct device *dev, struct slot *s,
                         new->marks;
 
   if (slot_meta_state (old) == SLOT_OBJECT)
-    zs_replace (dev->store->pool, &s->cell, new->cell);
+    pool_replace (dev->store->pool, &s->cell, new->cell);
   else
     atomic_store_explicit (&s->cell, new->cell, memory_order_relaxed);
   atomic_store_explicit (&s->meta, meta, memory_order_relaxed);
   if (new->state == SLOT_OBJECT)
-    zs_attach (dev->store->pool, new->cell, &s->cell);
+    pool_attach (dev->store->pool, new->cell, &s->cell);
   if (slot_meta_state (old) == SLOT_BACKED)
     forget_record (dev, old_cell, slot_meta_size (old));
 
@@ -149,20 +148,19 @@ bool
 content_overwrite_locked (struct device *dev, struct slot *s,
                           const struct packed *packed)
 {
-  const struct size_classes *classes = &dev->store->pool->classes;
   const struct content new = { .state = SLOT_OBJECT,
                                .format = packed->format,
                                .size = packed->size };
   uint32_t old = slot_load_meta (s);
-  uint64_t handle = slot_load_cell (s); /* it may move, but keeps its class */
+  uint64_t handle = slot_load_cell (s);
 
   if (slot_meta_state (old) != SLOT_OBJECT ||
-      packed->size > classes->g[zs_handle_class (handle)].size)
+      !pool_fits (dev->store->pool, handle, packed->size))
     return false;
   store_format_made (dev->store, packed->format);
-  memcpy (zs_pin (dev->store->pool, &s->cell, &handle), packed->bytes,
+  memcpy (pool_pin (dev->store->pool, &s->cell, &handle), packed->bytes,
           packed->size);
-  zs_unpin (dev->store->pool, handle);
+  pool_unpin (dev->store->pool, handle);
   atomic_store_explicit (&s->meta,
                          slot_meta (SLOT_OBJECT, packed->format, packed->size),
                          memory_order_relaxed);

@@ -26,11 +26,11 @@ device_stats (struct device *dev)
     .huge_slots = (uint64_t) counter_sum (c, DEV_SLOTS_HUGE),
     .huge_since = (uint64_t) counter_sum (c, DEV_HUGE_SINCE),
     .objects = (uint64_t) counter_sum (c, DEV_OBJECTS),
-    .pages_compacted = (uint64_t) counter_sum (p, ZS_PAGES_COMPACTED),
-    .objects_moved = (uint64_t) counter_sum (p, ZS_OBJECTS_MOVED),
-    .zspages_migrated = (uint64_t) counter_sum (p, ZS_ZSPAGES_MIGRATED),
-    .mover_skips = (uint64_t) counter_sum (p, ZS_MOVER_SKIPS),
-    .freeable_pages = zs_freeable_pages (dev->store->pool),
+    .pages_compacted = (uint64_t) counter_sum (p, POOL_PAGES_COMPACTED),
+    .objects_moved = (uint64_t) counter_sum (p, POOL_OBJECTS_MOVED),
+    .zspages_migrated = (uint64_t) counter_sum (p, POOL_ZSPAGES_MIGRATED),
+    .mover_skips = (uint64_t) counter_sum (p, POOL_MOVER_SKIPS),
+    .freeable_pages = pool_freeable_pages (dev->store->pool),
     .read_requests = (uint64_t) counter_sum (c, DEV_READ_REQUESTS),
     .read_bytes = (uint64_t) counter_sum (c, DEV_READ_BYTES),
     .write_requests = (uint64_t) counter_sum (c, DEV_WRITE_REQUESTS),
@@ -167,7 +167,7 @@ device_reset (struct device *dev)
   /* The kernel's reset makes a new pool, so what the pool counts starts anew
    * there too.
    */
-  for (unsigned id = 0; id < ZS_COUNTERS; id++)
+  for (unsigned id = 0; id < POOL_COUNTERS; id++)
     counter_reset (&dev->store->pool->counters, id);
   store_reset_peak (dev->store);
 }

@@ -35,15 +35,13 @@ marks (unsigned by, bool incompressible)
   return by << SLOT_BY_SHIFT | (incompressible ? SLOT_INCOMPRESSIBLE : 0);
 }
 
-/* The most bytes that would be a gain: the largest object of the next smaller
- * size class, and below the threshold.  0: there is none.
+/* The most bytes that would be a gain: the largest object that takes
+ * less memory, and below the threshold.  0: there is none.
  */
 static size_t
 room (struct device *dev, uint32_t meta, uint32_t threshold)
 {
-  const struct size_classes *classes = &dev->store->pool->classes;
-  unsigned class_id = size_class_of (classes, slot_meta_size (meta));
-  size_t most = class_id ? classes->g[class_id - 1].size : 0;
+  size_t most = pool_smaller_than (dev->store->pool, slot_meta_size (meta));
 
   return threshold && most >= threshold ? threshold - 1 : most;
 }

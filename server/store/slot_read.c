@@ -35,13 +35,14 @@ decompress_locked (struct device *dev, struct slot *s, uint32_t meta,
   REQUIRES_SHARED (s)
 {
   uint64_t handle;
-  const void *object = zs_pin (dev->store->pool, &s->cell, &handle);
+  const void *object = pool_pin (dev->store->pool, &s->cell, &handle);
   uint64_t start = time_sample_start ();
   int r = zcomp_reader_decompress (reader, object, slot_meta_size (meta), dst,
                                    dev->store->config.slot_size);
 
   time_sample_end (&dev->store->decompress_time, start);
-  zs_unpin (dev->store->pool, handle);
+  pool_used (dev->store->pool, handle);
+  pool_unpin (dev->store->pool, handle);
   return r;
 }
 
@@ -50,10 +51,11 @@ read_raw_locked (struct device *dev, struct slot *s, void *buf, uint32_t offset,
                  uint32_t len) REQUIRES_SHARED (s)
 {
   uint64_t handle;
-  const char *object = zs_pin (dev->store->pool, &s->cell, &handle);
+  const char *object = pool_pin (dev->store->pool, &s->cell, &handle);
 
   memcpy (buf, object + offset, len);
-  zs_unpin (dev->store->pool, handle);
+  pool_used (dev->store->pool, handle);
+  pool_unpin (dev->store->pool, handle);
 }
 
 /* Straight into the caller's buffer. */

@@ -15,7 +15,7 @@
  * up and was overtaken by its reclaim still finds slots there, perhaps of
  * another place of the disk by then.  Therefore whoever has locked a slot
  * looks the leaf up again and starts over if the directory names another
- * (the same pin-and-revalidate as zs_pin).  The directory is what counts.
+ * (the same pin-and-revalidate as pool_pin).  The directory is what counts.
  *
  * Reclaim takes the write locks of all slots of the leaf (trying), checks
  * the directory and that all are EMPTY, takes the leaf out of the directory

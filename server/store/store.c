@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/rwword.h"
 #include "store/store.h"
 
 /* Addresses to reserve for objects: the devices' size with room for waste
@@ -45,7 +46,8 @@ store_create (const struct store_config *config)
       histogram_init (&store->decompress_time) == -1)
     goto fail;
   (void) rwword_waits (); /* now, so that no wait has to make it */
-  store->pool = zs_create (
+  store->pool = pool_create (
+    config->allocator ? config->allocator : pool_allocator (0),
     config->slot_size, pool_addresses (config->device_bytes), &store->budget);
   if (!store->pool)
     goto fail;
@@ -193,7 +195,7 @@ store_destroy (struct store *store)
     return;
   workpool_destroy (store->workpool);
   zcomp_free (store->zcomp);
-  zs_destroy (store->pool);
+  pool_destroy (store->pool);
   histogram_destroy (&store->decompress_time);
   histogram_destroy (&store->compress_time);
   counter_set_destroy (&store->formats);

@@ -19,10 +19,11 @@
 #include "base/workpool.h"
 #include "comp/dict.h"
 #include "comp/zcomp.h"
-#include "mem/zsmalloc.h"
+#include "mem/pool.h"
 
 struct store_config {
-  uint32_t slot_size; /* bytes, a power of two, 4 KiB to 64 KiB */
+  uint32_t slot_size;    /* bytes, a power of two, 4 KiB to 64 KiB */
+  const char *allocator; /* pool_allocator; NULL: the default */
   struct zcomp_method primary;
   uint64_t mem_limit;    /* bytes, 0 = none */
   unsigned workers;      /* streams and threads, 1 … ZCOMP_MAX_STREAMS */
@@ -35,7 +36,7 @@ struct store {
   uint32_t slot_shift;
   unsigned cpus;        /* that the process may run on */
   struct budget budget; /* pool and slot tables */
-  struct zs_pool *pool;
+  struct pool *pool;
   struct zcomp *zcomp;
   struct workpool *workpool;
   struct counter_set requests; /* enum store_counter */

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "mem/zsmalloc.h"
 #include "store/range.h"
 #include "store/slot_io.h"
 #include "store/time_sample.h"
@@ -96,8 +97,27 @@ op_bare_compress (struct thread *t, uint64_t slot)
 
   if (!slot_same_filled (page (slot), slot_size, &word) &&
       codec->compress (t->cctx, page (slot), slot_size, t->buf,
-                       size_class_largest (&store->pool->classes)) < 0)
+                       pool_largest (store->pool)) < 0)
     die ("compress");
+}
+
+/* Where the slot's object is, with zsmalloc found without a lock. */
+static const char *
+object_of (struct slot *s)
+{
+  uint64_t h = slot_load_cell (s);
+
+  if (pool_has_lru (store->pool)) {
+    const char *object = pool_pin (store->pool, &s->cell, &h);
+
+    pool_unpin (store->pool, h);
+    return object;
+  }
+  struct zs_pool *zs = (struct zs_pool *) store->pool;
+  const struct size_class_geometry *g = &zs->classes.g[zs_handle_class (h)];
+
+  return arena_address (&zs->arena, zs_handle_span (h)) + g->first +
+         (size_t) zs_handle_obj (h) * g->size;
 }
 
 /* Every slot's object, straight from where the engine stores it. */
@@ -107,16 +127,12 @@ op_bare_decompress (struct thread *t, uint64_t slot)
   struct slot *s = (struct slot *) slot_table_peek (&dev->table, slot);
   uint32_t meta = slot_load_meta (s);
   const struct codec *codec = codec_by_id (slot_meta_format (meta));
-  uint64_t h = slot_load_cell (s);
 
   if (slot_meta_state (meta) != SLOT_OBJECT) {
     memset (t->buf, 0, slot_size);
     return;
   }
-  const struct size_class_geometry *g =
-    &store->pool->classes.g[zs_handle_class (h)];
-  const char *object = arena_address (&store->pool->arena, zs_handle_span (h)) +
-                       g->first + (size_t) zs_handle_obj (h) * g->size;
+  const char *object = object_of (s);
   if (!codec)
     memcpy (t->buf, object, slot_size);
   else if (codec->decompress (t->dctx, object, slot_meta_size (meta), t->buf,
@@ -135,8 +151,8 @@ op_locks (struct thread *t, uint64_t slot) NO_THREAD_SAFETY_ANALYSIS
   if (!s)
     return;
   if (slot_meta_state (slot_load_meta (s)) == SLOT_OBJECT &&
-      zs_pin (store->pool, &s->cell, &handle))
-    zs_unpin (store->pool, handle);
+      pool_pin (store->pool, &s->cell, &handle))
+    pool_unpin (store->pool, handle);
   slot_read_unlock (s);
 }
 
@@ -334,6 +350,7 @@ fill (const char *algorithm)
 {
   const struct codec *codec = codec_find (algorithm);
   struct store_config config = { .slot_size = slot_size,
+                                 .allocator = getenv ("ZRAM_TEST_ALLOCATOR"),
                                  .device_bytes = image_slots * slot_size };
 
   if (!codec) {

@@ -305,13 +305,13 @@ time_library (struct slot *s, char *buf)
 
   if (zcomp_reader_get (store->zcomp, slot_meta_format (meta), &reader))
     die ("reader");
-  object = zs_pin (store->pool, &s->cell, &handle);
+  object = pool_pin (store->pool, &s->cell, &handle);
   start = clock_ns ();
   if (zcomp_reader_decompress (&reader, object, slot_meta_size (meta), buf,
                                SLOT))
     die ("decompress");
   start = clock_ns () - start;
-  zs_unpin (store->pool, handle);
+  pool_unpin (store->pool, handle);
   zcomp_reader_put (&reader);
   return start;
 }

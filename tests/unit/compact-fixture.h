@@ -79,19 +79,19 @@ check_thinned (unsigned slots, unsigned one_in, bool sizes)
 static inline int64_t
 moved (void)
 {
-  return counter_sum (&f.store->pool->counters, ZS_OBJECTS_MOVED);
+  return counter_sum (&f.store->pool->counters, POOL_OBJECTS_MOVED);
 }
 
 static inline uint64_t
 freeable (void)
 {
-  return zs_freeable_pages (f.store->pool);
+  return pool_freeable_pages (f.store->pool);
 }
 
 static inline struct arena_stats
 arena (void)
 {
-  return arena_stats (&f.store->pool->arena);
+  return arena_stats (&fixture_zs (&f)->arena);
 }
 
 #endif /* ZRAM_COMPACT_FIXTURE_H */

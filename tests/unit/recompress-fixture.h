@@ -65,10 +65,10 @@ damage (struct fixture *f, uint64_t index, uint32_t from, uint32_t len)
   unsigned char *p;
 
   check_always (s && slot_meta_state (slot_load_meta (s)) == SLOT_OBJECT);
-  p = (unsigned char *) zs_pin (f->store->pool, &s->cell, &handle);
+  p = (unsigned char *) pool_pin (f->store->pool, &s->cell, &handle);
   for (uint32_t i = from; i < from + len; i++)
     p[i] ^= 0xff;
-  zs_unpin (f->store->pool, handle);
+  pool_unpin (f->store->pool, handle);
   slot_write_unlock (s);
 }
 
@@ -94,7 +94,7 @@ recompress_one (struct fixture *f, uint64_t index,
 static inline unsigned
 class_of (struct fixture *f, uint32_t size)
 {
-  return size_class_of (&f->store->pool->classes, size);
+  return size_class_of (&fixture_zs (f)->classes, size);
 }
 
 /* -- the codec of four levels -------------------------------------------- */

@@ -15,6 +15,7 @@
 #include <inttypes.h>
 
 #include "base/park.h"
+#include "mem/zsmalloc.h"
 #include "store/audit.h"
 #include "store/extents.h"
 #include "store/range.h"
@@ -91,6 +92,23 @@ struct fixture {
   uint32_t slot_size;
 };
 
+/* For the tests of one allocator alone. */
+static inline struct zs_pool *
+fixture_zs (struct fixture *f)
+{
+  check_always (strcmp (pool_name (f->store->pool), "zsmalloc") == 0);
+  return (struct zs_pool *) f->store->pool;
+}
+
+/* ZRAM_TEST_ALLOCATOR in the environment chooses what the tests run with. */
+static inline const char *
+fixture_allocator (void)
+{
+  const char *name = getenv ("ZRAM_TEST_ALLOCATOR");
+
+  return name && *name ? name : pool_allocator (0);
+}
+
 static inline unsigned
 codec_named (const char *name)
 {
@@ -106,6 +124,7 @@ fixture_config (uint32_t slot_size, unsigned id, unsigned workers,
 {
   return (struct store_config){
     .slot_size = slot_size,
+    .allocator = fixture_allocator (),
     .primary = { .format = id, .level = codec_by_id (id)->level_default },
     .workers = workers,
     .device_bytes = size,
@@ -157,20 +176,19 @@ fixture_limit (struct fixture *f, uint64_t bytes)
   atomic_store (&f->store->budget.limit, bytes);
 }
 
-/* Everything is discarded: what is charged still are the table's nodes, and
- * the few pages that the arena keeps for reuse.
+/* Everything is discarded: what is charged still are the table's nodes;
+ * what the pool keeps for reuse is given back here.
  */
 static inline void
 fixture_check_empty (struct fixture *f)
 {
   struct slot_table *t = &f->dev->table;
-  struct arena_stats st = arena_stats (&f->store->pool->arena);
 
   check_always (counter_sum (&f->dev->counters, DEV_SLOTS_STORED) == 0);
   check_always (t->leaf_count == 0);
-  check_always (st.used_spans == 0);
-  check_always (fixture_used (f) ==
-                t->node_count * 4096 + st.hot_pages * MEM_PAGE);
+  check_always (pool_spread (f->store->pool).used == 0);
+  pool_give_back (f->store->pool);
+  check_always (fixture_used (f) == t->node_count * 4096);
 }
 
 /* Audits, and then sees that nothing is left behind. */
@@ -179,8 +197,8 @@ fixture_close (struct fixture *f)
 {
   fixture_audit (f);
   device_destroy (f->dev);
-  arena_return_hot (&f->store->pool->arena);
-  check_always (arena_stats (&f->store->pool->arena).used_spans == 0);
+  pool_give_back (f->store->pool);
+  check_always (pool_spread (f->store->pool).used == 0);
   check_always (fixture_used (f) == 0);
   store_destroy (f->store);
   memset (f, 0, sizeof *f);

@@ -66,7 +66,7 @@ an_object (uint64_t index)
 static struct zspage *
 zspage_of (uint64_t index)
 {
-  return arena_zspage (&f.store->pool->arena,
+  return arena_zspage (&fixture_zs (&f)->arena,
                        zs_handle_span (slot_load_cell (slot_at (index))));
 }
 
@@ -75,13 +75,13 @@ back_of (uint64_t index)
 {
   uint64_t handle = slot_load_cell (slot_at (index));
 
-  return &zs_backs (f.store->pool, zspage_of (index))[zs_handle_obj (handle)];
+  return &zs_backs (fixture_zs (&f), zspage_of (index))[zs_handle_obj (handle)];
 }
 
 static struct zs_class *
 class_of (uint64_t index)
 {
-  return &f.store->pool
+  return &fixture_zs (&f)
             ->class[zs_handle_class (slot_load_cell (slot_at (index)))];
 }
 
@@ -244,13 +244,13 @@ test_lost_object (void **state)
 
   (void) state;
   open_device ();
-  uint64_t handle = zs_alloc (f.store->pool, 1000, &mem);
+  uint64_t handle = pool_alloc (f.store->pool, 1000, &mem);
   assert_true (handle);
   expect_wrong (false, "in transit");
   atomic_init (&cell, handle);
-  zs_attach (f.store->pool, handle, &cell);
+  pool_attach (f.store->pool, handle, &cell);
   expect_wrong (false, "attached objects");
-  zs_replace (f.store->pool, &cell, 0);
+  pool_replace (f.store->pool, &cell, 0);
   fixture_close (&f);
 }
 
@@ -263,8 +263,8 @@ test_damaged (void **state)
   (void) state;
   open_device ();
   index = an_object (0);
-  unsigned char *p = zs_pin (f.store->pool, &slot_at (index)->cell, &handle);
-  zs_unpin (f.store->pool, handle);
+  unsigned char *p = pool_pin (f.store->pool, &slot_at (index)->cell, &handle);
+  pool_unpin (f.store->pool, handle);
   unsigned char first = p[0];
   p[0] = 0xff; /* lz4: literals, more of them than there are */
   char why[100];
@@ -349,7 +349,7 @@ test_arena (void **state)
 
   (void) state;
   open_device ();
-  a = &f.store->pool->arena;
+  a = &fixture_zs (&f)->arena;
   a->used_spans++;
   expect_wrong (false, "pool: ");
   a->used_spans--;
@@ -425,9 +425,9 @@ test_held (void **state)
   zcomp_stream_put (stream);
 
   index = an_object (0);
-  assert_non_null (zs_pin (f.store->pool, &slot_at (index)->cell, &handle));
+  assert_non_null (pool_pin (f.store->pool, &slot_at (index)->cell, &handle));
   expect_wrong_there ("pinned or locked");
-  zs_unpin (f.store->pool, handle);
+  pool_unpin (f.store->pool, handle);
   fixture_close (&f);
 }
 

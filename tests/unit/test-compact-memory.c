@@ -17,7 +17,7 @@
 static uint64_t
 resident (void)
 {
-  struct arena *a = &f.store->pool->arena;
+  struct arena *a = &fixture_zs (&f)->arena;
 
   return reserve_resident (&a->memory, arena ().top * a->span_size) +
          reserve_resident (&f.dev->table.leaves,
@@ -31,7 +31,7 @@ resident (void)
 static void
 check_charged (void)
 {
-  uint64_t ahead = zs_class_count (f.store->pool) * MEM_PAGE;
+  uint64_t ahead = pool_class_count (f.store->pool) * MEM_PAGE;
   uint64_t used = fixture_used (&f) - f.dev->table.node_count * UINT64_C (4096);
   uint64_t in_ram = resident ();
 
@@ -68,8 +68,8 @@ test_discard_everything (void **state)
       thin_out (LARGE, UINT32_MAX);
     must_discard (&f, 0, (uint64_t) LARGE * SLOT);
     (void) compactor_run (compactor);
-    arena_return_hot (&f.store->pool->arena);
-    arena_trim (&f.store->pool->arena);
+    arena_return_hot (&fixture_zs (&f)->arena);
+    arena_trim (&fixture_zs (&f)->arena);
     fixture_check_empty (&f);
     assert_int_equal (resident (), 0);
     assert_int_equal (arena ().top, 0);
@@ -120,13 +120,13 @@ test_little_waste (void **state)
     must_write (&f, buf, SLOT, (uint64_t) at * SLOT);
   }
   (void) compactor_run (compactor);
-  arena_return_hot (&f.store->pool->arena);
+  arena_return_hot (&fixture_zs (&f)->arena);
   uint64_t stored = (uint64_t) fixture_count (&f, DEV_COMPR_BYTES);
   assert_true (fixture_used (&f) < stored + stored / 20);
   check_charged ();
   thin_out (LARGE, 2);
   (void) compactor_run (compactor);
-  arena_return_hot (&f.store->pool->arena);
+  arena_return_hot (&fixture_zs (&f)->arena);
   stored = (uint64_t) fixture_count (&f, DEV_COMPR_BYTES);
   assert_true (fixture_used (&f) < stored + stored / 10);
   check_charged ();

@@ -317,7 +317,7 @@ test_reader_sleeps (void **state)
    */
   fill_alike (0, 1);
   uint64_t cell = slot_load_cell (slot_table_peek (&f.dev->table, 0));
-  unsigned objs = f.store->pool->classes.g[zs_handle_class (cell)].objs;
+  unsigned objs = fixture_zs (&f)->classes.g[zs_handle_class (cell)].objs;
   assert_true (objs > 10 && 10 * objs <= 3000);
   fill_alike (1, 10 * objs);
   must_discard (&f, SLOT, (objs - 1) * SLOT);

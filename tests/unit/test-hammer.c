@@ -268,16 +268,16 @@ churn (void *arg)
 static void *
 mover (void *arg)
 {
-  struct zs_pool *pool = f.store->pool;
+  struct pool *pool = f.store->pool;
 
   (void) arg;
   while (!atomic_load (&stop)) {
-    struct zs_cursor at = { 0 };
+    struct pool_cursor at = { 0 };
 
     (void) compactor_run (compactor);
-    arena_return_hot (&pool->arena);
+    pool_give_back (pool);
     compactor_hold (compactor);
-    while (zs_migrate_step (pool, &at) && !atomic_load (&stop))
+    while (pool_migrate_step (pool, &at) && !atomic_load (&stop))
       ;
     compactor_unhold (compactor);
   }
@@ -448,8 +448,11 @@ test_moving (void **state)
 {
   (void) state;
   run (MOVING, 0);
-  assert_true (counter_sum (&f.store->pool->counters, ZS_OBJECTS_MOVED) > 0);
-  assert_true (counter_sum (&f.store->pool->counters, ZS_ZSPAGES_MIGRATED) > 0);
+  assert_true (counter_sum (&f.store->pool->counters, POOL_OBJECTS_MOVED) > 0);
+  /* z3fold moves objects inside their pages only. */
+  assert_true (counter_sum (&f.store->pool->counters, POOL_ZSPAGES_MIGRATED) >
+                 0 ||
+               pool_has_lru (f.store->pool));
   finish ();
 }
 

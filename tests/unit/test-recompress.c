@@ -53,7 +53,7 @@ boundaries_of (uint32_t slot_size)
   const struct size_classes *sc;
 
   levels_open (&f, slot_size, 1, 64);
-  sc = &f.store->pool->classes;
+  sc = &fixture_zs (&f)->classes;
   for (unsigned k = 0; k < UNIT_TIMES (60); k++) {
     unsigned huge = size_class_huge (sc);
     unsigned c = k == 0 ? huge - 1 : 2 + unit_below (&rng, huge - 3);
@@ -131,7 +131,7 @@ packs_to (const struct zcomp_method *m, const void *data)
   struct zcomp_stream *stream = zcomp_stream_get (f.store->zcomp);
   const void *out;
   ssize_t n = zcomp_compress (stream, m, data, f.slot_size,
-                              size_class_largest (&f.store->pool->classes),
+                              size_class_largest (&fixture_zs (&f)->classes),
                               &out);
 
   zcomp_stream_put (stream);
@@ -151,7 +151,7 @@ walk_boundaries (const struct zcomp_method *secondary, unsigned *done,
     .methods = { *secondary }, .count = 1, .first = 1, .last = 1
   };
   char *data = must_alloc (f.slot_size), *noise = must_alloc (f.slot_size);
-  uint32_t step = f.store->pool->classes.step;
+  uint32_t step = fixture_zs (&f)->classes.step;
   uint32_t from = f.slot_size / 8 + unit_below (&rng, f.slot_size / 2);
 
   sentences (data, f.slot_size, &rng);
@@ -465,7 +465,7 @@ test_at_limit (void **state)
   levels_open (&f, 4096, 1, slots);
   for (unsigned i = 0; i < slots; i++)
     levels_put (&f, i, 1, 0, 1200 + i * 40, 0, 0);
-  arena_return_hot (&f.store->pool->arena);
+  arena_return_hot (&fixture_zs (&f)->arena);
   fixture_limit (&f, fixture_used (&f));
   for (unsigned i = 0; i < slots; i++) {
     uint32_t meta = fixture_meta (&f, i);

@@ -229,8 +229,8 @@ test_all_parked (void **state)
   open_device (N + 1);
   for (unsigned i = 0; i < 300; i++)
     must_write (&f, old_data, SLOT, (100 + i) * SLOT);
-  uint32_t objs = f.store->pool->classes
-                    .g[size_class_of (&f.store->pool->classes, SIZE)]
+  uint32_t objs = fixture_zs (&f)
+                    ->classes.g[size_class_of (&fixture_zs (&f)->classes, SIZE)]
                     .objs;
   assert_true (300 / objs + 1 <= N);
   /* Of each zspage one is left, and read. */
@@ -246,9 +246,10 @@ test_all_parked (void **state)
 
   c = compactor_create (f.dev, 1, 1);
   assert_non_null (c);
-  int64_t skips = counter_sum (&f.store->pool->counters, ZS_MOVER_SKIPS);
+  int64_t skips = counter_sum (&f.store->pool->counters, POOL_MOVER_SKIPS);
   assert_int_equal (compactor_run (c).objects_moved, 0);
-  assert_true (counter_sum (&f.store->pool->counters, ZS_MOVER_SKIPS) > skips);
+  assert_true (counter_sum (&f.store->pool->counters, POOL_MOVER_SKIPS) >
+               skips);
   fault_release ("test.decompress");
   for (unsigned i = 0; i < n; i++)
     finish (&readers[i]);

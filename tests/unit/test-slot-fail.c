@@ -145,7 +145,7 @@ in_huge_class (struct fixture *f, unsigned index)
 {
   uint64_t cell = slot_load_cell (slot_table_peek (&f->dev->table, index));
 
-  return zs_handle_class (cell) == size_class_huge (&f->store->pool->classes);
+  return zs_handle_class (cell) == size_class_huge (&fixture_zs (f)->classes);
 }
 
 /* What shrinks, or is as large as before, has room where it is: so parts of
@@ -365,9 +365,9 @@ object_of (struct fixture *f, unsigned index) NO_THREAD_SAFETY_ANALYSIS
 {
   struct slot *s = (struct slot *) slot_table_peek (&f->dev->table, index);
   uint64_t handle;
-  unsigned char *p = zs_pin (f->store->pool, &s->cell, &handle);
+  unsigned char *p = pool_pin (f->store->pool, &s->cell, &handle);
 
-  zs_unpin (f->store->pool, handle);
+  pool_unpin (f->store->pool, handle);
   return p;
 }
 

@@ -155,7 +155,7 @@ check_stored_as (struct fixture *f, uint64_t index, bool huge)
   else {
     assert_int_equal (slot_meta_format (meta), f->store->config.primary.format);
     assert_true (slot_meta_size (meta) <=
-                 size_class_largest (&f->store->pool->classes));
+                 size_class_largest (&fixture_zs (f)->classes));
   }
 }
 
@@ -174,7 +174,7 @@ test_huge_threshold (void **state)
       unsigned packed = 0, raw = 0;
 
       open_device (&f, slot_sizes[s], codecs[c]);
-      uint32_t largest = size_class_largest (&f.store->pool->classes);
+      uint32_t largest = size_class_largest (&fixture_zs (&f)->classes);
       uint32_t from = largest - largest / 64 - 40, to = largest + 40;
       uint32_t step = c == 0 && s == 0 ? 1 : (to - from) / 60;
       for (uint32_t n = from; n < to; n += step) {
@@ -224,7 +224,7 @@ test_class_boundaries (void **state)
   (void) state;
   for (unsigned s = 0; s < SLOT_SIZES; s++) {
     sized_open (&f, slot_sizes[s], 1, 1000 * (uint64_t) slot_sizes[s]);
-    const struct size_classes *sc = &f.store->pool->classes;
+    const struct size_classes *sc = &fixture_zs (&f)->classes;
     uint32_t largest = size_class_largest (sc);
     unsigned used = 0;
     uint64_t bytes = 0;

@@ -40,17 +40,17 @@ check_compaction (uint32_t slot_size, uint32_t size, unsigned n)
   assert_int_equal (zspages_of (size),
                     (live + objs_of (size) - 1) / objs_of (size));
   assert_int_equal (zs_freeable_pages (f.pool), 0);
-  uint64_t freed = pool_counter (f.pool, ZS_PAGES_COMPACTED);
+  uint64_t freed = pool_counter (f.pool, POOL_PAGES_COMPACTED);
   assert_int_equal (freed, freeable);
   /* Some twice: out of one zspage, then to the front of the next. */
-  assert_in_range (pool_counter (f.pool, ZS_OBJECTS_MOVED), 1, 2 * live);
+  assert_in_range (pool_counter (f.pool, POOL_OBJECTS_MOVED), 1, 2 * live);
   items_check (f.pool, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   arena_return_hot (&f.pool->arena);
   assert_int_equal (before - atomic_load (&f.budget.used), freed * MEM_PAGE);
   assert_int_equal (resident_bytes (&f), atomic_load (&f.budget.used));
   compact_all (f.pool); /* nothing more to win */
-  assert_int_equal (pool_counter (f.pool, ZS_PAGES_COMPACTED), freed);
+  assert_int_equal (pool_counter (f.pool, POOL_PAGES_COMPACTED), freed);
   check_and_close ();
 }
 
@@ -69,7 +69,7 @@ static void
 test_compaction_steps (void **state)
 {
   struct unit_rng rng = unit_rng (2);
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
   uint64_t steps = 0, freed = 0;
 
   (void) state;
@@ -110,7 +110,7 @@ test_packing (void **state)
   compact_all (f.pool);
   assert_int_equal (zspages_of (SIZE), 1);
   assert_int_equal (zs_freeable_pages (f.pool), 0);
-  assert_true (pool_counter (f.pool, ZS_OBJECTS_MOVED) > 0);
+  assert_true (pool_counter (f.pool, POOL_OBJECTS_MOVED) > 0);
   items_check (f.pool, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   arena_return_hot (&f.pool->arena);
@@ -174,7 +174,7 @@ test_growth_against_compaction (void **state)
   unit_start (&thread, write_first_item, NULL);
   fault_wait_held ("zs.alloc.populate");
   compact_all (f.pool);
-  assert_int_equal (pool_counter (f.pool, ZS_PAGES_COMPACTED), 0);
+  assert_int_equal (pool_counter (f.pool, POOL_PAGES_COMPACTED), 0);
   fault_clear ();
   unit_join (&thread);
   assert_int_equal (resident_bytes (&f), atomic_load (&f.budget.used));
@@ -203,9 +203,9 @@ test_migration (void **state)
   migrate_all (f.pool);
   assert_int_equal (top (), used);
   assert_int_equal (arena_stats (&f.pool->arena).used_spans, used);
-  assert_in_range (pool_counter (f.pool, ZS_ZSPAGES_MIGRATED), used - 1,
+  assert_in_range (pool_counter (f.pool, POOL_ZSPAGES_MIGRATED), used - 1,
                    zspages);
-  assert_int_equal (pool_counter (f.pool, ZS_MOVER_SKIPS), 0);
+  assert_int_equal (pool_counter (f.pool, POOL_MOVER_SKIPS), 0);
   assert_int_equal (atomic_load (&f.budget.used), charged);
   for (unsigned i = n * 3 / 4; i < n; i++)
     assert_in_range (span_of (&items[i]), 0, used - 1);
@@ -230,7 +230,7 @@ test_migration_of_few_pages (void **state)
   arena_return_hot (&f.pool->arena);
   uint64_t charged = atomic_load (&f.budget.used);
   migrate_all (f.pool);
-  assert_int_equal (pool_counter (f.pool, ZS_ZSPAGES_MIGRATED), 10);
+  assert_int_equal (pool_counter (f.pool, POOL_ZSPAGES_MIGRATED), 10);
   assert_int_equal (top (), 10);
   assert_int_equal (atomic_load (&f.budget.used), charged);
   check_and_close ();
@@ -272,7 +272,7 @@ test_span_on_its_way (void **state)
   assert_int_equal (arena_alloc (a, 1), 1); /* and no zspage of it yet */
   arena_free (a, 0);
   migrate_all (f.pool);
-  assert_int_equal (pool_counter (f.pool, ZS_ZSPAGES_MIGRATED), 0);
+  assert_int_equal (pool_counter (f.pool, POOL_ZSPAGES_MIGRATED), 0);
   assert_int_equal (arena_stats (a).used_spans, 1);
   arena_free (a, 1);
   check_and_close ();
@@ -381,7 +381,7 @@ test_collision (void **state)
   items_check (f.pool, items, ITEMS);
   compact_all (f.pool);
   migrate_all (f.pool);
-  assert_true (pool_counter (f.pool, ZS_OBJECTS_MOVED) > 0);
+  assert_true (pool_counter (f.pool, POOL_OBJECTS_MOVED) > 0);
   check_and_close (); /* looks at the values too */
 }
 

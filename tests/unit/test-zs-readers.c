@@ -34,7 +34,7 @@ test_compaction_beside_reader (void **state)
 
   compact_all (f.pool);
   assert_int_equal (zspages_of (SIZE), 1);
-  assert_true (pool_counter (f.pool, ZS_MOVER_SKIPS) > 0);
+  assert_true (pool_counter (f.pool, POOL_MOVER_SKIPS) > 0);
   for (unsigned i = 0; i < 4 * objs; i++)
     assert_true (items[i].size == 0 || span_of (&items[i]) == busy);
   end_reader (&r);
@@ -53,8 +53,8 @@ test_migration_beside_reader (void **state)
   wait_until_pinned (&r);
   uint32_t highest = zs_handle_span (atomic_load (&r.handle));
   migrate_all (f.pool);
-  assert_int_equal (pool_counter (f.pool, ZS_MOVER_SKIPS), 1);
-  assert_true (pool_counter (f.pool, ZS_ZSPAGES_MIGRATED) > 0);
+  assert_int_equal (pool_counter (f.pool, POOL_MOVER_SKIPS), 1);
+  assert_true (pool_counter (f.pool, POOL_ZSPAGES_MIGRATED) > 0);
   assert_int_equal (span_of (&items[ITEMS - 1]), highest);
   assert_true (top () > highest);
   items_check (f.pool, items, ITEMS);
@@ -86,9 +86,9 @@ test_readers_everywhere (void **state)
     wait_until_pinned (&r[i]);
   compact_all (f.pool);
   migrate_all (f.pool);
-  assert_int_equal (pool_counter (f.pool, ZS_OBJECTS_MOVED), 0);
-  assert_int_equal (pool_counter (f.pool, ZS_ZSPAGES_MIGRATED), 0);
-  assert_in_range (pool_counter (f.pool, ZS_MOVER_SKIPS), 1, 2 * N);
+  assert_int_equal (pool_counter (f.pool, POOL_OBJECTS_MOVED), 0);
+  assert_int_equal (pool_counter (f.pool, POOL_ZSPAGES_MIGRATED), 0);
+  assert_in_range (pool_counter (f.pool, POOL_MOVER_SKIPS), 1, 2 * N);
   assert_int_equal (zspages_of (SIZE), N);
   for (unsigned i = 0; i < N; i++)
     end_reader (&r[i]);
@@ -400,7 +400,7 @@ test_trim_overtaken (void **state)
   assert_int_equal (top (), 301);
   fixture_audit (&f, items, ITEMS);
   migrate_all (f.pool);
-  assert_int_equal (pool_counter (f.pool, ZS_ZSPAGES_MIGRATED), 1);
+  assert_int_equal (pool_counter (f.pool, POOL_ZSPAGES_MIGRATED), 1);
   assert_int_equal (top (), 1);
   check_and_close ();
 }

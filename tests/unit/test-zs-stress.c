@@ -125,9 +125,9 @@ do_fill (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
 static bool
 movers_had_work (void)
 {
-  return pool_counter (w.f.pool, ZS_OBJECTS_MOVED) > 0 &&
+  return pool_counter (w.f.pool, POOL_OBJECTS_MOVED) > 0 &&
          (atomic_load (&w.f.budget.limit) ||
-          pool_counter (w.f.pool, ZS_ZSPAGES_MIGRATED) > 0);
+          pool_counter (w.f.pool, POOL_ZSPAGES_MIGRATED) > 0);
 }
 
 /* There are times when more is written, and times when more is freed. */
@@ -156,7 +156,7 @@ work (void *arg)
 static void *
 compact (void *arg)
 {
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
 
   (void) arg;
   while (!atomic_load (&w.stop))
@@ -167,7 +167,7 @@ compact (void *arg)
 static void *
 migrate (void *arg)
 {
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
 
   (void) arg;
   while (!atomic_load (&w.stop))

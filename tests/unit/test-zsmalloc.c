@@ -74,7 +74,7 @@ test_drop (void **state)
 {
   enum { N = 100 };
   struct fixture f;
-  struct zs_audit audit;
+  struct pool_audit audit;
   uint64_t handle[N];
 
   (void) state;
@@ -152,7 +152,7 @@ test_packed (void **state)
     assert_int_equal (zs_handle_span (atomic_load (&items[i].cell)), i / objs);
     assert_int_equal (zs_handle_obj (atomic_load (&items[i].cell)), i % objs);
   }
-  struct zs_class_stats st = zs_class_stats (f.pool, class_id);
+  struct pool_class_stats st = zs_class_stats (f.pool, class_id);
   assert_int_equal (st.zspages[ZS_INUSE_RATIO_100], N);
   assert_int_equal (st.inuse, N * objs);
   assert_int_equal (st.allocated, N * objs);
@@ -197,7 +197,7 @@ model_step (struct fixture *f, struct unit_rng *rng, unsigned full)
 {
   uint32_t slot_size = f->pool->classes.slot_size;
   struct item *it = &items[unit_below (rng, ITEMS)];
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
 
   item_check (f->pool, it);
   if (unit_below (rng, 100) < full) {
@@ -340,13 +340,14 @@ test_full_beside_room (void **state)
   n = fill_up (&f, SIZE, n);
 
   /* A few less than a zspage's in an older one, so that it is emptier. */
-  int64_t moved = counter_sum (&f.pool->counters, ZS_OBJECTS_MOVED);
+  int64_t moved = counter_sum (&f.pool->base.counters, POOL_OBJECTS_MOVED);
   for (unsigned i = 0; i < objs / 2; i++)
     item_free (f.pool, &items[objs + i]);
   for (unsigned i = 0; i < objs / 2; i++)
     assert_true (item_write (f.pool, &items[objs + i], SIZE, i));
   /* And not because compaction came to help. */
-  assert_int_equal (counter_sum (&f.pool->counters, ZS_OBJECTS_MOVED), moved);
+  assert_int_equal (counter_sum (&f.pool->base.counters, POOL_OBJECTS_MOVED),
+                    moved);
   items_check (f.pool, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   fill_up (&f, SIZE, n);

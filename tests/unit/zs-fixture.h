@@ -181,7 +181,7 @@ resident_bytes (struct fixture *f)
 static inline void
 fixture_audit (struct fixture *f, const struct item *it, unsigned n)
 {
-  struct zs_audit audit;
+  struct pool_audit audit;
   const char *wrong = zs_audit (f->pool, &audit);
   uint64_t objects = 0, freeable = 0;
 
@@ -196,7 +196,7 @@ fixture_audit (struct fixture *f, const struct item *it, unsigned n)
   check_always (resident_bytes (f) == audit.resident_pages * MEM_PAGE);
 
   for (unsigned c = 0; c < zs_class_count (f->pool); c++) {
-    struct zs_class_stats st = zs_class_stats (f->pool, c);
+    struct pool_class_stats st = zs_class_stats (f->pool, c);
     uint64_t zspages = 0;
 
     for (unsigned g = 0; g < ZS_GROUPS; g++)
@@ -210,15 +210,15 @@ fixture_audit (struct fixture *f, const struct item *it, unsigned n)
 }
 
 static inline int64_t
-pool_counter (struct zs_pool *pool, enum zs_counter id)
+pool_counter (struct zs_pool *pool, enum pool_counter_id id)
 {
-  return counter_sum (&pool->counters, id);
+  return counter_sum (&pool->base.counters, id);
 }
 
 static inline void
 compact_all (struct zs_pool *pool)
 {
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
 
   while (zs_compact_step (pool, &at))
     ;
@@ -227,7 +227,7 @@ compact_all (struct zs_pool *pool)
 static inline void
 migrate_all (struct zs_pool *pool)
 {
-  struct zs_cursor at = { 0 };
+  struct pool_cursor at = { 0 };
 
   while (zs_migrate_step (pool, &at))
     ;

@@ -55,7 +55,7 @@ span_of (const struct item *it)
 static inline uint32_t
 zspages_of (uint32_t size)
 {
-  struct zs_class_stats st = zs_class_stats (f.pool, class_of (size));
+  struct pool_class_stats st = zs_class_stats (f.pool, class_of (size));
   uint32_t n = 0;
 
   for (unsigned g = 0; g < ZS_GROUPS; g++)

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of z3fold share: a page's descriptor, its lock and its
+ * references, and the lists.
+ */
+
+#ifndef ZRAM_Z3_INTERNAL_H
+#define ZRAM_Z3_INTERNAL_H
+
+#include "base/fault.h"
+#include "base/rwword.h"
+#include "mem/z3fold.h"
+
+enum z3_state { Z3_FREE, Z3_LIVE, Z3_DEAD };
+enum { Z3_NO_SHAPE, Z3_HEADLESS = 4 }; /* 1 to 3: so many objects */
+
+struct CAPABILITY ("z3fold page") z3page {
+  struct rwword lock;
+  atomic_uint refs; /* see z3fold.h; 0: free */
+
+  /* Guarded by the pool's lock. */
+  z3_link next, prev;   /* of its list; next: of the free ones kept */
+  z3_link newer, older; /* of the LRU */
+
+  /* Guarded by the page's lock.  An entry with no chunks is free; one without
+   * a back pointer is in transit.
+   */
+  pool_cell *back[Z3_BUDDIES];
+  uint32_t pins[Z3_BUDDIES];
+  uint16_t start[Z3_BUDDIES], chunks[Z3_BUDDIES];
+  uint8_t state;  /* enum z3_state */
+  uint8_t untidy; /* compaction was put off for a pin */
+
+  uint16_t list;           /* the pool's lock */
+  uint8_t shape;           /* the pool's lock */
+  atomic_uchar referenced; /* since it was last the oldest */
+};
+
+_Static_assert(sizeof (struct z3page) == 80, "2 % of a page of 4 KiB");
+
+#define Z3_HANDLE_TAG (UINT64_C (1) << 63)
+
+static inline uint64_t
+z3_handle (uint32_t page, unsigned entry)
+{
+  return Z3_HANDLE_TAG | (uint64_t) entry << 32 | page;
+}
+
+static inline unsigned
+z3_handle_entry (uint64_t handle)
+{
+  return handle >> 32 & 3;
+}
+
+static inline struct z3page *
+z3_page (const struct z3_pool *pool, uint32_t page)
+{
+  return (struct z3page *) (void *) pool->pages.base + page;
+}
+
+static inline struct z3page *
+z3_handle_page (const struct z3_pool *pool, uint64_t handle)
+{
+  return z3_page (pool, (uint32_t) handle);
+}
+
+static inline uint32_t
+z3_number (const struct z3_pool *pool, const struct z3page *z)
+{
+  return (uint32_t) (z - z3_page (pool, 0));
+}
+
+static inline char *
+z3_bytes (const struct z3_pool *pool, const struct z3page *z, uint32_t chunk)
+{
+  return pool->memory.base + (size_t) z3_number (pool, z) * pool->page_size +
+         (size_t) chunk * Z3_CHUNK;
+}
+
+static inline uint32_t
+z3_chunks_for (uint32_t size)
+{
+  return (size + Z3_CHUNK - 1) / Z3_CHUNK;
+}
+
+/* -- the page's lock and references ------------------------------------- */
+
+static inline void
+z3_lock (struct z3page *z) ACQUIRE (z) NO_THREAD_SAFETY_ANALYSIS
+{
+  rank_acquire (RANK_Z3_PAGE);
+  rwword_write_lock (&z->lock);
+}
+
+static inline void
+z3_unlock (struct z3page *z) RELEASE (z) NO_THREAD_SAFETY_ANALYSIS
+{
+  rank_release (RANK_Z3_PAGE);
+  rwword_write_unlock (&z->lock);
+}
+
+/* One reference more, for who has reason to know that there is one. */
+static inline void
+z3_get (struct z3page *z)
+{
+  atomic_fetch_add_explicit (&z->refs, 1, memory_order_relaxed);
+}
+
+/* Drop n; the last frees the page.  Takes the pool's lock then. */
+void z3_put (struct z3_pool *pool, struct z3page *z, unsigned n);
+
+/* -- pages: z3_pages.c -------------------------------------------------- */
+
+/* A page of its own, charged and resident, LIVE, on no list, with one reference
+ * that is the caller's.  NULL with errno ENOSPC or ENOMEM.
+ */
+struct z3page *z3_new_page (struct z3_pool *pool) MUST_USE;
+
+/* The smallest gap that will do: its page, with a reference, or NULL. */
+struct z3page *z3_find_page (struct z3_pool *pool, uint32_t chunks) MUST_USE;
+
+/* Put the page on the list that its objects ask for, and if 'fresh' in front of
+ * the LRU.  A page on no list gets its lists' references.
+ */
+void z3_list_locked (struct z3_pool *pool, struct z3page *z, bool fresh)
+  REQUIRES (z);
+
+/* The last object is gone: DEAD and off its lists.  The caller drops those two
+ * references, after unlocking the page.
+ */
+void z3_kill_locked (struct z3_pool *pool, struct z3page *z) REQUIRES (z);
+
+/* -- the place of objects: z3fold.c ------------------------------------- */
+
+struct z3_gap {
+  uint32_t start, chunks;
+};
+
+/* The largest gap; no chunks if there are three objects. */
+struct z3_gap z3_largest_gap_locked (const struct z3_pool *pool,
+                                     const struct z3page *z) REQUIRES (z);
+
+static inline unsigned
+z3_objects_locked (const struct z3page *z) REQUIRES (z)
+{
+  return (z->chunks[0] != 0) + (z->chunks[1] != 0) + (z->chunks[2] != 0);
+}
+
+/* -- the LRU, the pool's lock held: z3_pages.c -------------------------- */
+
+void z3_lru_remove_locked (struct z3_pool *pool, struct z3page *z)
+  REQUIRES (pool->lock);
+void z3_lru_push_locked (struct z3_pool *pool, struct z3page *z)
+  REQUIRES (pool->lock);
+
+#endif /* ZRAM_Z3_INTERNAL_H */

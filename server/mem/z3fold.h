@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * z3fold: an allocator that puts up to three objects in a page and keeps the
+ * pages in the order of their use.
+ *
+ *   page (slot_size bytes, in chunks of 64)
+ *   +-------+--------+- - - - - - - -+-------+
+ *   | first | middle |     gap       | last  |     no room for a fourth
+ *   +-------+--------+- - - - - - - -+-------+
+ *
+ *   lists[0]   pages with nothing to give: three objects, or headless (one
+ *              object that leaves no chunk)
+ *   lists[n]   unbuddied: fewer than three, and a largest gap of n chunks
+ *   LRU        all of them, the most recently used first
+ *
+ * A handle names the page and which of its three entries; where the entry's
+ * object lies in the page is written in the descriptor, so a handle survives
+ * the object's moves.
+ *
+ *    63  62...34  33..32  31.............0
+ *   +---+--------+-------+----------------+
+ *   | 1 |   0    | entry |      page      |
+ *   +---+--------+-------+----------------+
+ *
+ * In-page compaction: when an object is freed, those left are pushed together
+ * so that there is one gap.  What is pinned stays where it is (an object in
+ * transit is pinned by its maker); who unpins it does the work then.
+ *
+ * Life of a page, and who owns each step:
+ *
+ *   FREE --taken by an allocation--> LIVE --its last object is freed--> DEAD
+ *     ^                                                                  |
+ *     +----------------- the last reference is dropped <-----------------+
+ *
+ * LIVE becomes DEAD once, under the page's lock, by whoever frees the last
+ * object; that one takes the page off both lists.  A reference is held by each
+ * of the two lists and by every operation from when it finds the page until it
+ * is done with it, so what looks at a page that died meanwhile finds it DEAD,
+ * and lets go.  There are no other bits by which anybody claims a page.
+ *
+ * Locks: the page's (rank Z3_PAGE) protects where its objects lie, their back
+ * pointers, pins and the state.  'lock' (rank Z3_LISTS, taken inside) protects
+ * the lists, the LRU and the free pages.  A page is on the list that its gap
+ * asks for whenever its lock is free.
+ *
+ * Source: the design of Linux' mm/z3fold.c as of 2016, its review on linux-mm
+ * (reference counts, one lock a page); layout and handles are ours.
+ */
+
+#ifndef ZRAM_Z3FOLD_H
+#define ZRAM_Z3FOLD_H
+
+#include "base/mutex.h"
+#include "base/reserve.h"
+#include "mem/pool.h"
+
+#define Z3_CHUNK 64u
+#define Z3_MAX_CHUNKS 1024u /* slots of 64 KiB */
+#define Z3_BUDDIES 3u
+
+/* Page number + 1, so that 0 is "none". */
+typedef uint32_t z3_link;
+
+struct z3_pool {
+  struct pool base;
+  uint32_t page_size; /* bytes: a slot */
+  uint32_t chunks;    /* of a page */
+  uint32_t max_pages;
+  struct budget *budget; /* not owned */
+  struct reserve memory; /* the pages */
+  struct reserve pages;  /* struct z3page, one a page; type-stable below top */
+  struct reserve cold;   /* a bit a page: free, and its memory given back */
+
+  struct mutex lock; /* rank Z3_LISTS */
+  z3_link lists[Z3_MAX_CHUNKS + 1] GUARDED_BY (lock);
+  uint64_t
+    filled[Z3_MAX_CHUNKS / 64 + 1] GUARDED_BY (lock); /* lists with any */
+  z3_link newest GUARDED_BY (lock), oldest GUARDED_BY (lock);
+  uint32_t live GUARDED_BY (lock);      /* pages on the lists */
+  uint32_t shapes[5] GUARDED_BY (lock); /* of them: by objects; headless */
+  z3_link hot GUARDED_BY (lock);        /* free, memory kept and charged */
+  uint32_t hot_pages GUARDED_BY (lock);
+  uint32_t cold_pages GUARDED_BY (lock);
+  uint32_t cold_hint GUARDED_BY (lock); /* no bit is set in words below */
+  uint32_t top GUARDED_BY (lock);       /* pages ever used */
+  uint32_t described GUARDED_BY (lock); /* 4 KiB of descriptors, charged */
+};
+
+extern const struct pool_ops z3_pool_ops;
+
+struct z3_pool *z3_create (uint32_t slot_size, uint64_t max_bytes,
+                           struct budget *budget) MUST_USE;
+void z3_destroy (struct z3_pool *pool);
+
+/* -- the pool's operations, as pool.h describes them -------------------- */
+
+uint64_t z3_alloc (struct z3_pool *pool, uint32_t size, void **mem) MUST_USE;
+void z3_drop (struct z3_pool *pool, uint64_t handle);
+void z3_attach (struct z3_pool *pool, uint64_t handle, pool_cell *cell);
+void z3_replace (struct z3_pool *pool, pool_cell *cell, uint64_t value);
+void *z3_pin (struct z3_pool *pool, pool_cell *cell, uint64_t *handle) MUST_USE;
+void z3_unpin (struct z3_pool *pool, uint64_t handle);
+void z3_used (struct z3_pool *pool, uint64_t handle);
+enum pool_reclaimed z3_reclaim (struct z3_pool *pool, pool_evict *evict,
+                                void *ctx);
+uint64_t z3_give_back (struct z3_pool *pool);
+void z3_trim (struct z3_pool *pool);
+struct pool_spread z3_spread (struct z3_pool *pool);
+struct pool_class_stats z3_class_stats (struct z3_pool *pool, unsigned id);
+bool z3_is_attached (struct z3_pool *pool, uint64_t handle,
+                     const pool_cell *cell);
+const char *z3_audit (struct z3_pool *pool, struct pool_audit *result);
+
+#endif /* ZRAM_Z3FOLD_H */
