@@ -19,6 +19,7 @@
 #include "maint/compactor.h"
 #include "maint/evictor.h"
 #include "maint/recompress_policy.h"
+#include "mem/pool.h"
 #include "plugin/keys.h"
 
 struct keys keys = {
@@ -46,6 +47,7 @@ const char keys_help[] =
   "                        600; 0: only when asked to).\n"
   "recompress_cpu=<N>      Percent of a CPU for that (default 50).\n"
   "slot_size=<SIZE>        What is compressed at a time, 4k (default) to 64k.\n"
+  "allocator=<NAME>        zsmalloc (default) or z3fold.\n"
   "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no "
   "limit).\n"
   "backing=<PATH|URI>      File, block device or NBD server to write slots "
@@ -240,6 +242,17 @@ refuse_for (const char *key, const char *value, const struct reason *why)
 }
 
 static int
+set_allocator (const char *value)
+{
+  for (unsigned i = 0; pool_allocator (i); i++)
+    if (strcmp (value, pool_allocator (i)) == 0) {
+      keys.allocator = pool_allocator (i);
+      return 0;
+    }
+  return refuse ("allocator", value, "zsmalloc or z3fold");
+}
+
+static int
 set_algorithm (const char *value)
 {
   struct reason why;
@@ -287,6 +300,8 @@ keys_set (const char *key, const char *value)
 {
   if (strcmp (key, "size") == 0)
     return set_size (value);
+  if (strcmp (key, "allocator") == 0)
+    return set_allocator (value);
   if (strcmp (key, "algorithm") == 0)
     return set_algorithm (value);
   if (strcmp (key, "level") == 0) {
@@ -341,7 +356,7 @@ keys_set (const char *key, const char *value)
   }
   nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
                 "dict, recompress, auto_recompress, recompress_cpu, slot_size, "
-                "mem_limit, backing, backing_size, backing_timeout, "
+                "allocator, mem_limit, backing, backing_size, backing_timeout, "
                 "writeback_limit, evict_high, evict_low, promote, workers, "
                 "compact_threshold, compact_pause, control "
                 "and metrics",
@@ -430,7 +445,10 @@ keys_dump (void)
       printf ("zram_level_%s=%d %d %d\n", c->name, c->level_min, c->level_max,
               c->level_default);
   }
-  printf ("zram_allocators=zsmalloc\n");
+  printf ("zram_allocators=");
+  for (unsigned i = 0; pool_allocator (i); i++)
+    printf ("%s%s", i ? " " : "", pool_allocator (i));
+  printf ("\n");
   printf ("zram_size_max=%" PRIi64 "\n", INT64_MAX);
   printf ("zram_slot_size_min=%d\n", SLOT_SIZE_MIN);
   printf ("zram_slot_size_max=%d\n", SLOT_SIZE_MAX);

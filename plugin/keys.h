@@ -26,6 +26,7 @@ struct keys {
   unsigned auto_age;          /* seconds, 0 = never */
   unsigned auto_share;        /* percent of a CPU */
   uint32_t slot_size;         /* bytes */
+  const char *allocator;      /* NULL: the default */
   uint64_t mem_limit;         /* bytes, 0 = none */
   char *backing;              /* path or URI, owned; NULL = none */
   uint64_t backing_size;      /* bytes, 0 = all of it */

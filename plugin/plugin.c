@@ -178,6 +178,7 @@ zram_get_ready (void)
 {
   const struct store_config config = {
     .slot_size = keys.slot_size,
+    .allocator = keys.allocator,
     .primary = { codec_id (keys.primary.codec), keys.primary.level },
     .mem_limit = keys.mem_limit,
     .workers = keys.workers,

@@ -12,6 +12,8 @@
 #include "maint/batch_writer.h"
 #include "store/writeback_limit.h"
 
+#define BATCH_FILTER 2048u /* bits */
+
 struct record_ref {
   uint64_t index;
   uint32_t at;   /* in the buffer */
@@ -29,6 +31,7 @@ struct batch {
   unsigned setting; /* of writeback_limit, that its slots were taken from */
   uint32_t used;    /* bytes */
   unsigned n;
+  uint64_t maybe[BATCH_FILTER / 64]; /* a bit for each slot's hash */
   struct record_ref refs[BATCH_RECORDS];
 };
 
@@ -122,6 +125,7 @@ open_batch (struct batch_writer *w)
   }
   b->used = b->n = 0;
   b->setting = writeback_limit_setting (&w->dev->writeback_limit);
+  memset (b->maybe, 0, sizeof b->maybe);
   w->open = b;
   return PUT_DONE;
 }
@@ -148,13 +152,33 @@ has_room (const struct batch *b, uint32_t size)
          b->used + record_bytes (size) <= b->blocks * BACKING_BLOCK;
 }
 
+static unsigned
+filter_bit (uint64_t index)
+{
+  return (unsigned) (index * UINT64_C (0x9e3779b97f4a7c15) >> 32) %
+         BATCH_FILTER;
+}
+
+static bool
+has_slot (const struct batch *b, uint64_t index)
+{
+  unsigned bit = filter_bit (index);
+
+  if (!(b->maybe[bit / 64] >> bit % 64 & 1))
+    return false;
+  for (unsigned i = 0; i < b->n; i++)
+    if (b->refs[i].index == index)
+      return true;
+  return false;
+}
+
 /* An open batch with room for the record. */
 static enum put_result
-need_room (struct batch_writer *w, uint32_t size)
+need_room (struct batch_writer *w, uint64_t index, uint32_t size)
 {
   enum put_result r;
 
-  if (w->open && !has_room (w->open, size))
+  if (w->open && (!has_room (w->open, size) || has_slot (w->open, index)))
     batch_writer_flush (w);
   if (!w->open && (r = open_batch (w)) != PUT_DONE)
     return r;
@@ -174,7 +198,7 @@ enum put_result
 batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
 {
   uint32_t size = slot_meta_size (meta);
-  enum put_result r = need_room (w, size);
+  enum put_result r = need_room (w, index, size);
   struct batch *b = w->open;
 
   if (r != PUT_DONE)
@@ -194,6 +218,7 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
   record_seal (w->dev->backed, b->buf + b->used, index, slot_meta_format (meta),
                size);
   b->refs[b->n++] = (struct record_ref){ index, b->used, meta };
+  b->maybe[filter_bit (index) / 64] |= UINT64_C (1) << filter_bit (index) % 64;
   b->used += record_bytes (size);
   return PUT_DONE;
 }

@@ -17,8 +17,8 @@
  * locks, is done by the writer's own thread: a reader that holds such a lock
  * may be waiting for the very thread that completes.
  *
- * A batch takes a slot once at most: its owner puts slots in rising order and
- * flushes before starting over.
+ * A batch takes a slot once at most, or what was put first could overwrite what
+ * was written since: a slot that is in the open batch already sends that first.
  *
  * Locks: 'lock' (a leaf) protects the list of done batches and in_flight; all
  * else belongs to the one thread that uses the writer.

@@ -41,6 +41,9 @@
 /* Slots that the hand looks at in one step, with the control lock held. */
 #define STEP_SLOTS 256
 
+/* Pages that the pool is asked for in one step. */
+#define STEP_PAGES 64
+
 struct evictor {
   struct device *dev;
   struct mutex control;
@@ -236,6 +239,57 @@ turn (struct evictor *e)
   }
 }
 
+/* -- by the pool's own LRU ---------------------------------------------- */
+
+/* The pool's least recently used object, as far as a slot still has it. */
+static bool
+put_cell (void *ctx, pool_cell *cell) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct evictor *e = ctx;
+  struct slot_table *t = &e->dev->table;
+  uint64_t index = slot_table_index_of (t, cell);
+  const struct slot *s = index < t->slots ? slot_table_peek (t, index) : NULL;
+  uint32_t meta = s ? slot_load_meta (s) : 0;
+  enum put_result r;
+
+  if (!s || &s->cell != cell || !can_go (meta))
+    return false;
+  r = batch_writer_put (e->w, index, meta);
+  if (r != PUT_DONE && r != PUT_SKIPPED) {
+    e->stuck = true;
+    e->full = r == PUT_FULL;
+  }
+  /* Something went, though it may not be a page: see nothing_taken. */
+  e->taken += r == PUT_DONE;
+  return r == PUT_DONE;
+}
+
+/* Ask the pool for page after page until enough is under way, or each had its
+ * turn.  Counted by pages, which are what the pool gives back.
+ */
+static void
+turn_lru (struct evictor *e)
+{
+  struct store *store = e->dev->store;
+  uint64_t pages = pool_spread (store->pool).used;
+  bool more = true;
+
+  while (more && !e->stuck && !ticker_stopping (&e->ticker)) {
+    mutex_lock (&e->control);
+    for (unsigned n = 0; n < STEP_PAGES && more; n++) {
+      enum pool_reclaimed r = pool_reclaim (store->pool, put_cell, e);
+
+      if (r == POOL_GOING)
+        e->taken += store->config.slot_size;
+      more = r != POOL_NOTHING && --pages > 0 && e->taken < e->wanted &&
+             !e->stuck;
+    }
+    (void) batch_writer_reap (e->w, false);
+    note_totals (e);
+    mutex_unlock (&e->control);
+  }
+}
+
 /* Freed objects leave holes; only whole pages count. */
 static void
 give_pages_back (struct evictor *e, uint64_t target)
@@ -310,10 +364,11 @@ run_round (struct evictor *e, uint64_t target)
   while (used (e) > target && found && !e->stuck &&
          !ticker_stopping (&e->ticker)) {
     uint64_t over = used (e) - target, least = worthwhile (e);
+    bool lru = pool_has_lru (e->dev->store->pool);
 
     if (over < least)
       over = least;
-    unsigned bucket = choose_bucket (e, over, &found);
+    unsigned bucket = lru ? 0 : choose_bucket (e, over, &found);
 
     /* By what is taken, not by what is used: that falls later, when the holes
      * have become pages.
@@ -323,7 +378,9 @@ run_round (struct evictor *e, uint64_t target)
     e->wanted = over;
     e->taken = 0;
     mutex_unlock (&e->control);
-    if (found)
+    if (lru)
+      turn_lru (e);
+    else if (found)
       turn (e);
     finish_round (e);
     give_pages_back (e, target);

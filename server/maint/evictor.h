@@ -14,6 +14,10 @@
  * is marked idle, counts as four times as old.  A sequential flood with all
  * ages equal is thus evicted in the order of the hand.
  *
+ * Where the pool has an LRU of its own (z3fold), that decides: it is asked for
+ * the least recently used page after page, and its objects are put into batches
+ * as the hand would; an object that cannot go stays, and so does its page.
+ *
  * Writers that find no room wait for it (store/room.h).  It tells them that
  * there is no hope when the store is full or down, writeback_limit is used
  * up, or nothing can be evicted.

@@ -85,11 +85,14 @@ z3_chunks_for (uint32_t size)
 
 /* -- the page's lock and references ------------------------------------- */
 
+/* May wait asleep, so it does not count as held before it is. */
 static inline void
 z3_lock (struct z3page *z) ACQUIRE (z) NO_THREAD_SAFETY_ANALYSIS
 {
   rank_acquire (RANK_Z3_PAGE);
+  rank_release (RANK_Z3_PAGE);
   rwword_write_lock (&z->lock);
+  rank_acquire_try (RANK_Z3_PAGE);
 }
 
 static inline void

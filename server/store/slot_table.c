@@ -48,6 +48,9 @@ slot_table_init (struct slot_table *t, uint64_t slots, struct budget *budget)
   if (reserve_open (&t->links, leaves * sizeof (uint32_t),
                     leaves * sizeof (uint32_t)) == -1)
     goto fail_links;
+  if (reserve_open (&t->places, leaves * sizeof (uint64_t),
+                    leaves * sizeof (uint64_t)) == -1)
+    goto fail_places;
   t->root = alloc_zeroed (sizeof *t->root, sizeof *t->root);
   if (!t->root)
     goto fail_root;
@@ -55,6 +58,8 @@ slot_table_init (struct slot_table *t, uint64_t slots, struct budget *budget)
   return 0;
 
 fail_root:
+  reserve_close (&t->places);
+fail_places:
   reserve_close (&t->links);
 fail_links:
   reserve_close (&t->live);
@@ -82,6 +87,7 @@ slot_table_destroy (struct slot_table *t)
   free_nodes (t->root, t->levels - 1);
   t->root = NULL;
   mutex_destroy (&t->lock);
+  reserve_close (&t->places);
   reserve_close (&t->links);
   reserve_close (&t->live);
   reserve_close (&t->leaves);
@@ -131,6 +137,12 @@ link_of (struct slot_table *t, uint32_t leaf)
   return (uint32_t *) t->links.base + leaf;
 }
 
+static _Atomic uint64_t *
+place_of (const struct slot_table *t, uint32_t leaf)
+{
+  return (_Atomic uint64_t *) (void *) t->places.base + leaf;
+}
+
 /* The lowest-level node for this leaf, made if need be. */
 static struct table_node *
 make_path (struct slot_table *t, uint64_t leaf_index)
@@ -178,7 +190,8 @@ take_free_leaf_locked (struct slot_table *t) REQUIRES (t->lock)
     leaf = t->top;
     if (reserve_commit (&t->leaves, (leaf + UINT64_C (1)) * LEAF_BYTES) ||
         reserve_commit (&t->live, (leaf + UINT64_C (1)) * sizeof (uint16_t)) ||
-        reserve_commit (&t->links, (leaf + UINT64_C (1)) * sizeof (uint32_t)))
+        reserve_commit (&t->links, (leaf + UINT64_C (1)) * sizeof (uint32_t)) ||
+        reserve_commit (&t->places, (leaf + UINT64_C (1)) * sizeof (uint64_t)))
       return NULL;
     t->top++;
   }
@@ -205,6 +218,8 @@ make_leaf (struct slot_table *t, uint64_t leaf_index)
   if (!there) {
     leaf = take_free_leaf_locked (t);
     if (leaf) {
+      atomic_store_explicit (place_of (t, leaf_number (t, leaf)), leaf_index,
+                             memory_order_relaxed);
       atomic_fetch_add_explicit (&t->empty, 1, memory_order_relaxed);
       atomic_store_explicit (child, leaf, memory_order_release);
     }
@@ -293,6 +308,20 @@ slot_table_peek (struct slot_table *t, uint64_t index)
   struct slot *leaf = find_leaf (t, index >> LEAF_SHIFT);
 
   return leaf ? leaf + (index & (LEAF_SLOTS - 1)) : NULL;
+}
+
+uint64_t
+slot_table_index_of (struct slot_table *t, const _Atomic uint64_t *cell)
+{
+  const char *base = t->leaves.base, *at = (const char *) cell;
+  size_t offset = (size_t) (at - base);
+
+  if (at < base || offset >= t->leaves.committed ||
+      offset % sizeof (struct slot))
+    return UINT64_MAX;
+  uint64_t place = atomic_load_explicit (
+    place_of (t, (uint32_t) (offset / LEAF_BYTES)), memory_order_relaxed);
+  return place << LEAF_SHIFT | offset % LEAF_BYTES / sizeof (struct slot);
 }
 
 /* The first leaf index from 'from' on, below 'end', under this node. */
@@ -465,8 +494,11 @@ slot_table_audit (struct slot_table *t)
        i < t->slots && !wrong;
        i = slot_table_next_present (t, (i | (LEAF_SLOTS - 1)) + 1, t->slots)) {
     leaves++;
+    if (slot_table_index_of (t, &slot_table_peek (t, i)->cell) != i)
+      wrong = "a leaf's place is another";
     empty += slot_table_leaf_is_empty (t, i);
-    wrong = audit_leaf (t, find_leaf (t, i >> LEAF_SHIFT));
+    if (!wrong)
+      wrong = audit_leaf (t, find_leaf (t, i >> LEAF_SHIFT));
   }
   mutex_lock (&t->lock);
   if (!wrong && leaves != t->leaf_count)

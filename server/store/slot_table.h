@@ -25,6 +25,7 @@
  *
  * Invariants, with nothing running:
  *   live[leaf] = slots of the leaf that are not EMPTY
+ *   places[leaf] = where the directory names the leaf
  *   budget's share of the table = 4096 * (leaves + nodes but the root)
  *
  * Locks: rank TABLE (mutex) protects the free list of leaves and every
@@ -52,6 +53,7 @@ struct slot_table {
   struct reserve leaves;   /* struct slot[LEAF_SLOTS], a page each */
   struct reserve live;     /* _Atomic uint16_t, one a leaf */
   struct reserve links;    /* uint32_t, one a leaf: next free leaf + 1 */
+  struct reserve places;   /* _Atomic uint64_t, one a leaf: its place */
   _Atomic int64_t empty;   /* leaves in the directory with live == 0 */
 
   struct mutex lock;
@@ -94,6 +96,12 @@ struct slot *slot_table_write_lock_new (struct slot_table *t, uint64_t index)
  * The result is good for one look at its atomic fields.
  */
 const struct slot *slot_table_peek (struct slot_table *t, uint64_t index);
+
+/* The slot that a cell belongs to, or did a moment ago, for its leaf may have
+ * been given back; UINT64_MAX if the cell was never a slot's.  Takes nothing.
+ */
+uint64_t slot_table_index_of (struct slot_table *t,
+                              const _Atomic uint64_t *cell);
 
 /* The first slot from 'index' on, below 'end', that has a leaf; else 'end'.
  * Skips what does not exist in steps as large as the gaps.

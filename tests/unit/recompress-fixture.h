@@ -94,7 +94,7 @@ recompress_one (struct fixture *f, uint64_t index,
 static inline unsigned
 class_of (struct fixture *f, uint32_t size)
 {
-  return size_class_of (&fixture_zs (f)->classes, size);
+  return pool_room_for (f->store->pool, size);
 }
 
 /* -- the codec of four levels -------------------------------------------- */

@@ -131,8 +131,7 @@ packs_to (const struct zcomp_method *m, const void *data)
   struct zcomp_stream *stream = zcomp_stream_get (f.store->zcomp);
   const void *out;
   ssize_t n = zcomp_compress (stream, m, data, f.slot_size,
-                              size_class_largest (&fixture_zs (&f)->classes),
-                              &out);
+                              pool_largest (f.store->pool), &out);
 
   zcomp_stream_put (stream);
   check_always (n >= 0);

@@ -145,7 +145,7 @@ in_huge_class (struct fixture *f, unsigned index)
 {
   uint64_t cell = slot_load_cell (slot_table_peek (&f->dev->table, index));
 
-  return zs_handle_class (cell) == size_class_huge (&fixture_zs (f)->classes);
+  return pool_fits (f->store->pool, cell, f->slot_size);
 }
 
 /* What shrinks, or is as large as before, has room where it is: so parts of

@@ -154,8 +154,7 @@ check_stored_as (struct fixture *f, uint64_t index, bool huge)
   }
   else {
     assert_int_equal (slot_meta_format (meta), f->store->config.primary.format);
-    assert_true (slot_meta_size (meta) <=
-                 size_class_largest (&fixture_zs (f)->classes));
+    assert_true (slot_meta_size (meta) <= pool_largest (f->store->pool));
   }
 }
 
@@ -174,7 +173,7 @@ test_huge_threshold (void **state)
       unsigned packed = 0, raw = 0;
 
       open_device (&f, slot_sizes[s], codecs[c]);
-      uint32_t largest = size_class_largest (&fixture_zs (&f)->classes);
+      uint32_t largest = pool_largest (f.store->pool);
       uint32_t from = largest - largest / 64 - 40, to = largest + 40;
       uint32_t step = c == 0 && s == 0 ? 1 : (to - from) / 60;
       for (uint32_t n = from; n < to; n += step) {
