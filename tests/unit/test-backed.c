@@ -284,7 +284,7 @@ test_promotion_fails (void **state)
   held_fail_reads (store, 1, EIO);
   assert_int_equal (device_read (f.dev, buf, SLOT, 0), -1);
   assert_int_equal (fixture_state (&f, 0), SLOT_BACKED);
-  arena_return_hot (&f.store->pool->arena);
+  pool_give_back (f.store->pool);
   fixture_limit (&f, fixture_used (&f));
   for (unsigned i = 0; i < SLOTS; i++)
     held_expect (&f, i, 1);
