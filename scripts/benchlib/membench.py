@@ -212,14 +212,17 @@ def slot_size(config):
 
 def configurations(options):
     """--zram as given; else all of --algorithm with all of --slot-size;
-    else lz4 as it comes, and what compares with memory allocator=zstd."""
+    else lz4 as it comes, with either
+    allocator, and what compares with memory allocator=zstd."""
     if options.zram:
         return options.zram
     if options.algorithm or options.slot_size:
         return [f"algorithm={a} slot_size={s}"
                 for a in (options.algorithm or "lz4").split(",")
                 for s in (options.slot_size or "4k").split(",")]
-    return ["algorithm=lz4 slot_size=4k", "algorithm=zstd slot_size=32k"]
+    return ["algorithm=lz4 slot_size=4k",
+            "algorithm=lz4 slot_size=4k allocator=z3fold",
+            "algorithm=zstd slot_size=32k"]
 
 
 HEAD = ["step", "open MB", "closed MB", "settled MB", "Rss MB",
