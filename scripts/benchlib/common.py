@@ -134,6 +134,18 @@ def build_loader(work):
     return program
 
 
+def build_bare_plugin(work):
+    source = os.path.join(HERE, "bare-lz4-plugin.c")
+    plugin = os.path.join(work, "nbdkit-bare-lz4-plugin.so")
+    if not os.path.exists(plugin) \
+       or os.path.getmtime(plugin) <= os.path.getmtime(source):
+        flags = output_of(["pkg-config", "--cflags", "nbdkit"]).split()
+        must_run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-shared",
+                  "-fPIC", "-pthread", "-o", plugin, source] + flags
+                 + ["-llz4"])
+    return plugin
+
+
 class Image:
     """The image of real files: its name, size, facts and lz4's sizes."""
 

@@ -168,9 +168,12 @@ class Bench:
             add(servers.NullServer(" ".join(["null"] + options),
                                    ["nbdkit", "null"], options, [str(size)]))
         if o.peers:
+            add(servers.other_server(common.build_bare_plugin(o.work), size))
             for allocator in ("sparse", "zstd"):
                 add(servers.memory_server(allocator, size))
             self.add_kernel_zram()
+        for text in o.other or []:
+            add(servers.other_server(text, size))
         if not o.no_zram:
             command = common.plugin_command(o)
             for config in o.zram or [""]:

@@ -276,6 +276,14 @@ def memory_server(allocator, size, name=None):
                   [str(size), f"allocator={allocator}"])
 
 
+def other_server(text, size):
+    options, words = split_config(text)
+    name = os.path.basename(words[0]).removeprefix("nbdkit-")
+    name = name.removesuffix(".so").removesuffix("-plugin")
+    return Server(" ".join([name] + options + words[1:]),
+                  ["nbdkit", words[0]], options, words[1:] + [f"size={size}"])
+
+
 class ZramServer(Server):
     """The plugin; with statistics, or without their verbose log and what that
     costs, it can be steered too."""
