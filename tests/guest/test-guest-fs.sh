@@ -16,63 +16,17 @@ requires "${NBDZRAMCTL:-nbdzramctl}" --help
 requires_guest nbd-client mke2fs e2fsck mkfs.xfs xfs_repair mkfs.btrfs btrfs
 guest_programs="nbd-client mke2fs e2fsck mkfs.xfs xfs_repair mkfs.btrfs btrfs"
 guest_modules+=" nbd xfs btrfs"
+guest_files="$guest_here/fs-in-guest.sh"
 guest_cpus=4
 
 start_tcp 1G
 start_guest <<END
 port=$port
 $(cat <<'SCRIPT'
-# A busybox applet would win over a program that is named without its path.
-nbd=/usr/sbin/nbd-client
-attach () { $nbd 10.0.2.2 $port /dev/nbd0 -C 4 >/dev/null; }
-forget () { sync; echo 3 >/proc/sys/vm/drop_caches; }
-
-# Half of it noise, half of it text.
-make_files ()
-{
-  for i in 1 2 3 4 5 6; do
-    dd if=/dev/urandom of=$1/noise$i bs=1M count=4 2>/dev/null
-    yes "line of file $i" | dd of=$1/text$i bs=1M count=4 iflag=fullblock \
-      2>/dev/null
-  done
-  (cd $1 && sha1sum noise* text* >/tmp/sums)
-}
-
-one_fs ()
-{
-  fs=$1 make=$2 check=$3
-  echo "== $fs"
-  $make /dev/nbd0 >/tmp/said 2>&1 || { cat /tmp/said; fail "$make"; }
-  mount -t $fs /dev/nbd0 /mnt
-  ask "$fs empty"
-  make_files /mnt
-  forget
-  ask "$fs filled"
-  (cd /mnt && sha1sum -c -s /tmp/sums) || fail "$fs: wrong data"
-  umount /mnt
-  $check /dev/nbd0 >/tmp/said 2>&1 || { cat /tmp/said; fail "$check"; }
-  mount -t $fs /dev/nbd0 /mnt
-  rm /mnt/noise[1-5]
-  sync
-  /bin/fstrim -v /mnt
-  # What btrfs freed it trims after the transaction that freed it.
-  sync
-  /bin/fstrim /mnt
-  sync
-  ask "$fs trimmed"
-  forget
-  (cd /mnt && grep -v 'noise[1-5]' /tmp/sums | sha1sum -c -s) ||
-    fail "$fs: wrong data after fstrim"
-  umount /mnt
-  $check /dev/nbd0 >/tmp/said 2>&1 || { cat /tmp/said; fail "$check"; }
-}
-
-attach
+. /fs-in-guest.sh
+attach $port
 ask "attached $(nproc)"
-one_fs ext4 "/usr/sbin/mke2fs -q -t ext4 -E lazy_itable_init=0" \
-       "/usr/sbin/e2fsck -fn"
-one_fs xfs "/usr/sbin/mkfs.xfs -q -f" "/usr/sbin/xfs_repair -n"
-one_fs btrfs "/usr/sbin/mkfs.btrfs -q -f" "/usr/bin/btrfs check --readonly"
+for fs in ext4 xfs btrfs; do one_fs $fs; done
 
 echo "== disconnect under load"
 dd if=/dev/urandom of=/tmp/known bs=1M count=8 2>/dev/null
@@ -87,7 +41,7 @@ for i in 1 2 3; do
   $nbd -d /dev/nbd0 >/dev/null
   ! wait $load || fail "wrote without a connection"
   wait $load2 || :
-  attach
+  attach $port
   echo 3 >/proc/sys/vm/drop_caches
   dd if=/dev/nbd0 bs=1M count=8 2>/dev/null | cmp - /tmp/known ||
     fail "what was flushed is not there"
@@ -116,7 +70,7 @@ $nbd -d /dev/nbd0 >/dev/null || :
 ! dd if=/dev/nbd0 of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null ||
   [ "$(cat /sys/block/nbd0/size)" = 0 ] || fail "read without a server"
 ask restart
-for i in 1 2 3 4 5; do attach && break || sleep 1; done
+for i in 1 2 3 4 5; do attach $port && break || sleep 1; done
 echo 3 >/proc/sys/vm/drop_caches
 ! mount -t ext4 /dev/nbd0 /mnt 2>/dev/null || fail "mounted an empty disk"
 dd if=/dev/nbd0 bs=1M count=64 2>/dev/null | tr -d '\000' | wc -c >/tmp/n
@@ -139,22 +93,7 @@ echo "$n connections, $cpus processors"
   guest_failed "$n connections with $cpus processors"
 go
 
-for fs in ext4 xfs btrfs; do
-  await "$fs empty" 300
-  empty="$(memory_used)"
-  go
-  await "$fs filled" 300
-  filled="$(memory_used)"
-  go
-  await "$fs trimmed" 300
-  trimmed="$(memory_used)"
-  go
-  echo "$fs: memory used when empty $empty, filled $filled, trimmed $trimmed"
-  # 24 MiB of noise, of which 20 MiB are deleted
-  [ $((filled - empty)) -ge $((23 << 20)) ] || fail "$fs: not filled"
-  [ $((filled - trimmed)) -ge $((18 << 20)) ] ||
-    fail "$fs: trim frees too little"
-done
+for fs in ext4 xfs btrfs; do watch_fs "$fs"; done
 
 await kill 300
 kill_nbdkit
