@@ -32,6 +32,17 @@ content_pack (struct device *dev, struct zcomp_stream *stream, const void *data,
   return 0;
 }
 
+/* The object's memory is cold most of the time, and the copy into it would
+ * stall on every line in turn: ask for all of them at once.  Measured: 1.5 %
+ * of a write of 4 KiB with lz4.
+ */
+static void
+warm_object (char *mem, uint32_t size)
+{
+  for (uint32_t i = 0; i < size && i < 4096; i += CACHE_LINE)
+    __builtin_prefetch (mem + i, 1);
+}
+
 int
 content_make (struct device *dev, const struct packed *packed,
               struct content *new)
@@ -41,6 +52,7 @@ content_make (struct device *dev, const struct packed *packed,
 
   if (!handle)
     return -1;
+  warm_object (mem, packed->size);
   memcpy (mem, packed->bytes, packed->size);
   *new = (struct content){ .state = SLOT_OBJECT,
                            .format = packed->format,
