@@ -175,6 +175,13 @@ make_initramfs ()
   rm -rf "$top"
 }
 
+# make_hog: $tmp/hog, from hog.c; static, so a guest needs nothing else for it
+make_hog ()
+{
+  "${CC:-cc}" -O2 -static -o "$tmp/hog" "$guest_here/hog.c" 2>"$tmp/cc.log" ||
+    skip "cannot make a static program: $(tail -n 1 "$tmp/cc.log")"
+}
+
 # A kernel that says hello with KVM within 20 s; some machines have a
 # /dev/kvm on which nothing gets anywhere.  Asked once after each boot.
 find_accel ()
@@ -318,6 +325,12 @@ kill_nbdkit ()
 memory_used ()
 {
   "${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" mm_stat | awk '{ print $3 }'
+}
+
+# The most that it was.
+memory_peak ()
+{
+  "${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" mm_stat | awk '{ print $5 }'
 }
 
 connections ()
