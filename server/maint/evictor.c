@@ -55,6 +55,7 @@ struct evictor {
   uint64_t wanted GUARDED_BY (control); /* bytes, of this turn */
   uint64_t taken GUARDED_BY (control);  /* bytes, put in batches so far */
   bool stuck, full, looked_again;       /* the thread's own */
+  bool was_empty;                       /* likewise: at its last look */
   uint64_t failed_ns; /* when a round failed, or 0; the thread's own */
   _Atomic uint64_t slots, bytes, rounds, failed;
   atomic_bool hopeless;
@@ -408,16 +409,34 @@ target_for (struct evictor *e, bool needed)
   return now - more < low ? now - more : low;
 }
 
+/* A writer found no room though nothing is used.  What was may have gone since
+ * it tried; if it is so again, the limit is less than a slot takes.
+ */
+static bool
+has_room_after_all (struct evictor *e)
+{
+  bool again = e->was_empty;
+
+  e->was_empty = true;
+  if (!again)
+    room_made (&e->dev->room);
+  return !again;
+}
+
 /* What has to be done now; false if it cannot. */
 static bool
 look (struct evictor *e)
 {
   bool needed = room_answer (&e->dev->room);
   uint64_t high = percent_of_limit (e, atomic_load (&e->high));
+  bool limited = atomic_load (&e->dev->store->budget.limit) != 0;
 
   publish_marks (e);
   e->full = false;
-  if (high && (needed || used (e) > high))
+  if (limited && needed && used (e) == 0)
+    return has_room_after_all (e);
+  e->was_empty = false;
+  if (limited && (needed || used (e) > high))
     return run_round (e, target_for (e, needed));
   if (needed) /* the limit is gone: try again */
     room_made (&e->dev->room);

@@ -607,6 +607,33 @@ test_failed_rounds_are_few (void **state)
   finish ();
 }
 
+/* A limit that nothing fits in, though nothing is used. */
+static void
+test_limit_below_a_slot (void **state)
+{
+  static const uint64_t limits[] = { 5, 99, 4000 };
+
+  (void) state;
+  setup (16384, EVICT_LOW, EVICT_HIGH);
+  for (unsigned i = 0; i < 3; i++) {
+    uint64_t start = clock_ns ();
+
+    store_set_mem_limit (f.store, limits[i]);
+    evictor_set_marks (evictor, 0, 0);
+    assert_int_equal (fixture_used (&f), 0);
+    for (unsigned n = 0; n < 3; n++) {
+      assert_int_equal (try_write_aged (n, 1, 0), -1);
+      assert_int_equal (errno, ENOSPC);
+    }
+    assert_true (clock_ns () - start < ROOM_TIMEOUT_NS); /* for one of them */
+  }
+  store_set_mem_limit (f.store, LIMIT);
+  evictor_set_marks (evictor, 0, 0);
+  write_aged (1, 1, 0);
+  held_expect (&f, 1, 1);
+  finish ();
+}
+
 int
 main (void)
 {
@@ -629,6 +656,7 @@ main (void)
     UNIT_TEST (test_held_for_an_audit),
     UNIT_TEST (test_rests),
     UNIT_TEST (test_failed_rounds_are_few),
+    UNIT_TEST (test_limit_below_a_slot),
   };
 
   return UNIT_RUN (tests);
