@@ -215,8 +215,9 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
       abandon_open (w);
     return r;
   }
-  record_seal (w->dev->backed, b->buf + b->used, index, slot_meta_format (meta),
-               size);
+  record_seal (w->dev->backed, b->buf + b->used,
+               b->first * BACKING_BLOCK + b->used, index,
+               slot_meta_format (meta), size);
   b->refs[b->n++] = (struct record_ref){ index, b->used, meta };
   b->maybe[filter_bit (index) / 64] |= UINT64_C (1) << filter_bit (index) % 64;
   b->used += record_bytes (size);

@@ -188,44 +188,48 @@ backed_destroy (struct backed *b)
 
 /* -- records ------------------------------------------------------------ */
 
+/* A record that the store has put elsewhere is not the one, and may well be an
+ * older one of the same slot: so the address counts too.
+ */
 static uint32_t
-checksum (const struct backed *b, const struct header *h, const void *object,
-          uint32_t size)
+checksum (const struct backed *b, const struct header *h, uint64_t address,
+          const void *object, uint32_t size)
 {
   uint64_t seed = b->secret ^ h->slot * UINT64_C (0x9e3779b97f4a7c15) ^
+                  address * UINT64_C (0xd6e8feb86659fd93) ^
                   (uint64_t) h->format << 56 ^ (uint64_t) size << 32;
 
   return (uint32_t) XXH3_64bits_withSeed (object, size, seed);
 }
 
 static struct header
-header_of (const struct backed *b, const void *object, uint64_t slot,
-           unsigned format, uint32_t size)
+header_of (const struct backed *b, const void *object, uint64_t address,
+           uint64_t slot, unsigned format, uint32_t size)
 {
   struct header h = { .slot = slot,
                       .size_less_1 = (uint16_t) (size - 1),
                       .format = (uint8_t) format };
 
-  h.check = checksum (b, &h, object, size);
+  h.check = checksum (b, &h, address, object, size);
   return h;
 }
 
 void
-record_seal (const struct backed *b, void *record, uint64_t slot,
-             unsigned format, uint32_t size)
+record_seal (const struct backed *b, void *record, uint64_t address,
+             uint64_t slot, unsigned format, uint32_t size)
 {
-  struct header h = header_of (b, (char *) record + RECORD_HEADER, slot, format,
-                               size);
+  struct header h = header_of (b, (char *) record + RECORD_HEADER, address,
+                               slot, format, size);
 
   memcpy (record, &h, sizeof h);
 }
 
 bool
-record_check (const struct backed *b, const void *record, uint64_t slot,
-              unsigned format, uint32_t size)
+record_check (const struct backed *b, const void *record, uint64_t address,
+              uint64_t slot, unsigned format, uint32_t size)
 {
-  struct header h = header_of (b, (const char *) record + RECORD_HEADER, slot,
-                               format, size);
+  struct header h = header_of (b, (const char *) record + RECORD_HEADER,
+                               address, slot, format, size);
 
   return memcmp (record, &h, sizeof h) == 0;
 }
@@ -236,7 +240,7 @@ backed_read (struct backed *b, uint64_t address, void *record, uint64_t slot,
 {
   if (backing_read (b->io, record, record_bytes (size), address) == -1)
     return -1;
-  if (record_check (b, record, slot, format, size))
+  if (record_check (b, record, address, slot, format, size))
     return 0;
   errno = EBADMSG;
   return -1;

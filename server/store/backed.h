@@ -12,9 +12,10 @@
  *
  *   H, 16 bytes:  slot (8) | size - 1 (2) | format (1) | 0 (1) | check (4)
  *
- *   check  XXH3 of the object, seeded with a secret of this process, the slot,
- *          the size and the format: what is not exactly this slot's object, as
- *          this process wrote it, does not pass
+ *   check  XXH3 of the object, seeded with a secret of this process, the
+ *          record's address, the slot, the size and the format: what is not
+ *          exactly this slot's object, as this process wrote it to this place,
+ *          does not pass
  *
  * Who holds the slot's lock, shared or not, keeps the record: its blocks are
  * given back only by a holder of the exclusive lock.  So a read sleeps in the
@@ -73,13 +74,16 @@ record_bytes (uint32_t size)
   return RECORD_HEADER + size;
 }
 
-/* Write the header before the object, which is at record + RECORD_HEADER. */
-void record_seal (const struct backed *b, void *record, uint64_t slot,
-                  unsigned format, uint32_t size);
+/* Write the header before the object, which is at record + RECORD_HEADER and
+ * goes to that address.
+ */
+void record_seal (const struct backed *b, void *record, uint64_t address,
+                  uint64_t slot, unsigned format, uint32_t size);
 
 /* Is this the record of that object?  EIO's other name. */
-bool record_check (const struct backed *b, const void *record, uint64_t slot,
-                   unsigned format, uint32_t size) MUST_USE;
+bool record_check (const struct backed *b, const void *record,
+                   uint64_t address, uint64_t slot, unsigned format,
+                   uint32_t size) MUST_USE;
 
 /* Read the record at 'address' into 'record' (record_bytes (size)) and check
  * it.  0, or -1 with errno: the store's, or EBADMSG if it is not that record.

@@ -27,7 +27,7 @@ setup (uint64_t blocks)
 static void
 test_record (void **state)
 {
-  enum { SIZE = 1000 };
+  enum { SIZE = 1000, AT = 5 * 4096 + 100 };
   char record[RECORD_HEADER + SIZE];
   struct unit_rng rng = unit_rng (1);
   struct backed *b, *other;
@@ -36,22 +36,26 @@ test_record (void **state)
   setup (16);
   b = f.dev->backed;
   fill_kind (record + RECORD_HEADER, SIZE, KIND_RANDOM, &rng);
-  record_seal (b, record, 77, 3, SIZE);
-  assert_true (record_check (b, record, 77, 3, SIZE));
+  record_seal (b, record, AT, 77, 3, SIZE);
+  assert_true (record_check (b, record, AT, 77, 3, SIZE));
   for (unsigned bit = 0; bit < 8 * sizeof record; bit++) {
     record[bit / 8] = (char) (record[bit / 8] ^ 1 << bit % 8);
-    assert_false (record_check (b, record, 77, 3, SIZE));
+    assert_false (record_check (b, record, AT, 77, 3, SIZE));
     record[bit / 8] = (char) (record[bit / 8] ^ 1 << bit % 8);
   }
-  assert_false (record_check (b, record, 78, 3, SIZE));
-  assert_false (record_check (b, record, 77 + (UINT64_C (1) << 32), 3, SIZE));
-  assert_false (record_check (b, record, 77, 4, SIZE));
-  assert_false (record_check (b, record, 77, 3, SIZE - 1));
-  assert_true (record_check (b, record, 77, 3, SIZE));
+  assert_false (record_check (b, record, AT, 78, 3, SIZE));
+  assert_false (
+    record_check (b, record, AT, 77 + (UINT64_C (1) << 32), 3, SIZE));
+  assert_false (record_check (b, record, AT, 77, 4, SIZE));
+  assert_false (record_check (b, record, AT, 77, 3, SIZE - 1));
+  for (unsigned bit = 0; bit < 63; bit++)
+    assert_false (
+      record_check (b, record, AT ^ UINT64_C (1) << bit, 77, 3, SIZE));
+  assert_true (record_check (b, record, AT, 77, 3, SIZE));
   /* Of an earlier process. */
   other = backed_create (&held_open (16)->base);
   assert_non_null (other);
-  assert_false (record_check (other, record, 77, 3, SIZE));
+  assert_false (record_check (other, record, AT, 77, 3, SIZE));
   backed_destroy (other);
   fixture_close (&f);
 }
