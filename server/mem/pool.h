@@ -100,6 +100,7 @@ struct pool_ops {
   void (*replace) (struct pool *, pool_cell *, uint64_t);
   void *(*pin) (struct pool *, pool_cell *, uint64_t *);
   void (*unpin) (struct pool *, uint64_t);
+  void (*prefetch) (const struct pool *, uint64_t); /* or NULL */
   uint32_t (*largest) (struct pool *);
   uint32_t (*room_for) (struct pool *, uint32_t);
   uint32_t (*smaller_than) (struct pool *, uint32_t);
@@ -199,6 +200,16 @@ static inline void
 pool_unpin (struct pool *p, uint64_t handle)
 {
   p->ops->unpin (p, handle);
+}
+
+/* Ask for the first cache lines of an object that will be read soon.  Takes no
+ * lock and promises nothing: the handle may be out of date, or none at all.
+ */
+static inline void
+pool_prefetch (const struct pool *p, uint64_t handle)
+{
+  if (p->ops->prefetch)
+    p->ops->prefetch (p, handle);
 }
 
 /* A pinned object was read or written by a client: where there is an LRU, its

@@ -58,6 +58,27 @@ op_unpin (struct pool *p, uint64_t handle)
   zs_unpin (zs (p), handle);
 }
 
+/* Bytes of an object to ask for; the hardware goes on by itself.  Measured with
+ * 64 slots of 4 KiB in one request, time a slot: none 1.47 us, 128 1.40, 512
+ * 1.39, 1024 1.40, all 1.45.
+ */
+#define PREFETCH 512
+
+static void
+op_prefetch (const struct pool *p, uint64_t handle)
+{
+  const struct zs_pool *pool = (const struct zs_pool *) p;
+  unsigned class_id = zs_handle_class (handle);
+  const char *object;
+
+  if (class_id >= pool->classes.n)
+    return;
+  object = zs_object (pool, class_id, zs_handle_span (handle),
+                      zs_handle_obj (handle));
+  for (unsigned i = 0; i < PREFETCH; i += CACHE_LINE)
+    __builtin_prefetch (object + i);
+}
+
 static uint32_t
 op_largest (struct pool *p)
 {
@@ -162,6 +183,7 @@ const struct pool_ops zs_pool_ops = {
   .replace = op_replace,
   .pin = op_pin,
   .unpin = op_unpin,
+  .prefetch = op_prefetch,
   .largest = op_largest,
   .room_for = op_room_for,
   .smaller_than = op_smaller_than,

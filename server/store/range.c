@@ -48,6 +48,8 @@ transfer_bytes (struct transfer *t, uint32_t from, uint32_t to)
     uint32_t at = byte & (slot_size - 1);
     uint32_t len = slot_size - at < to - from ? slot_size - at : to - from;
 
+    if (t->read_to && from + len < to)
+      slot_prefetch (t->dev, (byte >> t->dev->store->slot_shift) + 1);
     if (transfer_slot (t, byte >> t->dev->store->slot_shift, at, len, from))
       return errno;
     from += len;

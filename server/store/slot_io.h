@@ -21,6 +21,9 @@
 int slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
                uint32_t len, uint32_t now) MUST_USE;
 
+/* The slot will be read next: ask for its object's bytes, without a lock. */
+void slot_prefetch (struct device *dev, uint64_t index);
+
 /* As slot_read of the whole slot, but no access: it keeps its age and mark.
  * -1 with errno EAGAIN instead of waiting for a writer, ENOENT if it is EMPTY.
  */

@@ -255,6 +255,15 @@ promote (struct device *dev, uint64_t index, unsigned claim, uint32_t meta,
   claim_release (dev, claim);
 }
 
+void
+slot_prefetch (struct device *dev, uint64_t index)
+{
+  const struct slot *s = slot_table_peek (&dev->table, index);
+
+  if (s && slot_meta_state (slot_load_meta (s)) == SLOT_OBJECT)
+    pool_prefetch (dev->store->pool, slot_load_cell (s));
+}
+
 int
 slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
            uint32_t len, uint32_t now) NO_THREAD_SAFETY_ANALYSIS
