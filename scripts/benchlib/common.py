@@ -173,10 +173,14 @@ class Image:
                 pass
 
 
-def check_memory(need):
+def available_memory():
     with open("/proc/meminfo") as f:
         text = f.read()
-    have = int(re.search(r"MemAvailable: *(\d+)", text).group(1)) << 10
+    return int(re.search(r"MemAvailable: *(\d+)", text).group(1)) << 10
+
+
+def check_memory(need):
+    have = available_memory()
     if have < need:
         raise BenchError(
             f"this needs about {need >> 20} MiB of memory and "

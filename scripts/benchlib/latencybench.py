@@ -23,7 +23,7 @@ import subprocess
 import tempfile
 import time
 
-from . import common, report, servers
+from . import common, report, results, sampling, servers
 from .common import say
 
 DEPTHS = (1, 32)
@@ -43,8 +43,7 @@ def make_servers(options, size):
     return [still, busy]
 
 
-def sample(loader, server, depth, seconds):
-    loader.run(server, "overwrite", cover=0.5, depth=16)
+def sample_compaction(loader, server, depth, seconds):
     churn = subprocess.Popen(
         loader.words(server, "randwrite", {"depth": 1,
                                            "seconds": seconds + 0.5}),
@@ -53,6 +52,15 @@ def sample(loader, server, depth, seconds):
         return loader.run(server, "randread", depth=depth, seconds=seconds)
     finally:
         churn.wait()
+
+
+def take(options, server, prepare, run):
+    """A sample, and again from its preparation on if others disturbed it."""
+    def once():
+        prepare()
+        return sampling.metered(server, run)
+
+    return sampling.undisturbed(options, once)
 
 
 def measure(options, folder):
@@ -67,9 +75,14 @@ def measure(options, folder):
         for turn in range(options.rounds):
             for depth in DEPTHS:
                 for server in both if turn % 2 == 0 else both[::-1]:
-                    result = sample(loader, server, depth, options.seconds)
+                    result = take(
+                        options, server,
+                        lambda: loader.run(server, "overwrite", cover=0.5,
+                                           depth=16),
+                        lambda: sample_compaction(loader, server, depth,
+                                                  options.seconds))
                     samples.append({"round": turn, "server": server.name,
-                                    "depth": depth, **result})
+                                    "test": f"read d{depth}", **result})
             say(f"round {turn + 1} of {options.rounds}")
     finally:
         for server in both:
@@ -78,7 +91,6 @@ def measure(options, folder):
 
 
 def sample_recompression(loader, server, busy, depth, seconds):
-    loader.run(server, "fill", size=256 << 10, depth=4)
     if not busy:
         return loader.run(server, "randread", depth=depth, seconds=seconds)
     job = server.ask("recompress")["job"]
@@ -93,7 +105,6 @@ def sample_recompression(loader, server, busy, depth, seconds):
 
 def sample_writeback(loader, server, busy, depth, seconds):
     slots = loader.image.size // 4096
-    loader.run(server, "fill", size=256 << 10, depth=4)
     keys = {"depth": depth, "seconds": seconds / 4, "first": RESIDENT}
     if not busy:
         return loader.run(server, "randread", **keys)
@@ -114,7 +125,7 @@ def sample_writeback(loader, server, busy, depth, seconds):
 
 
 def measure_beside(options, folder, image, loader, what, number, config,
-                   take, names):
+                   one, names):
     """One server, with and without a pass of its own, in turns."""
     server = servers.zram_server(common.plugin_command(options), config,
                                  image.size)
@@ -124,11 +135,15 @@ def measure_beside(options, folder, image, loader, what, number, config,
         for turn in range(options.rounds):
             for depth in DEPTHS:
                 for busy in (0, 1) if turn % 2 == 0 else (1, 0):
-                    result = take(loader, server, busy, depth,
-                                  options.seconds)
+                    result = take(
+                        options, server,
+                        lambda: loader.run(server, "fill", size=256 << 10,
+                                           depth=4),
+                        lambda: one(loader, server, busy, depth,
+                                    options.seconds))
                     if not result.get("pass_ran_on", True):
                         say("the pass ended before the sample did")
-                    samples.append({"round": turn, "depth": depth,
+                    samples.append({"round": turn, "test": f"read d{depth}",
                                     "server": names[busy], **result})
             say(f"{what}: round {turn + 1} of {options.rounds}")
     finally:
@@ -158,7 +173,7 @@ def medians(samples, depth, key, names):
     """Of each server, and of the second's ratio to the first in a round."""
     by_round = {}
     for s in samples:
-        if s["depth"] == depth:
+        if s["test"] == f"read d{depth}":
             by_round.setdefault(s["round"], {})[s["server"]] = s[key]
     pairs = [tuple(r[name] for name in names) for r in by_round.values()]
     ratios = [b / a for a, b in pairs if a]
@@ -170,7 +185,7 @@ def table(samples, names):
     rows = []
     for depth in DEPTHS:
         for key, unit in (("p50_us", "p50 us"), ("p99_us", "p99 us"),
-                          ("ops_s", "ops/s")):
+                          ("p999_us", "p99.9 us"), ("ops_s", "ops/s")):
             a, b, ratio = medians(samples, depth, key, names)
             rows.append([f"depth {depth}, {unit}", report.number(a, 4),
                          report.number(b, 4), f"{ratio:.2f}"])
@@ -184,23 +199,35 @@ def main(options):
         loader = servers.Loader(common.build_loader(options.work), image)
         again = measure_recompression(options, folder, image, loader)
         back = measure_writeback(options, folder, image, loader)
-    tables = [table(samples, COMPACTION), table(again, RECOMPRESSION),
-              table(back, WRITEBACK)]
     speed = common.median([s["writeback_mb_s"] for s in back
                            if "writeback_mb_s" in s])
-    samples += again + back
-    machine = common.machine()
-    print("\n" + common.machine_line(machine))
+    finish(options, image, {COMPACTION: samples, RECOMPRESSION: again,
+                            WRITEBACK: back}, speed)
+    return 0
+
+
+def cases(groups, speed):
+    """Each pass is compared with the same reads without it."""
+    found = []
+    for names, samples in groups.items():
+        found += results.from_samples(
+            "latency", samples,
+            results.LATENCY + [results.Field("ops_s", "", "ops/s", "higher")],
+            lambda _: names[0])
+    return found + [results.case("latency", "writeback beside reads",
+                                 WRITEBACK[1], "MB/s", "higher", [speed])]
+
+
+def finish(options, image, groups, speed):
+    doc = results.document(
+        "latency", image.facts, cases(groups, speed),
+        samples=[s for samples in groups.values() for s in samples])
+    tables = [table(samples, names) for names, samples in groups.items()]
+    print("\n" + common.machine_line(doc["machine"]))
     print(report.describe_image(image.facts))
+    print(sampling.describe(doc["samples"], options.foreign))
     for one in tables:
         print("\n" + report.text_table(*one))
     print(f"\nwritten back beside the reads: {speed:.0f} MB/s")
-    if options.json:
-        common.write_json(options.json, {
-            "bench": "latency", "machine": machine, "image": image.facts,
-            "samples": samples})
-    if options.markdown:
-        with open(options.markdown, "w") as f:
-            f.write("\n\n".join(report.markdown_table(*one)
-                                for one in tables) + "\n")
-    return 0
+    results.write(options, doc, [report.markdown_table(*one)
+                                 for one in tables])

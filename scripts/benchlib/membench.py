@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """bench memory: what a server keeps of the memory it once needed.
 
-   start -> first use -> fill -> overwrite half at random, four times -> discard half at
-   random -> discard all
+   start -> first use -> fill -> overwrite half at random, four times
+   -> discard half at random -> discard all
 
 After each step the memory of the process is read three times: while the
 connection is open and idle, after it was closed, and once more after a pause
@@ -16,13 +16,13 @@ and compared.
 The servers are measured one after another: nothing is timed here, but for how
 long recompression takes.
 
-Recompression: the disk is filled by lz4, all of it is recompressed by hand, once
-for each method, and read back; what is stored before is 1.
+Recompression: the disk is filled by lz4, all of it is recompressed by hand,
+once for each method, and read back; what is stored before is 1.
 """
 import tempfile
 import time
 
-from . import common, report, servers
+from . import common, report, results, servers
 from .common import BenchError, say
 
 # A step: its name, nbdload's operation and its keys.  `unit` stands for the
@@ -35,7 +35,7 @@ STEPS += [(f"overwrite {n}", "overwrite",
            {"cover": 0.5, "seed": n, "depth": 16}) for n in (1, 2, 3, 4)]
 STEPS += [("compact", None, {}),
           ("discard half", "discard", {"cover": 0.5, "seed": 9, "depth": 16}),
-          ("compact", None, {}),
+          ("compact again", None, {}),
           ("discard all", "discardall", {"size": 1 << 20, "depth": 4})]
 
 # Methods of recompress=; with train+ a dictionary is trained before.
@@ -113,7 +113,7 @@ class MemoryBench:
         # The threads of a connection end after the client has gone.
         time.sleep(0.3)
         look("closed")
-        if op is None: # Nothing was stored, and nothing freed.
+        if op is None:  # Nothing was stored, and nothing freed.
             row["stats"], row["mark"] = self.last_stored
         else:
             row["stats"], row["mark"] = self.stored(server, seen)
@@ -211,9 +211,9 @@ def slot_size(config):
 
 
 def configurations(options):
-    """--zram as given; else all of --algorithm with all of --slot-size;
-    else lz4 as it comes, with either
-    allocator, and what compares with memory allocator=zstd."""
+    """--zram as given; else all of --algorithm with all of --slot-size; else
+    lz4 as it comes, with either allocator, and what compares with memory
+    allocator=zstd."""
     if options.zram:
         return options.zram
     if options.algorithm or options.slot_size:
@@ -223,6 +223,44 @@ def configurations(options):
     return ["algorithm=lz4 slot_size=4k",
             "algorithm=lz4 slot_size=4k allocator=z3fold",
             "algorithm=zstd slot_size=32k"]
+
+
+KERNEL = "kernel zram"           # What the ratios are to.
+
+
+def step_value(row, per):
+    """Memory at rest for each live byte, or for each that the server itself
+    reports as stored."""
+    base = row.get("live") if per == "live" \
+        else not row.get("mark") and row.get("stats", {}).get(
+            "compr_data_size")
+    return row["settled"]["own"] / base if base else None
+
+
+def step_cases(found):
+    cases = []
+    for per in ("stored", "live"):
+        values = {(row["step"], server["name"]): step_value(row, per)
+                  for server in found for row in server["steps"]}
+        for (step, name), value in values.items():
+            floor = values.get((step, KERNEL))
+            if value is not None:
+                cases.append(results.case(
+                    "memory", f"{step}, per {per} byte", name, "bytes/byte",
+                    "lower", [value], floor and (KERNEL, {0: floor})))
+    return cases
+
+
+def recompress_cases(rows):
+    cases = []
+    for row in rows:
+        tried = max(row["recompressed"] + row["vain"], 1)
+        cases += [results.case("memory", "recompressed", row["method"],
+                               "bytes/byte", "lower", [row["ratio"]]),
+                  results.case("memory", "recompression", row["method"],
+                               "us/slot", "lower",
+                               [row["seconds"] * 1e6 / tried])]
+    return cases
 
 
 HEAD = ["step", "open MB", "closed MB", "settled MB", "Rss MB",
@@ -267,23 +305,18 @@ def print_report(document, options):
           "which has program files\ntoo (kernel zram: mem_used_total).\n"
           "~: not reported by the server: what lz4 makes of the same 4 KiB "
           "pages.")
-    if options.json:
-        common.write_json(options.json, document)
-    if options.markdown:
-        with open(options.markdown, "w") as f:
-            f.write("\n\n".join(parts) + "\n")
-        say("wrote", options.markdown)
+    results.write(options, document, parts)
 
 
 def main(options):
     common.install(False)
-    errors, results = [], []
+    errors, found = [], []
     with tempfile.TemporaryDirectory(prefix="zram-bench.") as folder:
         bench = MemoryBench(options, folder)
         common.check_memory(3 * bench.image.size)
         for subject in bench.subjects():
             try:
-                results.append(bench.measure(subject))
+                found.append(bench.measure(subject))
             except BenchError as error:
                 say("ERROR:", error)
                 errors.append(str(error))
@@ -294,9 +327,9 @@ def main(options):
         except BenchError as error:
             say("ERROR:", error)
             errors.append(str(error))
-    document = {"bench": "memory", "machine": common.machine(),
-                "image": bench.image.facts, "errors": errors,
-                "settle": options.settle, "servers": results,
-                "recompress": recompressed}
+    document = results.document(
+        "memory", bench.image.facts,
+        step_cases(found) + recompress_cases(recompressed), errors,
+        settle=options.settle, servers=found, recompress=recompressed)
     print_report(document, options)
     return 1 if errors else 0

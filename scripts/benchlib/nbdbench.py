@@ -18,9 +18,9 @@ import subprocess
 import tempfile
 import time
 
-from . import common, report, servers
+from . import common, report, results, servers, threads
 from .common import BenchError, say
-from .procstat import Meter
+from .sampling import metered, undisturbed
 
 
 class Test:
@@ -139,6 +139,8 @@ class Bench:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.seconds = options.seconds
+        self.threads = (threads.parse(options.threads) if options.threads
+                        else [])
         self.image = common.Image(options.work, options.size)
         self.loader = servers.Loader(common.build_loader(options.work),
                                      self.image)
@@ -174,10 +176,19 @@ class Bench:
             self.add_kernel_zram()
         for text in o.other or []:
             add(servers.other_server(text, size))
+        self.servers += threads.null_servers(self.threads, size)
         if not o.no_zram:
             command = common.plugin_command(o)
-            for config in o.zram or [""]:
+            for config in self.zram_configurations():
                 add(servers.zram_server(command, config, size))
+
+    def zram_configurations(self):
+        """As they were given; with --threads so often, with each -t."""
+        plain = self.options.zram or [""]
+        if not self.threads:
+            return plain
+        return [threads.with_threads(n, config)
+                for config in plain for n in self.threads]
 
     def add_kernel_zram(self):
         reason = servers.kernel_zram_missing()
@@ -225,29 +236,15 @@ class Bench:
             self.loader.run(server, "verify", size=256 << 10, depth=4)
 
     def sample(self, test, server):
-        """One sample, taken again while others use the CPU; the one that
-        they disturbed least counts."""
-        best = None
-        for attempt in range(self.options.retakes + 1):
-            time.sleep(0.5 * attempt)       # It may pass.
+        def once():
             if test.prepare:
                 test.prepare(self, server)
             server.before_sample()
-            meter = Meter(server.pid, server.kernel)
-            result = test.run(self, server)
-            used = meter.stop()
-            result["foreign_share"] = round(used["foreign_share"], 4)
-            ops = max(result["ops"], 1)
-            for who in ("server", "client", "kthreads"):
-                result[f"{who}_us_op"] = round(used[who] * 1e6 / ops, 3)
-            if best is None \
-               or result["foreign_share"] < best["foreign_share"]:
-                best = result
-            if best["foreign_share"] <= self.options.foreign:
-                break
-        best["taken"] = attempt + 1
-        best["value"] = best[test.headline] / test.scale
-        return best
+            return metered(server, lambda: test.run(self, server))
+
+        result = undisturbed(self.options, once)
+        result["value"] = result[test.headline] / test.scale
+        return result
 
     def round(self, number, tests):
         shift = number % len(self.servers)
@@ -290,17 +287,28 @@ class Bench:
                 self.drop(server, error)
 
     def document(self, tests, order):
-        return {
-            "bench": "nbd", "machine": common.machine(),
-            "image": self.image.facts, "errors": self.errors,
-            "skipped": self.skipped,
-            "rounds": self.options.rounds, "seconds": self.seconds,
-            "foreign_limit": self.options.foreign,
-            "tests": [{"name": t.name, "title": t.title, "unit": t.unit}
-                      for t in tests],
-            "servers": [s.facts for s in order],
-            "samples": self.samples,
-            "summary": report.summarize(self.samples)}
+        return results.document(
+            "nbd", self.image.facts, self.cases(tests, order), self.errors,
+            skipped=self.skipped, rounds=self.options.rounds,
+            seconds=self.seconds, foreign_limit=self.options.foreign,
+            threads=self.threads, configurations=self.options.zram or [""],
+            tests=[{"name": t.name, "title": t.title, "unit": t.unit}
+                   for t in tests],
+            servers=[s.facts for s in order], samples=self.samples)
+
+    def cases(self, tests, order):
+        """What was timed of all tests, then the memory of all servers."""
+        fields = results.LATENCY + [results.SERVER_CPU]
+        cases = []
+        for test in tests:
+            cases += results.from_samples(
+                "nbd", [s for s in self.samples if s["test"] == test.name],
+                [results.Field("value", "", test.unit, "higher")] + fields,
+                lambda server: report.FLOOR)
+        return cases + [
+            results.case("nbd", "memory filled", s.name, "bytes/byte",
+                         "lower", [s.facts["memory"]["own_per_byte"]])
+            for s in order if "memory" in s.facts and s.stores]
 
 
 def choose_tests(options):
@@ -326,8 +334,8 @@ def main(options):
             order = list(bench.servers)
             # null keeps nothing; the rest at worst all of it, twice where
             # the page cache has it too.
-            common.check_memory(int(bench.image.size
-                                    * (1.3 * len(order) + 1)))
+            storing = sum(s.stores for s in order)
+            common.check_memory(int(bench.image.size * (1.3 * storing + 1)))
             bench.start()
             for number in range(options.rounds):
                 bench.round(number, tests)

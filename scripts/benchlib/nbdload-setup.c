@@ -14,6 +14,8 @@
 
 #include "nbdload.h"
 
+#define MAX_PAGES 0x7fffffff /* Of a disk: 8 TiB. */
+
 /* clang-format off */
 static const struct op ops[] = {
   { "randread", READ, RANDOM, true, false },
@@ -73,10 +75,10 @@ map_image (struct run *run)
 
 /* Map the model, or make one that says that the disk holds the image. */
 static void
-map_model (struct run *run)
+map_model (struct run *run, uint64_t pages)
 {
   int fd = -1, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-  size_t bytes = (size_t) run->image_pages * sizeof *run->model;
+  size_t bytes = pages * sizeof *run->model;
   struct stat st = { .st_size = 0 };
 
   if (run->model_name != NULL) {
@@ -91,8 +93,8 @@ map_model (struct run *run)
   if (fd != -1)
     close (fd);
   if ((size_t) st.st_size != bytes)
-    for (uint32_t i = 0; i < run->image_pages; ++i)
-      run->model[i] = i;
+    for (uint64_t i = 0; i < pages; ++i)
+      run->model[i] = first_content (run, i);
 }
 
 /* Fisher and Yates, of which the first `limit` units will be used. */
@@ -116,14 +118,20 @@ shuffle (struct run *run)
 void
 set_up (struct run *run, int64_t disk_size)
 {
-  uint64_t bytes;
-
-  map_model (run);
   run->pages_per_unit = run->size / PAGE;
-  bytes = (uint64_t) run->image_pages * PAGE;
-  if ((uint64_t) disk_size < bytes)
-    bytes = disk_size;
-  run->units = run->first * (bytes / run->size);
+  if (disk_size / PAGE > MAX_PAGES) {
+    fprintf (stderr, "nbdload: the disk is too large\n");
+    exit (EXIT_FAILURE);
+  }
+  if (run->op.kind == WRITE && run->op.order == SEQUENTIAL &&
+      disk_size > (int64_t) run->image_pages * PAGE &&
+      (run->image_pages | TURN) % run->pages_per_unit != 0) {
+    fprintf (stderr, "nbdload: units of that size would run over the end of "
+                     "the image\n");
+    exit (EXIT_FAILURE);
+  }
+  map_model (run, disk_size / PAGE);
+  run->units = run->first * (disk_size / run->size);
   if (run->units < 2 * (uint64_t) run->depth * run->connections &&
       run->op.order == RANDOM) {
     fprintf (stderr, "nbdload: the disk is too small for that depth\n");

@@ -11,8 +11,8 @@
  *   disk    |  unit 0        | unit 1        | ...     (a unit is --size bytes)
  *
  * Without --model, or where its file does not exist yet, the disk holds the
- * image.  The model file outlives the process, so that one run can check what
- * earlier runs wrote.
+ * image, over and over (first_content).  The model file outlives the process,
+ * so that one run can check what earlier runs wrote.
  *
  * One thread and one event loop serve one connection.  A write or trim owns
  * its unit (`busy`) from issue to reply, so that two of them never overlap
@@ -162,10 +162,11 @@ static uint32_t
 choose_source (struct conn *c, uint32_t unit)
 {
   const struct run *run = c->run;
+  uint32_t units = run->image_pages / run->pages_per_unit;
 
   if (run->op.order != SEQUENTIAL)
-    unit = next_random (&c->random) % (run->image_pages / run->pages_per_unit);
-  return unit * run->pages_per_unit;
+    return next_random (&c->random) % units * run->pages_per_unit;
+  return first_content (run, (uint64_t) unit * run->pages_per_unit);
 }
 
 /* Take a unit for this request; false when the run is over. */

@@ -15,6 +15,7 @@
 #define PAGE 4096u
 #define HOLE UINT32_MAX /* In the model: reads as zeros. */
 #define MAX_CONNECTIONS 256
+#define TURN 6464u /* Pages; a multiple of 256 KiB, and of no image. */
 
 enum kind { READ, WRITE, TRIM };
 enum order { RANDOM, SEQUENTIAL, SHUFFLED };
@@ -42,13 +43,22 @@ struct run {
   const unsigned char *image;
   uint32_t image_pages, pages_per_unit;
   uint32_t *model;
-  uint32_t units; /* Whole units in min (image, disk). */
+  uint32_t units; /* Whole units of the disk. */
   uint32_t limit; /* Units to visit when not timed. */
   uint32_t *shuffled;
   atomic_uchar *busy;
   _Atomic uint32_t cursor;
   uint64_t deadline; /* Nanoseconds, monotonic. */
 };
+
+/* The page of the image that a page of the disk holds at first.  A disk that
+ * is larger than the image holds it again and again, each time turned further.
+ */
+static inline uint32_t
+first_content (const struct run *run, uint64_t page)
+{
+  return (page + page / run->image_pages * TURN) % run->image_pages;
+}
 
 /* nbdload-setup.c */
 _Noreturn void fail (const char *what);

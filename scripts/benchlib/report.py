@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Samples to summaries, summaries to tables for the terminal and README."""
-from . import common
+from . import common, results, sampling, threads
 from .common import median
 
 FLOOR = "null"
@@ -69,9 +69,9 @@ def ratio_text(entry):
     return f"{ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})"
 
 
-def by_test(document, cell):
+def by_test(document, summary, cell):
     """A row for each server, a column for each test."""
-    tests, summary = document["tests"], document["summary"]
+    tests = document["tests"]
     rows = []
     for server in document["servers"]:
         row = [server["name"]]
@@ -136,29 +136,26 @@ def describe_image(facts):
 
 
 def disturbed(document):
-    samples, limit = document["samples"], document["foreign_limit"]
-    bad = sum(s["foreign_share"] > limit for s in samples)
-    again = sum(s["taken"] > 1 for s in samples)
-    return (f"{len(samples)} samples; {again} taken again because other "
-            f"programs used more than {limit * 100:g} % of the CPUs, "
-            f"{bad} still disturbed")
+    return sampling.describe(document["samples"], document["foreign_limit"])
 
 
 def nbd_tables(document):
     """(heading, head, rows) of all tables."""
     titles = [f"{t['title']}, {t['unit']}" for t in document["tests"]]
     plain = [t["title"] for t in document["tests"]]
+    summary = summarize(document["samples"])
     yield ("Medians of %d rounds" % document["rounds"],
            ["server"] + titles,
-           by_test(document, lambda e: number(e["median"])))
+           by_test(document, summary, lambda e: number(e["median"])))
     yield ("Ratio to null in the same round: median (min..max)",
-           ["server"] + plain, by_test(document, ratio_text))
+           ["server"] + plain, by_test(document, summary, ratio_text))
     yield ("Latency p50/p99/p99.9, microseconds",
-           ["server"] + plain, by_test(document, latency_text))
+           ["server"] + plain, by_test(document, summary, latency_text))
     yield ("CPU of the server (+ kernel threads), microseconds an operation "
            "(nbdcopy: 4 KiB)",
-           ["server"] + plain, by_test(document, cpu_text))
+           ["server"] + plain, by_test(document, summary, cpu_text))
     yield ("Memory after the first fill", MEMORY_HEAD, memory_rows(document))
+    yield from threads.tables(document)
 
 
 def without_empty(head, rows):
@@ -192,13 +189,10 @@ def nbd(document, options):
         print(f"\nskipped: {skipped['name']}: {skipped['reason']}")
     for error in document["errors"]:
         print(f"\nERROR: {error}")
-    if options.json:
-        common.write_json(options.json, document)
-    if options.markdown:
-        write_markdown(options.markdown, document)
+    results.write(options, document, markdown(document))
 
 
-def write_markdown(name, document):
+def markdown(document):
     parts = [f"Measured by `scripts/bench nbd`: "
              f"{common.machine_line(document['machine'])}.",
              describe_image(document["image"]) + ".",
@@ -207,17 +201,16 @@ def write_markdown(name, document):
         head, rows = without_empty(head, rows)
         parts += [heading + ":", markdown_table(head, rows)]
     parts += NOTES
-    parts += [f"Skipped: {s['name']}: {s['reason']}."
-              for s in document["skipped"]]
-    with open(name, "w") as f:
-        f.write("\n\n".join(parts) + "\n")
-    common.say("wrote", name)
+    return parts + [f"Skipped: {s['name']}: {s['reason']}."
+                    for s in document["skipped"]]
 
 
 def generic(rows):
-    """Tables of dictionaries: one for each set of keys, in order."""
+    """Tables of dictionaries: one for each set of keys, in order.  Lists in
+    them are for programs."""
     tables = []
     for row in rows:
+        row = {k: v for k, v in row.items() if not isinstance(v, list)}
         keys = list(row)
         if not tables or tables[-1][0] != keys:
             tables.append((keys, []))

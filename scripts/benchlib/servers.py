@@ -322,9 +322,14 @@ class ZramServer(Server):
         return True
 
 
+def zram_name(config):
+    options, keys = split_config(config)
+    return " ".join(["zram"] + options + keys)
+
+
 def zram_server(command, config, size):
     options, keys = split_config(config)
-    return ZramServer(" ".join(["zram"] + options + keys), command, options,
+    return ZramServer(zram_name(config), command, options,
                       [f"size={size}"] + keys)
 
 

@@ -8,8 +8,8 @@
  *                [--threads LIST]
  *
  * One JSON object a line.  A sample is S seconds; samples of all cases are
- * taken in turn, N rounds, and the median of each case is printed, so that a
- * slow minute of the machine hits all of them.
+ * taken in turn, N rounds, so that a slow minute of the machine hits all of
+ * them; the median of each case is printed, and its samples ("rounds", ns).
  */
 
 #include <config.h>
@@ -295,23 +295,31 @@ find_case (const char *name, unsigned threads)
 }
 
 static void
-report (unsigned rounds)
+print_case (const struct bench_case *c, const char *algorithm, unsigned rounds)
+{
+  const struct bench_case *one = find_case (c->name, 1);
+
+  printf ("{\"case\": \"%s\", \"algorithm\": \"%s\", \"threads\": %u, "
+          "\"slot_size\": %u, \"ns a slot\": %.0f, \"slots/s\": %.0f, "
+          "\"times one thread\": %.2f, \"rounds\": [",
+          c->name, algorithm, c->threads, slot_size, median (c->ns, rounds),
+          median (c->rate, rounds),
+          one ? ratio (c->rate, one->rate, rounds) : 0.);
+  for (unsigned r = 0; r < rounds; r++)
+    printf ("%s%.1f", r ? ", " : "", c->ns[r]);
+  printf ("]}\n");
+}
+
+static void
+report (const char *algorithm, unsigned rounds)
 {
   static const char *const pairs[][2] = { { "write", "bare compress" },
                                           { "read", "bare decompress" } };
   const struct bench_case *part = find_case ("histograms of a read", 1);
   const struct bench_case *whole = find_case ("read request", 1);
 
-  for (unsigned i = 0; i < case_count; i++) {
-    const struct bench_case *c = &cases[i];
-    const struct bench_case *one = find_case (c->name, 1);
-
-    printf ("{\"case\": \"%s\", \"threads\": %u, \"slot_size\": %u, "
-            "\"ns a slot\": %.0f, \"slots/s\": %.0f, "
-            "\"times one thread\": %.2f}\n",
-            c->name, c->threads, slot_size, median (c->ns, rounds),
-            median (c->rate, rounds), ratio (c->rate, one->rate, rounds));
-  }
+  for (unsigned i = 0; i < case_count; i++)
+    print_case (&cases[i], algorithm, rounds);
   for (unsigned i = 0; i < 2; i++) {
     const struct bench_case *a = find_case (pairs[i][0], 1);
     const struct bench_case *b = find_case (pairs[i][1], 1);
@@ -427,7 +435,7 @@ main (int argc, char **argv)
   for (unsigned r = 0; r < rounds; r++)
     for (unsigned i = 0; i < case_count; i++)
       sample (&cases[(i + r) % case_count], r);
-  report (rounds);
+  report (algorithm, rounds);
   histogram_destroy (&times);
   histogram_destroy (&codec_times);
   device_destroy (dev);
