@@ -34,7 +34,7 @@ if systemd-analyze --help | grep -q -e --offline; then
   echo "systemd-analyze security"
   systemd-analyze --no-pager security --offline=true --threshold=20 \
                   "./$service" >"$tmp/said" 2>&1 ||
-    fail "exposed: $(grep -v ✓ "$tmp/said")"
+    fail "exposed: $(grep -v '^+' "$tmp/said")"
 else
   echo "left out: systemd-analyze security: needs systemd 250"
 fi
