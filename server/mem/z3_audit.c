@@ -92,13 +92,14 @@ audit_page (const struct z3_pool *pool, struct z3page *z, uint32_t list,
     return "a page is locked";
   if (z->state != Z3_LIVE || n == 0)
     return "a page without objects is on a list";
-  if (atomic_load (&z->refs) != 2)
-    return "a page has other references than its lists'";
   if (z->list != list || gap != list || z->prev != prev)
     return "a page is on a list that is not its own";
   if (z->shape != (n == 1 && gap == 0 ? Z3_HEADLESS : n))
     return "a page's objects miscounted";
-  return audit_objects (pool, z, objects);
+  const char *wrong = audit_objects (pool, z, objects);
+  if (!wrong && atomic_load (&z->refs) != 2)
+    return "a page has other references than its lists'";
+  return wrong;
 }
 
 static const char *

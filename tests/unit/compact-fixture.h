@@ -94,4 +94,18 @@ arena (void)
   return arena_stats (&fixture_zs (&f)->arena);
 }
 
+/* Free pages whose memory the pool keeps for reuse. */
+static inline uint64_t
+kept (void)
+{
+  uint64_t pages;
+
+  if (fixture_is_zsmalloc ())
+    return arena ().hot_pages;
+  mutex_lock (&fixture_z3 (&f)->lock);
+  pages = fixture_z3 (&f)->hot_pages;
+  mutex_unlock (&fixture_z3 (&f)->lock);
+  return pages;
+}
+
 #endif /* ZRAM_COMPACT_FIXTURE_H */

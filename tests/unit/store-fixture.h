@@ -15,6 +15,7 @@
 #include <inttypes.h>
 
 #include "base/park.h"
+#include "mem/z3fold.h"
 #include "mem/zsmalloc.h"
 #include "store/audit.h"
 #include "store/extents.h"
@@ -92,14 +93,6 @@ struct fixture {
   uint32_t slot_size;
 };
 
-/* For the tests of one allocator alone. */
-static inline struct zs_pool *
-fixture_zs (struct fixture *f)
-{
-  check_always (strcmp (pool_name (f->store->pool), "zsmalloc") == 0);
-  return (struct zs_pool *) f->store->pool;
-}
-
 /* ZRAM_TEST_ALLOCATOR in the environment chooses what the tests run with. */
 static inline const char *
 fixture_allocator (void)
@@ -107,6 +100,39 @@ fixture_allocator (void)
   const char *name = getenv ("ZRAM_TEST_ALLOCATOR");
 
   return name && *name ? name : pool_allocator (0);
+}
+
+static inline bool
+fixture_is_zsmalloc (void)
+{
+  return strcmp (fixture_allocator (), "zsmalloc") == 0;
+}
+
+/* First thing in a test of what one allocator alone does: with the other it is
+ * skipped, and this says why.
+ */
+static inline void
+fixture_only (const char *allocator, const char *why)
+{
+  if (strcmp (fixture_allocator (), allocator) == 0)
+    return;
+  print_message ("of %s alone: %s\n", allocator, why);
+  skip ();
+}
+
+/* Below the interface, for the tests of one allocator alone. */
+static inline struct zs_pool *
+fixture_zs (struct fixture *f)
+{
+  check_always (strcmp (pool_name (f->store->pool), "zsmalloc") == 0);
+  return (struct zs_pool *) f->store->pool;
+}
+
+static inline struct z3_pool *
+fixture_z3 (struct fixture *f)
+{
+  check_always (strcmp (pool_name (f->store->pool), "z3fold") == 0);
+  return (struct z3_pool *) f->store->pool;
 }
 
 static inline unsigned

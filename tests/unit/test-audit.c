@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include "mem/z3_internal.h"
 #include "mem/zs_internal.h"
 #include "store-fixture.h"
 
@@ -70,12 +71,29 @@ zspage_of (uint64_t index)
                        zs_handle_span (slot_load_cell (slot_at (index))));
 }
 
-static zs_back *
-back_of (uint64_t index)
+static struct z3page *
+z3page_of (uint64_t index)
+{
+  return z3_handle_page (fixture_z3 (&f), slot_load_cell (slot_at (index)));
+}
+
+/* Make the slot's object say that this cell names it; returns which did. */
+static pool_cell *
+set_back (uint64_t index, pool_cell *cell)
 {
   uint64_t handle = slot_load_cell (slot_at (index));
+  pool_cell *before;
 
-  return &zs_backs (fixture_zs (&f), zspage_of (index))[zs_handle_obj (handle)];
+  if (!fixture_is_zsmalloc ()) {
+    unsigned e = z3_handle_entry (handle);
+
+    before = z3page_of (index)->back[e];
+    z3page_of (index)->back[e] = cell;
+    return before;
+  }
+  zs_back *b = &zs_backs (fixture_zs (&f),
+                          zspage_of (index))[zs_handle_obj (handle)];
+  return (pool_cell *) atomic_exchange (b, (uintptr_t) cell);
 }
 
 static struct zs_class *
@@ -83,6 +101,25 @@ class_of (uint64_t index)
 {
   return &fixture_zs (&f)
             ->class[zs_handle_class (slot_load_cell (slot_at (index)))];
+}
+
+/* What a thread holds it does not find held (a stream it may not even try
+ * for): it is held here, and audited there.
+ */
+static void *
+audit_there (void *what)
+{
+  expect_wrong (false, what);
+  return NULL;
+}
+
+static void
+expect_wrong_there (const char *what)
+{
+  struct unit_thread t;
+
+  unit_start (&t, audit_there, (void *) what);
+  unit_join (&t);
 }
 
 /* -- what the device counts ---------------------------------------------- */
@@ -211,18 +248,19 @@ test_slot_locked (void **state) NO_THREAD_SAFETY_ANALYSIS
 static void
 test_back_pointer (void **state)
 {
-  uint64_t a, b, back;
+  uint64_t a, b;
+  pool_cell *back;
 
   (void) state;
   open_device ();
   a = an_object (0);
   b = an_object (a + 1);
-  back = atomic_load (back_of (a));
-  atomic_store (back_of (a), (uintptr_t) &slot_at (b)->cell);
+  back = set_back (a, &slot_at (b)->cell);
+  assert_ptr_equal (back, &slot_at (a)->cell);
   expect_wrong (false, "its object is not its own");
-  atomic_store (back_of (a), 0);
+  (void) set_back (a, NULL);
   expect_wrong (false, "its object is not its own");
-  atomic_store (back_of (a), back);
+  (void) set_back (a, back);
   fixture_audit (&f);
 
   /* Two slots, one object. */
@@ -274,7 +312,9 @@ test_damaged (void **state)
   fixture_close (&f);
 }
 
-/* -- the pool ------------------------------------------------------------ */
+/* -- zsmalloc ------------------------------------------------------------ */
+
+#define OF_Z3FOLD "what z3fold has instead is damaged in tests of its own"
 
 static void
 test_zspage (void **state)
@@ -283,6 +323,7 @@ test_zspage (void **state)
   struct zspage *z;
 
   (void) state;
+  fixture_only ("zsmalloc", OF_Z3FOLD);
   open_device ();
   c = class_of (an_object (0));
   z = zspage_of (an_object (0));
@@ -318,6 +359,7 @@ test_class (void **state)
   struct zs_class *c;
 
   (void) state;
+  fixture_only ("zsmalloc", OF_Z3FOLD);
   open_device ();
   c = class_of (an_object (0));
   c->inuse++;
@@ -348,6 +390,7 @@ test_arena (void **state)
   struct arena *a;
 
   (void) state;
+  fixture_only ("zsmalloc", OF_Z3FOLD);
   open_device ();
   a = &fixture_zs (&f)->arena;
   a->used_spans++;
@@ -362,6 +405,109 @@ test_arena (void **state)
   a->top++;
   expect_wrong (false, "differ from top");
   a->top--;
+  fixture_close (&f);
+}
+
+/* -- z3fold -------------------------------------------------------------- */
+
+#define OF_ZSMALLOC "what zsmalloc has instead is damaged in tests of its own"
+
+static void
+test_z3_page (void **state)
+{
+  struct z3page *z;
+  uint64_t index;
+
+  (void) state;
+  fixture_only ("z3fold", OF_ZSMALLOC);
+  open_device ();
+  index = an_object (0);
+  z = z3page_of (index);
+  unsigned e = z3_handle_entry (slot_load_cell (slot_at (index)));
+
+  z3_get (z);
+  expect_wrong (false, "other references than its lists'");
+  atomic_fetch_sub (&z->refs, 1);
+  z->state = Z3_DEAD;
+  expect_wrong (false, "a page without objects is on a list");
+  z->state = Z3_LIVE;
+  z->list++;
+  expect_wrong (false, "list that is not its own");
+  z->list--;
+  z->shape ^= 1;
+  expect_wrong (false, "a page's objects miscounted");
+  z->shape ^= 1;
+  uint16_t chunks = z->chunks[e];
+  z->chunks[e] = 0;
+  expect_wrong (false, "pool: ");
+  z->chunks[e] = chunks;
+  fixture_close (&f);
+}
+
+/* A page with three objects is on list 0 wherever they lie. */
+static void
+test_z3_places (void **state)
+{
+  struct z3_pool *z3;
+  struct z3page *z;
+
+  (void) state;
+  fixture_only ("z3fold", OF_ZSMALLOC);
+  open_device ();
+  z3 = fixture_z3 (&f);
+  for (z = z3_page (z3, z3->lists[0] - 1); z->shape != 3;
+       z = z3_page (z3, z->next - 1))
+    assert_true (z->next);
+  uint16_t start = z->start[0], other = z->start[1];
+  z->start[0] = z->start[1] = 0;
+  expect_wrong (false, "two objects overlap");
+  z->start[1] = other;
+  z->start[0] = (uint16_t) z3->chunks;
+  expect_wrong (false, "an object lies outside its page");
+  z->start[0] = start;
+  fixture_close (&f);
+}
+
+/* The lists, the LRU and the free pages. */
+static void
+test_z3_lists (void **state)
+{
+  struct z3_pool *z3;
+
+  (void) state;
+  fixture_only ("z3fold", OF_ZSMALLOC);
+  open_device ();
+  z3 = fixture_z3 (&f);
+  z3_link saved = z3->lists[0];
+  z3->lists[0] = 0;
+  expect_wrong (false, "a list is not known to have pages");
+  z3->filled[0] ^= 1;
+  expect_wrong (false, "pages on lists miscounted");
+  z3->filled[0] ^= 1;
+  z3->lists[0] = saved;
+
+  struct z3page *oldest = z3_page (z3, z3->oldest - 1);
+  saved = oldest->newer;
+  oldest->newer = 0;
+  expect_wrong (false, "the LRU is broken");
+  oldest->newer = saved;
+  saved = z3->oldest;
+  z3->oldest = oldest->newer;
+  expect_wrong (false, "the LRU misses pages");
+  z3->oldest = saved;
+
+  z3->hot_pages++;
+  expect_wrong (false, "free pages miscounted");
+  z3->hot_pages--;
+  z3->cold_pages++;
+  expect_wrong (false, "free pages miscounted");
+  z3->cold_pages--;
+  z3->top++;
+  expect_wrong (false, "differ from top");
+  z3->top--;
+  z3->described++;
+  expect_wrong (false, "bytes charged");
+  z3->described--;
   fixture_close (&f);
 }
 
@@ -392,26 +538,7 @@ test_leaves_no_trace (void **state)
   fixture_close (&f);
 }
 
-/* -- by another thread --------------------------------------------------- */
-
-/* What a thread holds it does not find held (a stream it may not even try
- * for): it is held here, and audited there.
- */
-static void *
-audit_there (void *what)
-{
-  expect_wrong (false, what);
-  return NULL;
-}
-
-static void
-expect_wrong_there (const char *what)
-{
-  struct unit_thread t;
-
-  unit_start (&t, audit_there, (void *) what);
-  unit_join (&t);
-}
+/* -- held ----------------------------------------------------------------- */
 
 static void
 test_held (void **state)
@@ -426,7 +553,8 @@ test_held (void **state)
 
   index = an_object (0);
   assert_non_null (pool_pin (f.store->pool, &slot_at (index)->cell, &handle));
-  expect_wrong_there ("pinned or locked");
+  expect_wrong_there (fixture_is_zsmalloc () ? "pinned or locked"
+                                             : "an object is pinned");
   pool_unpin (f.store->pool, handle);
   fixture_close (&f);
 }
@@ -435,13 +563,23 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_counters),    UNIT_TEST (test_requests),
-    UNIT_TEST (test_budget),      UNIT_TEST (test_table),
-    UNIT_TEST (test_slot_state),  UNIT_TEST (test_slot_locked),
-    UNIT_TEST (test_held),        UNIT_TEST (test_back_pointer),
-    UNIT_TEST (test_lost_object), UNIT_TEST (test_damaged),
-    UNIT_TEST (test_zspage),      UNIT_TEST (test_class),
-    UNIT_TEST (test_arena),       UNIT_TEST (test_leaves_no_trace),
+    UNIT_TEST (test_counters),
+    UNIT_TEST (test_requests),
+    UNIT_TEST (test_budget),
+    UNIT_TEST (test_table),
+    UNIT_TEST (test_slot_state),
+    UNIT_TEST (test_slot_locked),
+    UNIT_TEST (test_held),
+    UNIT_TEST (test_back_pointer),
+    UNIT_TEST (test_lost_object),
+    UNIT_TEST (test_damaged),
+    UNIT_TEST (test_zspage),
+    UNIT_TEST (test_class),
+    UNIT_TEST (test_arena),
+    UNIT_TEST (test_z3_page),
+    UNIT_TEST (test_z3_places),
+    UNIT_TEST (test_z3_lists),
+    UNIT_TEST (test_leaves_no_trace),
   };
 
   return UNIT_RUN (tests);

@@ -438,15 +438,17 @@ test_moved (void **state)
   claim = claim_take (f.dev);
   for (unsigned i = 0; i < slots; i++)
     put (i, 1);
-  for (unsigned i = 0; i < slots; i++)
-    if (i % step)
-      must_discard (&f, (uint64_t) i * SLOT, SLOT);
   uint64_t *cells = must_alloc (slots * sizeof *cells);
   for (unsigned i = 0; i < slots; i += step) {
     assert_true (copy (i, claim, buf));
     cells[i] = slot_load_cell (slot_table_peek (&f.dev->table, i));
   }
-  assert_true (compactor_run (c).objects_moved > 0);
+  /* z3fold moves them now, zsmalloc when it is asked. */
+  for (unsigned i = 0; i < slots; i++)
+    if (i % step)
+      must_discard (&f, (uint64_t) i * SLOT, SLOT);
+  (void) compactor_run (c);
+  assert_true (counter_sum (&f.store->pool->counters, POOL_OBJECTS_MOVED) > 0);
   for (unsigned i = 0; i < slots; i += step) {
     struct content new = made (i, 1, 2000, 500);
 
@@ -459,7 +461,8 @@ test_moved (void **state)
     }
     holds (i, 1);
   }
-  assert_true (moved > 0);
+  /* Handles of z3fold do not say where in the page the object is. */
+  assert_int_equal (moved > 0, fixture_is_zsmalloc ());
   free (cells);
   claim_release (f.dev, claim);
   compactor_destroy (c);

@@ -9,12 +9,16 @@
 
 #include "compact-fixture.h"
 
+#define PACKED_AT_ONCE \
+  "z3fold's pages are compacted as objects are freed, and none is freeable"
+
 /* -- when it runs -------------------------------------------------------- */
 
 static void
 test_by_hand (void **state)
 {
   (void) state;
+  fixture_only ("zsmalloc", PACKED_AT_ONCE);
   open_device (3000, 2, 1);
   fill (0, 3000, false);
   thin_out (3000, 4);
@@ -42,6 +46,7 @@ static void
 test_by_itself (void **state)
 {
   (void) state;
+  fixture_only ("zsmalloc", PACKED_AT_ONCE);
   open_device (3000, 2, 1);
   assert_int_equal (compactor_start (compactor), 0);
   fill (0, 3000, false);
@@ -62,6 +67,7 @@ static void
 test_below_threshold (void **state)
 {
   (void) state;
+  fixture_only ("zsmalloc", PACKED_AT_ONCE);
   open_device (3000, 99, 1);
   fill (0, 3000, false);
   thin_out (3000, 2);
@@ -84,6 +90,7 @@ static void
 test_threshold_0 (void **state)
 {
   (void) state;
+  fixture_only ("zsmalloc", PACKED_AT_ONCE);
   open_device (30000, 0, 0);
   fill (0, 3000, false);
   thin_out (3000, 4);
@@ -101,6 +108,24 @@ test_threshold_0 (void **state)
   assert_int_equal (freeable (), before);
   assert_int_equal (slot_table_empty_leaves (&f.dev->table), 0);
   assert_true (compactor_run (compactor).objects_moved > 0);
+  close_device ();
+}
+
+/* With nothing to compact, what is kept for reuse goes back all the same. */
+static void
+test_gives_back (void **state)
+{
+  (void) state;
+  open_device (3000, 99, 1);
+  fill (0, 3000, true);
+  thin_out (3000, 4);
+  assert_true (kept () > 0);
+  assert_int_equal (compactor_start (compactor), 0);
+  while (kept () > 0)
+    unit_sleep_ms (1);
+  compactor_stop (compactor);
+  check_thinned (3000, 4, true);
+  must_discard (&f, 0, 3000 * SLOT);
   close_device ();
 }
 
@@ -210,6 +235,7 @@ test_stop_in_a_pass (void **state)
   struct unit_thread t;
 
   (void) state;
+  fixture_only ("zsmalloc", PACKED_AT_ONCE);
   open_device (6000, 1, 1);
   fill (0, 6000, false);
   thin_out (6000, 4);
@@ -311,6 +337,7 @@ test_reader_sleeps (void **state)
   struct unit_thread reader, mover;
 
   (void) state;
+  fixture_only ("zsmalloc", "who moves objects of z3fold holds their page");
   open_device (3000, 1, 1);
   /* Ten full zspages; in the first slot 0 stays alone, so that it is the
    * emptiest.
@@ -361,6 +388,7 @@ test_one_zspage (void **state)
   struct unit_thread t[4];
 
   (void) state;
+  fixture_only ("zsmalloc", "a page of z3fold is made for an object");
   open_device (3000, 1, 1);
   assert_int_equal (store_set_workers (f.store, 4), 0);
   fault_hold ("zs.alloc.zspage");
@@ -383,7 +411,7 @@ main (void)
   static const struct CMUnitTest tests[] = {
     UNIT_TEST (test_by_hand),         UNIT_TEST (test_by_itself),
     UNIT_TEST (test_below_threshold), UNIT_TEST (test_threshold_0),
-    UNIT_TEST (test_start_stop),
+    UNIT_TEST (test_gives_back),      UNIT_TEST (test_start_stop),
 #ifdef ZRAM_FAULTS
     UNIT_TEST (test_never_twice),     UNIT_TEST (test_stop_in_a_pass),
     UNIT_TEST (test_cancel),          UNIT_TEST (test_reader_sleeps),

@@ -128,6 +128,10 @@ test_far_beyond_memory (void **state)
     held_expect (&f, i, i % 7 + 1);
   assert_int_equal (fixture_count (&f, DEV_BD_READ_ERRORS), 0);
   assert_true (fixture_count (&f, DEV_SLOTS_BACKED) > 0);
+  /* Where the pool can say what goes, it does. */
+  assert_int_equal (
+    counter_sum (&f.store->pool->counters, POOL_PAGES_RECLAIMED) > 0,
+    pool_has_lru (f.store->pool));
   finish ();
 }
 
@@ -214,6 +218,7 @@ test_huge_first (void **state)
   unsigned next = 0, huge = 0, gone = 0;
 
   (void) state;
+  fixture_only ("zsmalloc", "z3fold evicts by the use of pages");
   setup (16384, 70, 80);
   evictor_hold (evictor);
   while (fixture_used (&f) < 85 * PERCENT)

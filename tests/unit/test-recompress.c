@@ -50,14 +50,15 @@ static void
 boundaries_of (uint32_t slot_size)
 {
   struct unit_rng rng = unit_rng (slot_size);
-  const struct size_classes *sc;
+  struct pool *pool;
 
   levels_open (&f, slot_size, 1, 64);
-  sc = &fixture_zs (&f)->classes;
+  pool = f.store->pool;
+  uint32_t largest = pool_largest (pool);
   for (unsigned k = 0; k < UNIT_TIMES (60); k++) {
-    unsigned huge = size_class_huge (sc);
-    unsigned c = k == 0 ? huge - 1 : 2 + unit_below (&rng, huge - 3);
-    uint32_t size = sc->g[c].size, below = sc->g[c - 1].size;
+    uint32_t any = k == 0 ? largest : 1 + unit_below (&rng, largest);
+    uint32_t size = pool_room_for (pool, any);
+    uint32_t below = pool_smaller_than (pool, size);
 
     if (below < LEVELS_LEAST)
       continue;
@@ -72,14 +73,15 @@ boundaries_of (uint32_t slot_size)
     expect (k, size, size, false);
   }
   /* Raw: whatever is not huge is a gain. */
-  expect (1, 0, size_class_largest (sc) - 1, true);
-  expect (1, 0, size_class_largest (sc), true);
-  expect (1, 0, size_class_largest (sc) + 1, false);
+  expect (1, 0, largest - 1, true);
+  expect (1, 0, largest, true);
+  expect (1, 0, largest + 1, false);
   expect (1, 0, slot_size, false);
   expect (1, 0, 0, false);
   /* There is nothing below the smallest class. */
-  if (sc->g[0].size >= LEVELS_LEAST)
-    expect (1, sc->g[0].size, LEVELS_LEAST, false);
+  uint32_t smallest = pool_room_for (pool, 1);
+  if (smallest >= LEVELS_LEAST)
+    expect (1, smallest, LEVELS_LEAST, false);
   levels_close (&f);
 }
 
@@ -150,7 +152,7 @@ walk_boundaries (const struct zcomp_method *secondary, unsigned *done,
     .methods = { *secondary }, .count = 1, .first = 1, .last = 1
   };
   char *data = must_alloc (f.slot_size), *noise = must_alloc (f.slot_size);
-  uint32_t step = fixture_zs (&f)->classes.step;
+  uint32_t step = pool_room_for (f.store->pool, 1);
   uint32_t from = f.slot_size / 8 + unit_below (&rng, f.slot_size / 2);
 
   sentences (data, f.slot_size, &rng);
@@ -464,7 +466,7 @@ test_at_limit (void **state)
   levels_open (&f, 4096, 1, slots);
   for (unsigned i = 0; i < slots; i++)
     levels_put (&f, i, 1, 0, 1200 + i * 40, 0, 0);
-  arena_return_hot (&fixture_zs (&f)->arena);
+  pool_give_back (f.store->pool);
   fixture_limit (&f, fixture_used (&f));
   for (unsigned i = 0; i < slots; i++) {
     uint32_t meta = fixture_meta (&f, i);

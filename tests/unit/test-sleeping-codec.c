@@ -183,7 +183,11 @@ test_reading (void **state)
     if (i % 8)
       must_discard (&f, i * SLOT, SLOT);
   struct compactor_result r = compactor_run (c);
-  assert_true (r.pages_freed > 0 && r.objects_moved > 0);
+  if (fixture_is_zsmalloc ())
+    assert_true (r.pages_freed > 0 && r.objects_moved > 0);
+  else
+    assert_true (counter_sum (&f.store->pool->counters, POOL_OBJECTS_MOVED) >
+                 0);
   for (unsigned i = 104; i < 400; i += 8) {
     sized_slot (data, SLOT, SIZE, (uint8_t) (i % 200));
     must_hold (&f, data, SLOT, i * SLOT);
@@ -226,6 +230,7 @@ test_all_parked (void **state)
   struct compactor *c;
 
   (void) state;
+  fixture_only ("zsmalloc", "a pin in z3fold keeps an object, not its page");
   open_device (N + 1);
   for (unsigned i = 0; i < 300; i++)
     must_write (&f, old_data, SLOT, (100 + i) * SLOT);

@@ -24,10 +24,10 @@ check_compaction (uint32_t slot_size, uint32_t size, unsigned n)
   memset (items, 0, sizeof items);
   fixture_open (&f, slot_size, 0);
   for (unsigned i = 0; i < n; i++)
-    check_always (item_write (f.pool, &items[i], size, i));
+    check_always (item_write (f.any, &items[i], size, i));
   for (unsigned i = 0; i < n; i++)
     if (unit_below (&rng, 3)) {
-      item_free (f.pool, &items[i]);
+      item_free (f.any, &items[i]);
       live--;
     }
   arena_return_hot (&f.pool->arena);
@@ -44,7 +44,7 @@ check_compaction (uint32_t slot_size, uint32_t size, unsigned n)
   assert_int_equal (freed, freeable);
   /* Some twice: out of one zspage, then to the front of the next. */
   assert_in_range (pool_counter (f.pool, POOL_OBJECTS_MOVED), 1, 2 * live);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   arena_return_hot (&f.pool->arena);
   assert_int_equal (before - atomic_load (&f.budget.used), freed * MEM_PAGE);
@@ -75,10 +75,10 @@ test_compaction_steps (void **state)
   (void) state;
   open_with (0, 0);
   for (unsigned i = 0; i < ITEMS; i++)
-    check_always (item_write (f.pool, &items[i], 200 + i % 7 * 500, i));
+    check_always (item_write (f.any, &items[i], 200 + i % 7 * 500, i));
   for (unsigned i = 0; i < ITEMS; i++)
     if (unit_below (&rng, 2))
-      item_free (f.pool, &items[i]);
+      item_free (f.any, &items[i]);
   for (bool more = true; more; steps++) {
     uint32_t before = arena_stats (&f.pool->arena).used_spans;
     more = zs_compact_step (f.pool, &at);
@@ -103,22 +103,22 @@ test_packing (void **state)
   open_with (0, 0);
   unsigned objs = objs_of (SIZE);
   for (unsigned i = 0; i < objs; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i));
+    check_always (item_write (f.any, &items[i], SIZE, i));
   for (unsigned i = 0; i < objs; i++)
     if (i % 4)
-      item_free (f.pool, &items[i]);
+      item_free (f.any, &items[i]);
   compact_all (f.pool);
   assert_int_equal (zspages_of (SIZE), 1);
   assert_int_equal (zs_freeable_pages (f.pool), 0);
   assert_true (pool_counter (f.pool, POOL_OBJECTS_MOVED) > 0);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   arena_return_hot (&f.pool->arena);
   assert_int_equal (resident_bytes (&f), atomic_load (&f.budget.used));
 
   /* And what was given back can be had again. */
   for (unsigned i = 0; i < objs; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i + 1000));
+    check_always (item_write (f.any, &items[i], SIZE, i + 1000));
   assert_int_equal (zspages_of (SIZE), 2); /* old and new, for a moment */
   compact_all (f.pool);
   assert_int_equal (zspages_of (SIZE), 1);
@@ -135,17 +135,17 @@ test_packing_in_transit (void **state)
   open_with (0, 0);
   unsigned n = objs_of (SIZE) / 2;
   for (unsigned i = 0; i < n; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i));
-  uint64_t handle = make_object (f.pool, SIZE, 77);
+    check_always (item_write (f.any, &items[i], SIZE, i));
+  uint64_t handle = make_object (f.any, SIZE, 77);
   for (unsigned i = 0; i < n; i += 2)
-    item_free (f.pool, &items[i]);
+    item_free (f.any, &items[i]);
   compact_all (f.pool);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   atomic_store (&items[0].cell, handle);
   items[0].size = SIZE;
   items[0].tag = 77;
   zs_attach (f.pool, handle, &items[0].cell);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   compact_all (f.pool);
   assert_int_equal (zs_freeable_pages (f.pool), 0);
   check_and_close ();
@@ -156,7 +156,7 @@ static void *
 write_first_item (void *arg)
 {
   (void) arg;
-  check_always (item_write (f.pool, &items[0], SIZE, 0));
+  check_always (item_write (f.any, &items[0], SIZE, 0));
   return NULL;
 }
 
@@ -209,11 +209,11 @@ test_migration (void **state)
   assert_int_equal (atomic_load (&f.budget.used), charged);
   for (unsigned i = n * 3 / 4; i < n; i++)
     assert_in_range (span_of (&items[i]), 0, used - 1);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   migrate_all (f.pool); /* nothing more to win */
   assert_int_equal (top (), used);
-  assert_true (item_write (f.pool, &items[0], SIZE, 7));
+  assert_true (item_write (f.any, &items[0], SIZE, 7));
   check_and_close ();
 }
 
@@ -224,9 +224,9 @@ test_migration_of_few_pages (void **state)
   (void) state;
   open_with (0, 0);
   for (unsigned i = 0; i < 20; i++) /* one zspage each, of a page or two */
-    check_always (item_write (f.pool, &items[i], 100 * (i + 1), i));
+    check_always (item_write (f.any, &items[i], 100 * (i + 1), i));
   for (unsigned i = 0; i < 10; i++)
-    item_free (f.pool, &items[i]);
+    item_free (f.any, &items[i]);
   arena_return_hot (&f.pool->arena);
   uint64_t charged = atomic_load (&f.budget.used);
   migrate_all (f.pool);
@@ -246,11 +246,11 @@ test_migration_pays (void **state)
   assert_in_range (spans, 64, 200);
   assert_false (zs_migration_pays (f.pool));
   for (unsigned i = 0; i < ITEMS * 4 / 10; i++)
-    item_free (f.pool, &items[i]);
+    item_free (f.any, &items[i]);
   arena_return_hot (&f.pool->arena);
   assert_false (zs_migration_pays (f.pool));
   for (unsigned i = ITEMS * 4 / 10; i < ITEMS * 6 / 10; i++)
-    item_free (f.pool, &items[i]);
+    item_free (f.any, &items[i]);
   arena_return_hot (&f.pool->arena);
   assert_true (zs_migration_pays (f.pool));
   migrate_all (f.pool);
@@ -289,19 +289,19 @@ check_in_transit (bool lower_is_free)
 
   unsigned objs = objs_of (SIZE);
   for (unsigned i = 0; i < 4 * objs; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i));
+    check_always (item_write (f.any, &items[i], SIZE, i));
   /* The last zspage: one object in transit and one attached. */
   uint64_t handle = zs_alloc (f.pool, SIZE, &mem);
-  assert_true (item_write (f.pool, &items[4 * objs], SIZE, 99));
+  assert_true (item_write (f.any, &items[4 * objs], SIZE, 99));
   assert_int_equal (span_of (&items[4 * objs]), zs_handle_span (handle));
   /* One goes at once; two together have more than one's free objects. */
   for (unsigned i = 0; i < 3 * objs; i++)
     if (i < objs || i % 3)
-      item_free (f.pool, &items[i]);
+      item_free (f.any, &items[i]);
 
   compact_all (f.pool);
   assert_int_not_equal (span_of (&items[4 * objs]), zs_handle_span (handle));
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   /* Its zspage stays, also for migration, with a lower span free. */
   arena_return_hot (&f.pool->arena);
   assert_true (!lower_is_free || arena_stats (&f.pool->arena).cold_spans > 0);
@@ -311,11 +311,11 @@ check_in_transit (bool lower_is_free)
     ZS_INUSE_RATIO_10);
 
   write_bytes (mem, SIZE, 1234);
-  item_set_value (f.pool, &items[0], handle);
+  item_set_value (f.any, &items[0], handle);
   items[0].size = SIZE;
   items[0].tag = 1234;
   zs_attach (f.pool, handle, &items[0].cell);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   migrate_all (f.pool);
   if (lower_is_free)
     assert_int_not_equal (atomic_load (&items[0].cell), handle);
@@ -336,7 +336,7 @@ test_in_transit (void **state)
   open_with (0, 0);
   uint32_t spans = 8;
   for (unsigned i = 0; i < spans * objs_of (4096); i++) {
-    check_always (item_write (f.pool, &items[i], 4096, i));
+    check_always (item_write (f.any, &items[i], 4096, i));
     uint64_t handle, *mem = zs_pin (f.pool, &items[i].cell, &handle);
     for (unsigned k = 0; k < 4096 / 8; k++)
       mem[k] = (uintptr_t) &items[k];
@@ -344,7 +344,7 @@ test_in_transit (void **state)
   }
   /* All of it is kept for reuse, for there seems to be so much more. */
   assert_true (budget_charge (&f.budget, GIB));
-  items_free (f.pool, items, ITEMS);
+  items_free (f.any, items, ITEMS);
   budget_refund (&f.budget, GIB);
   assert_int_equal (arena_stats (&f.pool->arena).cold_spans, 0);
   check_in_transit (false);
@@ -361,24 +361,24 @@ test_collision (void **state)
   open_with (0, 0);
   unsigned objs = objs_of (SIZE);
   for (unsigned i = 0; i < 3 * objs; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i));
+    check_always (item_write (f.any, &items[i], SIZE, i));
 
   /* Each cell's value is the handle that it just held, and other objects are
    * made at that very place.
    */
   for (unsigned i = 0; i < objs; i++)
-    item_set_value (f.pool, &items[i], atomic_load (&items[i].cell));
+    item_set_value (f.any, &items[i], atomic_load (&items[i].cell));
   for (unsigned i = 0; i < objs; i++)
-    check_always (item_write (f.pool, &items[ITEMS - 1 - i], SIZE, i));
+    check_always (item_write (f.any, &items[ITEMS - 1 - i], SIZE, i));
   for (unsigned i = 0; i < objs; i++) /* and one, of a living neighbour */
-    item_set_value (f.pool, &items[objs + i],
+    item_set_value (f.any, &items[objs + i],
                     atomic_load (&items[objs * 2 + i / 2].cell));
   for (unsigned i = 0; i < objs; i += 2)
-    item_free (f.pool, &items[ITEMS - 1 - i]);
+    item_free (f.any, &items[ITEMS - 1 - i]);
   for (unsigned i = 0; i < objs; i++)
     if (i % 3)
-      item_free (f.pool, &items[2 * objs + i]);
-  items_check (f.pool, items, ITEMS);
+      item_free (f.any, &items[2 * objs + i]);
+  items_check (f.any, items, ITEMS);
   compact_all (f.pool);
   migrate_all (f.pool);
   assert_true (pool_counter (f.pool, POOL_OBJECTS_MOVED) > 0);

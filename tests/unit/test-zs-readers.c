@@ -23,11 +23,11 @@ test_compaction_beside_reader (void **state)
   open_with (0, 0);
   unsigned objs = objs_of (SIZE), kept = objs / 10;
   for (unsigned i = 0; i < 4 * objs; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i));
+    check_always (item_write (f.any, &items[i], SIZE, i));
   /* The emptiest is the one where the reader is. */
   for (unsigned z = 0; z < 4; z++)
     for (unsigned i = kept + z; i < objs; i++)
-      item_free (f.pool, &items[z * objs + i]);
+      item_free (f.any, &items[z * objs + i]);
   uint32_t busy = span_of (&items[0]);
   start_reader (&r, &items[0]);
   wait_until_pinned (&r);
@@ -57,7 +57,7 @@ test_migration_beside_reader (void **state)
   assert_true (pool_counter (f.pool, POOL_ZSPAGES_MIGRATED) > 0);
   assert_int_equal (span_of (&items[ITEMS - 1]), highest);
   assert_true (top () > highest);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
 
   end_reader (&r);
   migrate_all (f.pool);
@@ -76,10 +76,10 @@ test_readers_everywhere (void **state)
   open_with (0, 0);
   unsigned objs = objs_of (SIZE);
   for (unsigned i = 0; i < N * objs; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i));
+    check_always (item_write (f.any, &items[i], SIZE, i));
   for (unsigned i = 0; i < N * objs; i++)
     if (i % objs)
-      item_free (f.pool, &items[i]);
+      item_free (f.any, &items[i]);
   for (unsigned i = 0; i < N; i++)
     start_reader (&r[i], &items[i * objs]);
   for (unsigned i = 0; i < N; i++)
@@ -128,11 +128,11 @@ open_with_two_zspages (void)
   open_with (0, 0);
   unsigned objs = objs_of (SIZE);
   for (unsigned i = 0; i < 2 * objs; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i));
+    check_always (item_write (f.any, &items[i], SIZE, i));
   for (unsigned i = objs / 4; i < objs; i++)
-    item_free (f.pool, &items[i]);
+    item_free (f.any, &items[i]);
   for (unsigned i = objs; i < objs + objs / 2; i++)
-    item_free (f.pool, &items[i]);
+    item_free (f.any, &items[i]);
   return objs / 4;
 }
 
@@ -187,7 +187,7 @@ test_preempted_mover (void **state)
   struct zspage *z = arena_zspage (&f.pool->arena, zs_handle_span (old[0]));
   while (!(atomic_load (&z->lock.v) & RW_QUEUED))
     sched_yield ();
-  item_check (f.pool, &items[objs_of (SIZE) * 2 - 1]); /* another zspage */
+  item_check (f.any, &items[objs_of (SIZE) * 2 - 1]); /* another zspage */
   check_that_they_sleep (r, N);
 
   fault_release ("zs.compact.moved");
@@ -211,10 +211,10 @@ open_with_spans (uint32_t spans)
   open_with (0, 0);
   for (; n < zs_class_count (f.pool) && top () < spans; n++)
     check_always (
-      item_write (f.pool, &items[n], zs_geometry (f.pool, n)->size, n));
+      item_write (f.any, &items[n], zs_geometry (f.pool, n)->size, n));
   for (; top () < spans; n++) {
     check_always (n < ITEMS);
-    check_always (item_write (f.pool, &items[n], 4096, n));
+    check_always (item_write (f.any, &items[n], 4096, n));
   }
   return n;
 }
@@ -265,7 +265,7 @@ test_pin_beside_reuse (void **state)
   start_late_reader (&r, &items[0]);
   compact_all (f.pool);
   for (unsigned i = 0; i < 200; i++)
-    check_always (item_write (f.pool, &items[1000 + i], 3000, i));
+    check_always (item_write (f.any, &items[1000 + i], 3000, i));
   assert_int_equal (
     atomic_load (
       &arena_zspage (&f.pool->arena, zs_handle_span (old))->class_id),
@@ -286,7 +286,7 @@ test_pin_beside_trim (void **state)
   struct item *last = &items[n - 1];
   uint64_t old = atomic_load (&last->cell);
   assert_int_equal (zs_handle_span (old), spans - 1);
-  items_free (f.pool, items, n - 1);
+  items_free (f.any, items, n - 1);
   arena_return_hot (&f.pool->arena);
   start_late_reader (&r, last);
   migrate_all (f.pool);
@@ -337,7 +337,7 @@ free_the_highest (void)
 
   for (unsigned i = 0; i < ITEMS; i++)
     if (items[i].size && span_of (&items[i]) == highest)
-      item_free (f.pool, &items[i]);
+      item_free (f.any, &items[i]);
   assert_int_equal (zspage_group (arena_zspage (&f.pool->arena, highest)),
                     ZS_NO_GROUP);
 }
@@ -349,7 +349,7 @@ reuse_the_highest (void)
 
   free_the_highest ();
   for (unsigned i = 0; i < ITEMS / 2 && top () == spans; i++)
-    check_always (item_write (f.pool, &items[i], 3500, i));
+    check_always (item_write (f.any, &items[i], 3500, i));
   assert_int_equal (
     atomic_load (&arena_zspage (&f.pool->arena, highest)->class_id),
     class_of (3500));
@@ -360,14 +360,14 @@ static void
 grow_the_highest (void)
 {
   for (unsigned i = 0; i < objs_of (SIZE); i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i));
+    check_always (item_write (f.any, &items[i], SIZE, i));
 }
 
 static void
 overwrite_the_highest (void)
 {
   for (unsigned i = ITEMS * 3 / 4; i < ITEMS; i++)
-    check_always (item_write (f.pool, &items[i], SIZE, i + 1));
+    check_always (item_write (f.any, &items[i], SIZE, i + 1));
 }
 
 static void
@@ -390,11 +390,11 @@ test_trim_overtaken (void **state)
 
   (void) state;
   unsigned n = open_with_spans (300);
-  items_free (f.pool, items, n);
+  items_free (f.any, items, n);
   fault_hold ("arena.trim.returned");
   unit_start (&mover, run_migration, NULL);
   fault_wait_held ("arena.trim.returned");
-  check_always (item_write (f.pool, &items[0], 100, 1));
+  check_always (item_write (f.any, &items[0], 100, 1));
   fault_release ("arena.trim.returned");
   unit_join (&mover);
   assert_int_equal (top (), 301);

@@ -35,10 +35,10 @@ check_size (struct fixture *f, uint32_t size)
   assert_ptr_equal (pinned, mem);
   assert_int_equal (handle, in_transit);
   zs_unpin (f->pool, handle);
-  item_check (f->pool, &it);
+  item_check (f->any, &it);
   fixture_audit (f, &it, 1);
 
-  item_set_value (f->pool, &it, UINT64_C (0x123456789abcdef0));
+  item_set_value (f->any, &it, UINT64_C (0x123456789abcdef0));
   assert_int_equal (atomic_load (&it.cell), UINT64_C (0x123456789abcdef0));
   fixture_audit (f, &it, 1);
 }
@@ -80,7 +80,7 @@ test_drop (void **state)
   (void) state;
   fixture_open (&f, 4096, 0);
   for (unsigned i = 0; i < N; i++) {
-    handle[i] = make_object (f.pool, 1000, i);
+    handle[i] = make_object (f.any, 1000, i);
     assert_true (handle[i]);
   }
   assert_string_equal (zs_audit (f.pool, &audit), "an object is in transit");
@@ -117,14 +117,14 @@ test_groups (void **state)
   unsigned objs = zs_geometry (f.pool, class_id)->objs;
   assert_in_range (objs, 100, 2000);
   for (unsigned i = 1; i <= objs; i++) {
-    assert_true (item_write (f.pool, &items[i - 1], 100, i));
+    assert_true (item_write (f.any, &items[i - 1], 100, i));
     assert_int_equal (zspage_group (arena_zspage (&f.pool->arena, 0)),
                       group_for (i, objs));
   }
   for (unsigned i = objs; i > 0; i--) {
     assert_int_equal (zspage_group (arena_zspage (&f.pool->arena, 0)),
                       group_for (i, objs));
-    item_free (f.pool, &items[i - 1]);
+    item_free (f.any, &items[i - 1]);
   }
   assert_int_equal (zspage_group (arena_zspage (&f.pool->arena, 0)),
                     ZS_NO_GROUP);
@@ -148,7 +148,7 @@ test_packed (void **state)
   uint32_t objs = zs_geometry (f.pool, class_id)->objs;
   assert_in_range (objs, 2, 64);
   for (unsigned i = 0; i < N * objs; i++) {
-    assert_true (item_write (f.pool, &items[i], 2000, i));
+    assert_true (item_write (f.any, &items[i], 2000, i));
     assert_int_equal (zs_handle_span (atomic_load (&items[i].cell)), i / objs);
     assert_int_equal (zs_handle_obj (atomic_load (&items[i].cell)), i % objs);
   }
@@ -158,12 +158,12 @@ test_packed (void **state)
   assert_int_equal (st.allocated, N * objs);
   assert_int_equal (st.freeable_pages, 0);
   uint64_t handle = atomic_load (&items[objs].cell);
-  item_free (f.pool, &items[objs]);
-  assert_true (item_write (f.pool, &items[objs], 2000, 99));
+  item_free (f.any, &items[objs]);
+  assert_true (item_write (f.any, &items[objs], 2000, 99));
   assert_int_equal (atomic_load (&items[objs].cell), handle);
-  items_check (f.pool, items, N * objs);
+  items_check (f.any, items, N * objs);
   fixture_audit (&f, items, N * objs);
-  items_free (f.pool, items, N * objs);
+  items_free (f.any, items, N * objs);
   fixture_audit (&f, items, N * objs);
   assert_int_equal (arena_stats (&f.pool->arena).used_spans, 0);
   fixture_close (&f);
@@ -199,20 +199,20 @@ model_step (struct fixture *f, struct unit_rng *rng, unsigned full)
   struct item *it = &items[unit_below (rng, ITEMS)];
   struct pool_cursor at = { 0 };
 
-  item_check (f->pool, it);
+  item_check (f->any, it);
   if (unit_below (rng, 100) < full) {
     uint64_t old = atomic_load (&it->cell);
 
-    if (!item_write (f->pool, it, random_size (rng, slot_size),
+    if (!item_write (f->any, it, random_size (rng, slot_size),
                      unit_rand (rng))) {
       /* An object may have moved meanwhile: at the limit pages are packed. */
       check_always (errno == ENOSPC &&
                     (it->size || atomic_load (&it->cell) == old));
-      item_check (f->pool, it);
+      item_check (f->any, it);
     }
   }
   else
-    item_set_value (f->pool, it, unit_rand (rng));
+    item_set_value (f->any, it, unit_rand (rng));
   if (unit_below (rng, 200) == 0)
     zs_compact_step (f->pool, &at);
   if (unit_below (rng, 1000) == 0)
@@ -234,10 +234,10 @@ run_model (uint32_t slot_size, unsigned steps, uint64_t limit)
       if (i % 1000 == 0)
         fixture_audit (&f, items, ITEMS);
     }
-    items_check (f.pool, items, ITEMS);
+    items_check (f.any, items, ITEMS);
     fixture_audit (&f, items, ITEMS);
   }
-  items_free (f.pool, items, ITEMS);
+  items_free (f.any, items, ITEMS);
   arena_return_hot (&f.pool->arena);
   fixture_audit (&f, items, ITEMS);
   assert_int_equal (atomic_load (&f.budget.used), 0);
@@ -270,7 +270,7 @@ fill_up (struct fixture *f, uint32_t size, unsigned from)
 {
   unsigned i = from;
 
-  while (i < ITEMS && item_write (f->pool, &items[i], size, i))
+  while (i < ITEMS && item_write (f->any, &items[i], size, i))
     i++;
   assert_true (i < ITEMS);
   assert_int_equal (errno, ENOSPC);
@@ -289,9 +289,9 @@ test_full (void **state)
   unsigned n = fill_up (&f, 1500, 0);
   assert_in_range (n * 1500, (2 << 20) * 9 / 10, 2 << 20);
   uint32_t spans = arena_stats (&f.pool->arena).used_spans;
-  assert_false (item_write (f.pool, &items[n], 4096, 1)); /* a new class */
+  assert_false (item_write (f.any, &items[n], 4096, 1)); /* a new class */
   assert_int_equal (arena_stats (&f.pool->arena).used_spans, spans);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   assert_true (atomic_load (&f.budget.used) <= 2 << 20);
 
@@ -299,20 +299,20 @@ test_full (void **state)
    * once, and of another after compaction.
    */
   for (unsigned i = 0; i < n; i += 2)
-    item_free (f.pool, &items[i]);
+    item_free (f.any, &items[i]);
   for (unsigned i = 0; i < n; i += 4)
-    assert_true (item_write (f.pool, &items[i], 1500, i));
+    assert_true (item_write (f.any, &items[i], 1500, i));
   compact_all (f.pool);
   for (unsigned i = 2; i < n * 9 / 10; i += 4)
-    assert_true (item_write (f.pool, &items[i], 1300, i));
-  items_check (f.pool, items, ITEMS);
+    assert_true (item_write (f.any, &items[i], 1300, i));
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
 
   for (unsigned i = 0; i < UNIT_TIMES (5000); i++)
     model_step (&f, &rng, 60);
-  items_free (f.pool, items, ITEMS);
+  items_free (f.any, items, ITEMS);
   fill_up (&f, 4096, 0);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   fixture_close (&f);
 }
@@ -334,7 +334,7 @@ test_full_beside_room (void **state)
     zs_geometry (f.pool, size_class_of (&f.pool->classes, SIZE))->objs;
   /* Full ones, and one that has a good deal of its pages. */
   while (n < SPANS * objs + objs * 4 / 5)
-    n += item_write (f.pool, &items[n], SIZE, n);
+    n += item_write (f.any, &items[n], SIZE, n);
   arena_return_hot (&f.pool->arena);
   atomic_store (&f.budget.limit, atomic_load (&f.budget.used));
   n = fill_up (&f, SIZE, n);
@@ -342,13 +342,13 @@ test_full_beside_room (void **state)
   /* A few less than a zspage's in an older one, so that it is emptier. */
   int64_t moved = counter_sum (&f.pool->base.counters, POOL_OBJECTS_MOVED);
   for (unsigned i = 0; i < objs / 2; i++)
-    item_free (f.pool, &items[objs + i]);
+    item_free (f.any, &items[objs + i]);
   for (unsigned i = 0; i < objs / 2; i++)
-    assert_true (item_write (f.pool, &items[objs + i], SIZE, i));
+    assert_true (item_write (f.any, &items[objs + i], SIZE, i));
   /* And not because compaction came to help. */
   assert_int_equal (counter_sum (&f.pool->base.counters, POOL_OBJECTS_MOVED),
                     moved);
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   fill_up (&f, SIZE, n);
   fixture_close (&f);
@@ -365,12 +365,12 @@ test_limit_moves (void **state)
   fixture_open (&f, 4096, 4 << 20);
   unsigned n = fill_up (&f, 4096, 0);
   atomic_store (&f.budget.limit, 1 << 20);
-  assert_false (item_write (f.pool, &items[n], 10, 1));
-  items_check (f.pool, items, ITEMS);
+  assert_false (item_write (f.any, &items[n], 10, 1));
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   atomic_store (&f.budget.limit, 0);
   for (unsigned i = 0; i < 100; i++)
-    assert_true (item_write (f.pool, &items[n + i], 4096, i));
+    assert_true (item_write (f.any, &items[n + i], 4096, i));
   fixture_audit (&f, items, ITEMS);
   fixture_close (&f);
 }
@@ -406,19 +406,19 @@ test_process_shrinks (void **state)
   fixture_open (&f, 4096, 0);
   size_t before = anonymous_bytes ();
   for (unsigned i = 0; i < ITEMS; i++)
-    assert_true (item_write (f.pool, &items[i], 3000 + i % 3 * 500, i));
+    assert_true (item_write (f.any, &items[i], 3000 + i % 3 * 500, i));
   size_t used = atomic_load (&f.budget.used);
   assert_in_range (anonymous_bytes () - before, used, used + slack);
 
   for (unsigned i = 0; i < ITEMS; i++)
     if (i % 8)
-      item_free (f.pool, &items[i]);
+      item_free (f.any, &items[i]);
   compact_all (f.pool);
   migrate_all (f.pool);
   assert_in_range (atomic_load (&f.budget.used), 0, used / 6);
   assert_in_range (anonymous_bytes () - before, atomic_load (&f.budget.used),
                    atomic_load (&f.budget.used) + slack);
-  items_free (f.pool, items, ITEMS);
+  items_free (f.any, items, ITEMS);
   migrate_all (f.pool);
   assert_in_range (anonymous_bytes (), 0, before + slack);
   fixture_close (&f);
@@ -452,11 +452,11 @@ test_destroy_alive (void **state)
     memset (items, 0, sizeof items);
     fixture_open (&f, 4096, 0);
     for (unsigned i = 0; i < ITEMS; i++)
-      assert_true (item_write (f.pool, &items[i], 1 + i * 7 % 4096, i));
+      assert_true (item_write (f.any, &items[i], 1 + i * 7 % 4096, i));
     for (unsigned i = 0; i < ITEMS; i++) /* whole zspages, and some of all */
       if (i % 3 == 0 || i < ITEMS / 2)
-        item_free (f.pool, &items[i]);
-    assert_true (make_object (f.pool, 4096, 1)); /* in transit */
+        item_free (f.any, &items[i]);
+    assert_true (make_object (f.any, 4096, 1)); /* in transit */
     fixture_close (&f);
     if (round == 3)
       before = allocated ();
@@ -490,13 +490,13 @@ do_everything (struct fixture *f)
   bool failed = false;
 
   for (unsigned i = OLD / 2; i < FAULT_ITEMS; i++)
-    failed |= !item_write (f->pool, &items[i], size_of_item (i + 1), i);
+    failed |= !item_write (f->any, &items[i], size_of_item (i + 1), i);
   for (unsigned i = 0; i < OLD; i += 3)
-    item_set_value (f->pool, &items[i], i);
+    item_set_value (f->any, &items[i], i);
   compact_all (f->pool);
   migrate_all (f->pool);
   for (unsigned i = 0; i < OLD; i += 3)
-    failed |= !item_write (f->pool, &items[i], size_of_item (i), i);
+    failed |= !item_write (f->any, &items[i], size_of_item (i), i);
   return failed;
 }
 
@@ -509,7 +509,7 @@ fail_nth (unsigned nth, bool ever_after)
   memset (items, 0, sizeof items);
   fixture_open (&f, 4096, 0);
   for (unsigned i = 0; i < OLD; i++)
-    check_always (item_write (f.pool, &items[i], size_of_item (i), i));
+    check_always (item_write (f.any, &items[i], size_of_item (i), i));
 
   fault_fail_nth (NULL, nth, ever_after);
   bool failed = do_everything (&f);
@@ -517,12 +517,12 @@ fail_nth (unsigned nth, bool ever_after)
   fault_clear ();
 
   assert_true (reached || !failed);
-  items_check (f.pool, items, FAULT_ITEMS);
+  items_check (f.any, items, FAULT_ITEMS);
   fixture_audit (&f, items, FAULT_ITEMS);
   assert_false (do_everything (&f)); /* and it works again */
-  items_check (f.pool, items, FAULT_ITEMS);
+  items_check (f.any, items, FAULT_ITEMS);
   fixture_audit (&f, items, FAULT_ITEMS);
-  items_free (f.pool, items, FAULT_ITEMS);
+  items_free (f.any, items, FAULT_ITEMS);
   arena_return_hot (&f.pool->arena);
   assert_int_equal (atomic_load (&f.budget.used), 0);
   fixture_audit (&f, items, FAULT_ITEMS);

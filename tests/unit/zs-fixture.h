@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the tests of zsmalloc share: a pool with its budget, and items, each
- * of which owns a cell and knows what its object must hold.
- *
- *   item:  lock | cell -> object of 'size' bytes, all of them made from 'tag'
- *
- * An item stands for a slot: its lock is held exclusively to change it, and
- * shared to read the object.  All of it may be used in threads, so it fails
- * by check_always.
+ * What the tests of zsmalloc share: a pool with its budget, for items of
+ * pool-items.h.
  */
 
 #ifndef ZRAM_ZS_FIXTURE_H
@@ -15,25 +9,17 @@
 
 #include <errno.h>
 
-#include "unit.h"
+#include "pool-items.h"
 
 #include "base/budget.h"
-#include "base/rwword.h"
 #include "mem/zs_internal.h"
 
 #define GIB (UINT64_C (1) << 30)
 
-struct item {
-  zs_cell cell;
-  struct rwword lock;
-  uint32_t size; /* bytes of the object; 0: the cell holds 'value' */
-  uint64_t tag;  /* what the object's bytes were made from */
-  uint64_t value;
-};
-
 struct fixture {
   struct budget budget;
   struct zs_pool *pool;
+  struct pool *any; /* the same, as the interface has it */
 };
 
 static inline void
@@ -42,6 +28,7 @@ fixture_open (struct fixture *f, uint32_t slot_size, uint64_t limit)
   budget_init (&f->budget, limit);
   f->pool = zs_create (slot_size, 4 * GIB, &f->budget);
   check_always (f->pool);
+  f->any = &f->pool->base;
 }
 
 /* Nothing of the pool may stay charged, whatever was in it. */
@@ -50,119 +37,8 @@ fixture_close (struct fixture *f)
 {
   zs_destroy (f->pool);
   f->pool = NULL;
+  f->any = NULL;
   check_always (atomic_load (&f->budget.used) == 0);
-}
-
-/* -- what is in an object ----------------------------------------------- */
-
-static inline void
-write_bytes (void *mem, uint32_t size, uint64_t tag)
-{
-  uint64_t word = tag * UINT64_C (0x9e3779b97f4a7c15);
-  uint32_t i;
-
-  for (i = 0; i + 8 <= size; i += 8, word += tag | 1)
-    memcpy ((char *) mem + i, &word, 8);
-  memcpy ((char *) mem + i, &word, size - i);
-}
-
-static inline bool
-bytes_are_right (const void *mem, uint32_t size, uint64_t tag)
-{
-  uint64_t word = tag * UINT64_C (0x9e3779b97f4a7c15), got;
-  uint32_t i;
-
-  for (i = 0; i + 8 <= size; i += 8, word += tag | 1) {
-    memcpy (&got, (const char *) mem + i, 8);
-    if (got != word)
-      return false;
-  }
-  return memcmp ((const char *) mem + i, &word, size - i) == 0;
-}
-
-/* -- items; the caller holds the lock, if anybody else is there --------- */
-
-/* An object in transit, filled in; 0 with errno. */
-static inline uint64_t
-make_object (struct zs_pool *pool, uint32_t size, uint64_t tag)
-{
-  void *mem;
-  uint64_t handle = zs_alloc (pool, size, &mem);
-
-  if (handle) {
-    check_always (size_class_of (&pool->classes, size) ==
-                  zs_handle_class (handle));
-    write_bytes (mem, size, tag);
-  }
-  return handle;
-}
-
-/* The cell's value becomes 'value', and what it named is freed. */
-static inline void
-item_set_value (struct zs_pool *pool, struct item *it, uint64_t value)
-{
-  if (it->size)
-    zs_replace (pool, &it->cell, value);
-  else {
-    check_always (atomic_load (&it->cell) == it->value);
-    atomic_store (&it->cell, value);
-  }
-  it->size = 0;
-  it->value = value;
-}
-
-/* As the store does it: make the new object, then swap.  False if there is
- * no memory, and then the item is as it was.
- */
-static inline bool
-item_write (struct zs_pool *pool, struct item *it, uint32_t size, uint64_t tag)
-{
-  uint64_t handle = make_object (pool, size, tag);
-
-  if (!handle)
-    return false;
-  item_set_value (pool, it, handle);
-  it->size = size;
-  it->tag = tag;
-  zs_attach (pool, handle, &it->cell);
-  return true;
-}
-
-static inline void
-item_free (struct zs_pool *pool, struct item *it)
-{
-  item_set_value (pool, it, 0);
-}
-
-/* The object must be there, whole, and where a pinned one stays. */
-static inline void
-item_check (struct zs_pool *pool, struct item *it)
-{
-  uint64_t handle;
-
-  if (!it->size) {
-    check_always (atomic_load (&it->cell) == it->value);
-    return;
-  }
-  void *mem = zs_pin (pool, &it->cell, &handle);
-  check_always (atomic_load (&it->cell) == handle);
-  check_always (zs_is_attached (pool, handle, &it->cell));
-  check_always (bytes_are_right (mem, it->size, it->tag));
-  zs_unpin (pool, handle);
-}
-
-static inline void
-items_check (struct zs_pool *pool, struct item *it, unsigned n)
-{
-  for (unsigned i = 0; i < n; i++)
-    item_check (pool, &it[i]);
-}
-
-static inline void
-items_free (struct zs_pool *pool, struct item *it, unsigned n)
-{
-  for (unsigned i = 0; i < n; i++)
-    item_free (pool, &it[i]);
 }
 
 /* -- the pool, with nothing running ------------------------------------- */

@@ -33,15 +33,15 @@ open_with (unsigned n, uint32_t size)
   memset (items, 0, sizeof items);
   fixture_open (&f, 4096, 0);
   for (unsigned i = 0; i < n; i++)
-    check_always (item_write (f.pool, &items[i], size, i));
+    check_always (item_write (f.any, &items[i], size, i));
 }
 
 static inline void
 check_and_close (void)
 {
-  items_check (f.pool, items, ITEMS);
+  items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
-  items_free (f.pool, items, ITEMS);
+  items_free (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
   fixture_close (&f);
 }
@@ -75,7 +75,7 @@ open_with_low_end_free (unsigned n, unsigned freed)
 {
   open_with (n, SIZE);
   for (unsigned i = 0; i < freed; i++)
-    item_free (f.pool, &items[i]);
+    item_free (f.any, &items[i]);
   arena_return_hot (&f.pool->arena);
 }
 

@@ -1,18 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Many threads read, write, overwrite and free the same objects while
- * compaction and migration run without pause.  Every read checks every byte,
- * every fill pattern is an old handle, and the auditor comes last.
+ * Many threads read, write, overwrite and free the same objects while all that
+ * moves and reclaims runs without pause: compaction and migration, or z3fold's
+ * compaction inside a page, its reclaim (which evicts some objects, and cannot
+ * evict others) and pages that go back to the system.  Every read checks every
+ * byte, every fill pattern is an old handle, and the auditor comes last.
+ *
+ * ZRAM_TEST_ALLOCATOR chooses the pool.
  */
 
 #include <config.h>
 
-#include "zs-fixture.h"
+#include <errno.h>
 
-enum { WORKERS = 4, MOST_ITEMS = 3000 };
+#include "pool-items.h"
+
+#include "base/budget.h"
+
+#define GIB (UINT64_C (1) << 30)
+
+enum { WORKERS = 4, MOST_ITEMS = 3000, EVICTED = 3 };
 
 struct world {
-  struct fixture f;
+  struct budget budget;
+  struct pool *pool;
+  uint32_t slot_size;
   struct item items[MOST_ITEMS];
   unsigned n;
   uint32_t sizes;       /* how many different sizes, of the whole range */
@@ -31,7 +43,7 @@ struct worker {
 static uint32_t
 random_size (struct unit_rng *rng)
 {
-  uint32_t step = w.f.pool->classes.slot_size / w.sizes;
+  uint32_t step = w.slot_size / w.sizes;
 
   return step * (1 + unit_below (rng, w.sizes)) - unit_below (rng, 8);
 }
@@ -52,13 +64,13 @@ do_read (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
   uint64_t handle;
 
   rwword_read_lock (&it->lock, 0, 0);
-  item_check (w.f.pool, it);
+  item_check (w.pool, it);
   if (stays && it->size) {
-    void *mem = zs_pin (w.f.pool, &it->cell, &handle);
+    void *mem = pool_pin (w.pool, &it->cell, &handle);
     sched_yield ();
     check_always (bytes_are_right (mem, it->size, it->tag));
     check_always (atomic_load (&it->cell) == handle);
-    zs_unpin (w.f.pool, handle);
+    pool_unpin (w.pool, handle);
   }
   rwword_read_unlock (&it->lock);
 }
@@ -70,21 +82,21 @@ do_write (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
   struct item *it = random_item (rng);
   uint32_t size = random_size (rng);
   uint64_t tag = unit_rand (rng);
-  uint64_t handle = make_object (w.f.pool, size, tag);
+  uint64_t handle = make_object (w.pool, size, tag);
 
   if (!handle) {
     check_always (errno == ENOSPC || errno == ENOMEM);
     return;
   }
   if (unit_below (rng, 16) == 0) {
-    zs_drop (w.f.pool, handle);
+    pool_drop (w.pool, handle);
     return;
   }
   rwword_write_lock (&it->lock);
-  item_set_value (w.f.pool, it, handle);
+  item_set_value (w.pool, it, handle);
   it->size = size;
   it->tag = tag;
-  zs_attach (w.f.pool, handle, &it->cell);
+  pool_attach (w.pool, handle, &it->cell);
   rwword_write_unlock (&it->lock);
 }
 
@@ -97,8 +109,8 @@ do_overwrite_in_place (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
   rwword_write_lock (&it->lock);
   if (it->size) {
     it->tag = unit_rand (rng);
-    write_bytes (zs_pin (w.f.pool, &it->cell, &handle), it->size, it->tag);
-    zs_unpin (w.f.pool, handle);
+    write_bytes (pool_pin (w.pool, &it->cell, &handle), it->size, it->tag);
+    pool_unpin (w.pool, handle);
   }
   rwword_write_unlock (&it->lock);
 }
@@ -112,22 +124,30 @@ do_fill (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
   struct item *it = random_item (rng);
 
   rwword_write_lock (&it->lock);
-  item_check (w.f.pool, it);
+  item_check (w.pool, it);
   uint64_t value = unit_below (rng, 2) ? atomic_load (&it->cell)
                                        : atomic_load (&random_item (rng)->cell);
-  item_set_value (w.f.pool, it, value);
+  item_set_value (w.pool, it, value);
   rwword_write_unlock (&it->lock);
 }
 
 /* -- the threads -------------------------------------------------------- */
 
+static bool
+counted (enum pool_counter_id id)
+{
+  return counter_sum (&w.pool->counters, id) > 0;
+}
+
 /* Migration needs memory before it returns some: not for sure at a limit. */
 static bool
 movers_had_work (void)
 {
-  return pool_counter (w.f.pool, POOL_OBJECTS_MOVED) > 0 &&
-         (atomic_load (&w.f.budget.limit) ||
-          pool_counter (w.f.pool, POOL_ZSPAGES_MIGRATED) > 0);
+  if (!counted (POOL_OBJECTS_MOVED))
+    return false;
+  if (pool_has_lru (w.pool))
+    return counted (POOL_PAGES_RECLAIMED) && counted (POOL_RECLAIM_FAILURES);
+  return atomic_load (&w.budget.limit) || counted (POOL_ZSPAGES_MIGRATED);
 }
 
 /* There are times when more is written, and times when more is freed. */
@@ -160,7 +180,7 @@ compact (void *arg)
 
   (void) arg;
   while (!atomic_load (&w.stop))
-    zs_compact_step (w.f.pool, &at);
+    pool_compact_step (w.pool, &at);
   return NULL;
 }
 
@@ -171,7 +191,45 @@ migrate (void *arg)
 
   (void) arg;
   while (!atomic_load (&w.stop))
-    zs_migrate_step (w.f.pool, &at);
+    pool_migrate_step (w.pool, &at);
+  return NULL;
+}
+
+/* Of the page that is to go, one object in four cannot.  The cell is all that
+ * is known, and may have got anything since.
+ */
+static bool
+evict (void *ctx, pool_cell *cell) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct item *it = (struct item *) (void *) ((char *) cell -
+                                              offsetof (struct item, cell));
+  bool goes = unit_below (ctx, 4) != 0;
+
+  check_always (it >= w.items && it < w.items + w.n);
+  if (!goes)
+    return false;
+  rwword_write_lock (&it->lock);
+  item_check (w.pool, it);
+  if (it->size)
+    item_set_value (w.pool, it, EVICTED);
+  rwword_write_unlock (&it->lock);
+  return true;
+}
+
+/* Now and then, so that something is left; returns at once without an LRU. */
+static void *
+reclaim (void *arg)
+{
+  struct unit_rng rng = unit_rng (WORKERS + 1);
+
+  (void) arg;
+  while (!atomic_load (&w.stop) && pool_has_lru (w.pool)) {
+    (void) pool_reclaim (w.pool, evict, &rng);
+    if (unit_below (&rng, 64) == 0)
+      (void) pool_give_back (w.pool);
+    for (unsigned i = 0; i < 16; i++)
+      sched_yield ();
+  }
   return NULL;
 }
 
@@ -179,14 +237,16 @@ migrate (void *arg)
 static void *
 make_fail (void *arg)
 {
-  static const char *const points[] = { "arena.charge", "arena.alloc", "alloc",
-                                        "reserve.commit" };
+  static const char *const points[] = { "arena.charge", "arena.alloc",
+                                        "alloc",        "reserve.commit",
+                                        "z3.alloc",     "z3.page" };
+  enum { POINTS = sizeof points / sizeof *points };
   struct unit_rng rng = unit_rng (WORKERS);
 
   (void) arg;
   while (!atomic_load (&w.stop)) {
-    fault_fail_nth (points[unit_below (&rng, 4)], 1 + unit_below (&rng, 50),
-                    false);
+    fault_fail_nth (points[unit_below (&rng, POINTS)],
+                    1 + unit_below (&rng, 50), false);
     sched_yield ();
   }
   return NULL;
@@ -205,19 +265,30 @@ struct scene {
 };
 
 static void
-run (const struct scene *s)
+audit (void)
 {
-  struct unit_thread worker[WORKERS], mover[2], beside;
+  struct pool_audit a;
+  const char *wrong = pool_audit (w.pool, &a);
+  uint64_t objects = 0;
+
+  if (wrong)
+    fprintf (stderr, "pool_audit: %s\n", wrong);
+  check_always (!wrong);
+  for (unsigned i = 0; i < w.n; i++)
+    objects += w.items[i].size != 0;
+  check_always (a.objects == objects);
+  check_always (a.resident_pages * MEM_PAGE == atomic_load (&w.budget.used));
+}
+
+static void
+run_threads (const struct scene *s)
+{
+  struct unit_thread worker[WORKERS], mover[3], beside;
   struct worker arg[WORKERS];
 
-  memset (&w, 0, sizeof w);
-  fixture_open (&w.f, s->slot_size, s->limit);
-  w.n = s->items;
-  w.sizes = s->sizes;
-  w.each = s->steps;
-  w.total = s->steps * WORKERS;
   unit_start (&mover[0], compact, NULL);
   unit_start (&mover[1], migrate, NULL);
+  unit_start (&mover[2], reclaim, NULL);
   if (s->beside)
     unit_start (&beside, s->beside, NULL);
   for (unsigned i = 0; i < WORKERS; i++)
@@ -225,20 +296,38 @@ run (const struct scene *s)
   unit_start_all (worker, WORKERS, work, arg, sizeof *arg);
   unit_join_all (worker, WORKERS);
   atomic_store (&w.stop, true);
-  unit_join_all (mover, 2);
+  unit_join_all (mover, 3);
   if (s->beside)
     unit_join (&beside);
 #ifdef ZRAM_FAULTS
   fault_clear ();
 #endif
+}
 
-  items_check (w.f.pool, w.items, w.n);
-  fixture_audit (&w.f, w.items, w.n);
-  items_free (w.f.pool, w.items, w.n);
-  fixture_audit (&w.f, w.items, w.n);
-  arena_return_hot (&w.f.pool->arena);
-  assert_int_equal (atomic_load (&w.f.budget.used), 0);
-  fixture_close (&w.f);
+static void
+run (const struct scene *s)
+{
+  const char *name = getenv ("ZRAM_TEST_ALLOCATOR");
+
+  memset (&w, 0, sizeof w);
+  budget_init (&w.budget, s->limit);
+  w.slot_size = s->slot_size;
+  w.pool = pool_create (name && *name ? name : pool_allocator (0), s->slot_size,
+                        4 * GIB, &w.budget);
+  check_always (w.pool);
+  w.n = s->items;
+  w.sizes = s->sizes;
+  w.each = s->steps;
+  w.total = s->steps * WORKERS;
+  run_threads (s);
+
+  items_check (w.pool, w.items, w.n);
+  audit ();
+  items_free (w.pool, w.items, w.n);
+  audit ();
+  (void) pool_give_back (w.pool);
+  assert_int_equal (atomic_load (&w.budget.used), 0);
+  pool_destroy (w.pool);
 }
 
 /* Everybody wants the same few. */
