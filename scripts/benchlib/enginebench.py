@@ -7,7 +7,8 @@ The build tree's tests/bench/engine-bench (passes-bench) does the work:
 
 FILE is the image of real files.  It prints one JSON object a line, and lines
 with the same keys one after another become one table here.  engine-bench has
-rounds of its own; passes-bench is run once a round.
+rounds of its own, and takes a sample again while others use the CPUs;
+passes-bench is run once a round, and is only watched.
 """
 import json
 import os
@@ -98,10 +99,7 @@ def run_program(words):
     status = process.wait()
     if status:
         raise BenchError(f"{os.path.basename(words[0])}: exit status {status}")
-    foreign = meter.stop()["foreign_share"]
-    if foreign > DISTURBED:
-        say(f"WARNING: other programs used {foreign * 100:.0f} % of the CPUs")
-    return rows, round(foreign, 4)
+    return rows, round(meter.stop()["foreign_share"], 4)
 
 
 def finish(options, name, image, rows, cases, foreign):
@@ -125,8 +123,9 @@ def words_for(options, name):
 
 def main(options):
     image, words = words_for(options, "engine")
-    rows, foreign = run_program(words + ["--rounds", str(options.rounds)]
-                                + options.arguments)
+    rows, foreign = run_program(words + [
+        "--rounds", str(options.rounds), "--foreign", str(options.foreign),
+        "--retakes", str(options.retakes)] + options.arguments)
     return finish(options, "engine", image, rows, engine_cases(rows), foreign)
 
 
@@ -137,5 +136,7 @@ def main_passes(options):
         more, share = run_program(words + options.arguments)
         rows += more
         foreign.append(share)
+        if share > DISTURBED:
+            say(f"WARNING: others used {share * 100:.0f} % of the CPUs")
     return finish(options, "passes", image, rows, passes_cases(rows),
                   max(foreign))

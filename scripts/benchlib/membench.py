@@ -13,8 +13,9 @@ mm_stat of the kernel's zram; where neither is to be had, with what lz4 makes
 of the same pages (marked ~).  After each step all of the disk is read back
 and compared.
 
-The servers are measured one after another: nothing is timed here, but for how
-long recompression takes.
+The servers are measured one after another; the speed of a step is not compared
+in rounds, so look at it only for large differences (bench nbd --zram has it
+better), as at the time that recompression takes.
 
 Recompression: the disk is filled by lz4, all of it is recompressed by hand,
 once for each method, and read back; what is stored before is 1.
@@ -109,7 +110,8 @@ class MemoryBench:
             look("open")
         else:
             keys = {"size": subject.unit, **keys}
-            self.loader.run_held(server, op, lambda: look("open"), **keys)
+            row["mb_s"] = self.loader.run_held(
+                server, op, lambda: look("open"), **keys)["mb_s"]
         # The threads of a connection end after the client has gone.
         time.sleep(0.3)
         look("closed")
@@ -211,15 +213,16 @@ def slot_size(config):
 
 
 def configurations(options):
-    """--zram as given; else all of --algorithm with all of --slot-size; else
-    lz4 as it comes, with either allocator, and what compares with memory
-    allocator=zstd."""
+    """--zram as given; else each of --algorithm with each of --slot-size and
+    --allocator; else lz4 as it comes, with either allocator, and what compares
+    with memory allocator=zstd."""
     if options.zram:
         return options.zram
-    if options.algorithm or options.slot_size:
-        return [f"algorithm={a} slot_size={s}"
+    if options.algorithm or options.slot_size or options.allocator:
+        return [f"algorithm={a} slot_size={s} allocator={m}"
                 for a in (options.algorithm or "lz4").split(",")
-                for s in (options.slot_size or "4k").split(",")]
+                for s in (options.slot_size or "4k").split(",")
+                for m in (options.allocator or "zsmalloc").split(",")]
     return ["algorithm=lz4 slot_size=4k",
             "algorithm=lz4 slot_size=4k allocator=z3fold",
             "algorithm=zstd slot_size=32k"]
@@ -251,6 +254,13 @@ def step_cases(found):
     return cases
 
 
+def speed_cases(found):
+    return [results.case("memory", f"{row['step']}, speed", server["name"],
+                         "MB/s", "higher", [row["mb_s"]])
+            for server in found for row in server["steps"]
+            if row["step"].startswith(("fill", "overwrite"))]
+
+
 def recompress_cases(rows):
     cases = []
     for row in rows:
@@ -265,7 +275,7 @@ def recompress_cases(rows):
 
 HEAD = ["step", "open MB", "closed MB", "settled MB", "Rss MB",
         "per live byte", "stored MB", "per stored byte", "Rss per stored byte",
-        "same", "huge"]
+        "same", "huge", "MB/s"]
 
 
 def cells(row):
@@ -283,7 +293,8 @@ def cells(row):
             if packed is not None else "",
             f"{settled / packed:.4f}" if packed else "",
             f"{row['settled']['rss'] / packed:.4f}" if packed else "",
-            stats.get("same_pages", ""), stats.get("huge_pages", "")]
+            stats.get("same_pages", ""), stats.get("huge_pages", ""),
+            report.number(row.get("mb_s"))]
 
 
 def print_report(document, options):
@@ -329,7 +340,8 @@ def main(options):
             errors.append(str(error))
     document = results.document(
         "memory", bench.image.facts,
-        step_cases(found) + recompress_cases(recompressed), errors,
+        step_cases(found) + speed_cases(found)
+        + recompress_cases(recompressed), errors,
         settle=options.settle, servers=found, recompress=recompressed)
     print_report(document, options)
     return 1 if errors else 0

@@ -13,6 +13,7 @@ the floor's of the same test and round.
 """
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -195,13 +196,19 @@ class Bench:
         if reason:
             self.skip("kernel zram", reason)
             return
-        for name, keys in (("kernel zram", []),
-                           ("kernel zram cache=none", ["cache=none"])):
+        for name, kind, keys in (
+                ("kernel zram", servers.KernelZram, []),
+                ("kernel zram cache=none", servers.KernelZram,
+                 ["cache=none"]),
+                ("kernel zram qemu-nbd", servers.QemuNbdZram, [])):
+            if not shutil.which(kind.serve[0]):
+                self.skip(name, f"there is no {kind.serve[0]}")
+                continue
             device = servers.open_zram_device(self.image.size)
             if device is None:
-                self.skip(name, "no second zram device can be had")
+                self.skip(name, "no other zram device can be had")
             else:
-                self.servers.append(servers.KernelZram(name, device, keys))
+                self.servers.append(kind(name, device, keys))
 
     def skip(self, name, reason):
         say(f"{name}: skipped: {reason}")

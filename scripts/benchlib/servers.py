@@ -76,17 +76,21 @@ class Server:
         for left_over in (self.socket, self.model, pidfile):
             if os.path.exists(left_over):
                 os.unlink(left_over)
-        words = [self.command[0], "-f", "-U", self.socket, "-P", pidfile]
-        words += ["-v", "-D", "zram.stats=1"] if stats else []
-        words += self.options + [self.command[1]] + self.arguments
         self.process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            self.words(pidfile, stats), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE if stats else open(self.log, "wb"))
         if stats:
             self.stats = StatsReader(self.process.stderr)
         self.wait_until_ready(pidfile)
         quoted = urllib.parse.quote(self.socket)
         self.uri = f"nbd+unix:///?socket={quoted}"
+
+    def words(self, pidfile, stats):
+        """The command line."""
+        words = [self.command[0], "-f", "-U", self.socket, "-P", pidfile]
+        words += ["-v", "-D", "zram.stats=1"] if stats else []
+        return words + self.options + [self.command[1]] + self.arguments
 
     def wait_until_ready(self, pidfile):
         deadline = time.monotonic() + 30
@@ -100,8 +104,11 @@ class Server:
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
-        raise BenchError(f"{self.name}: nbdkit did not start: "
+        raise BenchError(f"{self.name}: {self.program()} did not start: "
                          + self.last_words())
+
+    def program(self):
+        return os.path.basename(self.command[0])
 
     def last_words(self):
         if self.stats:
@@ -115,8 +122,8 @@ class Server:
 
     def check(self):
         if self.process.poll() is not None:
-            raise BenchError(f"{self.name}: nbdkit ended with status "
-                             f"{self.process.returncode}: "
+            raise BenchError(f"{self.name}: {self.program()} ended with "
+                             f"status {self.process.returncode}: "
                              + self.last_words())
 
     def stop(self):
@@ -234,10 +241,10 @@ class KernelZram(Server):
     """nbdkit file over a zram device of its own."""
 
     kernel = True
+    serve = ["nbdkit", "file"]
 
     def __init__(self, name, device, arguments):
-        super().__init__(name, ["nbdkit", "file"], [],
-                         [device.path] + arguments)
+        super().__init__(name, self.serve, [], [device.path] + arguments)
         self.device = device
 
     def stop(self):
@@ -258,6 +265,26 @@ class KernelZram(Server):
         self.device.flush()
         self.device.write("compact", "1")
         return True
+
+
+class QemuNbdZram(KernelZram):
+    """The same by qemu-nbd, past the page cache, by io_uring where it can."""
+
+    serve = ["qemu-nbd", "--persistent"]
+    aio = "io_uring"
+
+    def words(self, pidfile, stats):
+        return [*self.command, "--shared=0", "--socket", self.socket,
+                "--pid-file", pidfile, "--format=raw", "--cache=none",
+                "--discard=unmap", f"--aio={self.aio}"] + self.arguments
+
+    def start(self, folder, number, stats=False):
+        try:
+            super().start(folder, number, stats)
+        except BenchError:
+            self.aio = "native"
+            super().start(folder, number, stats)
+        self.facts["command"] = " ".join(self.words("PIDFILE", stats))
 
 
 def split_config(text):
