@@ -50,13 +50,15 @@ slots_json (const struct device_stats *st)
 }
 
 static json_t *
-eviction_json (const struct store_view *v)
+eviction_json (const struct store_view *v, const struct device_stats *st)
 {
-  return json_pack ("{s:i, s:i, s:I, s:I, s:I, s:I, s:b}", "low", (int) v->low,
+  return json_pack ("{s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I}", "low", (int) v->low,
                     "high", (int) v->high, "slots", N (v->evicted.slots),
                     "bytes", N (v->evicted.bytes), "rounds",
                     N (v->evicted.rounds), "failed", N (v->evicted.failed),
-                    "hopeless", v->evicted.hopeless);
+                    "hopeless", v->evicted.hopeless, "pages_reclaimed",
+                    N (st->pages_reclaimed), "reclaim_failures",
+                    N (st->reclaim_failures));
 }
 
 json_t *
@@ -79,7 +81,7 @@ backing_json (struct engine *e, const struct device_stats *st)
     (int) atomic_load (&e->writeback.running), "writeback_limit",
     v.limited ? json_integer (N (v.limit)) : json_null (), "promote",
     (int) atomic_load (&e->dev->promote), "slots", slots_json (st), "io",
-    io_json (&v.io), "eviction", eviction_json (&v));
+    io_json (&v.io), "eviction", eviction_json (&v, st));
 }
 
 /* clang-format on */

@@ -294,7 +294,8 @@ add_store_io (const struct store_view *v, struct text *out)
 }
 
 static void
-add_eviction (const struct store_view *v, struct text *out)
+add_eviction (const struct store_view *v, const struct device_stats *st,
+              struct text *out)
 {
   one (out, "evicted_slots_total", "counter",
        "Slots evicted to the backing store.", v->evicted.slots);
@@ -308,6 +309,12 @@ add_eviction (const struct store_view *v, struct text *out)
   one (out, "eviction_hopeless", "gauge",
        "1 if the last round could not do what was needed.",
        v->evicted.hopeless);
+  one (out, "reclaimed_pages_total", "counter",
+       "z3fold: pages of which all objects were evicted, or are about to be.",
+       st->pages_reclaimed);
+  one (out, "reclaim_failures_total", "counter",
+       "z3fold: pages of which an object could not be evicted.",
+       st->reclaim_failures);
 }
 
 static void
@@ -350,6 +357,6 @@ metrics_text (struct engine *e, struct text *out)
   add_recompression (e, &st, out);
   add_store (&v, &st, out);
   add_store_io (&v, out);
-  add_eviction (&v, out);
+  add_eviction (&v, &st, out);
   add_times (e, out);
 }

@@ -212,8 +212,8 @@ pool_prefetch (const struct pool *p, uint64_t handle)
     p->ops->prefetch (p, handle);
 }
 
-/* A pinned object was read or written by a client: where there is an LRU, its
- * page counts as used.
+/* A client has read the object; the owner of its cell still holds the cell's
+ * lock.  Where there is an LRU, its page counts as used.
  */
 static inline void
 pool_used (struct pool *p, uint64_t handle)

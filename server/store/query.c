@@ -30,6 +30,8 @@ device_stats (struct device *dev)
     .objects_moved = (uint64_t) counter_sum (p, POOL_OBJECTS_MOVED),
     .zspages_migrated = (uint64_t) counter_sum (p, POOL_ZSPAGES_MIGRATED),
     .mover_skips = (uint64_t) counter_sum (p, POOL_MOVER_SKIPS),
+    .pages_reclaimed = (uint64_t) counter_sum (p, POOL_PAGES_RECLAIMED),
+    .reclaim_failures = (uint64_t) counter_sum (p, POOL_RECLAIM_FAILURES),
     .freeable_pages = pool_freeable_pages (dev->store->pool),
     .read_requests = (uint64_t) counter_sum (c, DEV_READ_REQUESTS),
     .read_bytes = (uint64_t) counter_sum (c, DEV_READ_BYTES),

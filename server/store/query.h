@@ -29,6 +29,7 @@ struct device_stats {
   uint64_t mem_limit;       /* bytes, 0 = none */
   uint64_t slots_stored, same_slots, huge_slots, huge_since, objects;
   uint64_t pages_compacted, objects_moved, zspages_migrated, mover_skips;
+  uint64_t pages_reclaimed, reclaim_failures; /* see pool_reclaim */
   uint64_t freeable_pages; /* what compaction could free now */
   uint64_t read_requests, read_bytes, write_requests, write_bytes;
   uint64_t discard_requests, discard_bytes, flush_requests;

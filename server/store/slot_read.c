@@ -41,7 +41,6 @@ decompress_locked (struct device *dev, struct slot *s, uint32_t meta,
                                    dev->store->config.slot_size);
 
   time_sample_end (&dev->store->decompress_time, start);
-  pool_used (dev->store->pool, handle);
   pool_unpin (dev->store->pool, handle);
   return r;
 }
@@ -54,7 +53,6 @@ read_raw_locked (struct device *dev, struct slot *s, void *buf, uint32_t offset,
   const char *object = pool_pin (dev->store->pool, &s->cell, &handle);
 
   memcpy (buf, object + offset, len);
-  pool_used (dev->store->pool, handle);
   pool_unpin (dev->store->pool, handle);
 }
 
@@ -279,7 +277,8 @@ slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
   unsigned claim = claim_to_promote_locked (dev, s);
   int r = read_locked (dev, s, index, buf, offset, len, &record);
   int err = errno;
-
+  if (slot_meta_state (meta) == SLOT_OBJECT)
+    pool_used (dev->store->pool, slot_load_cell (s));
   slot_read_unlock (s);
   if (claim)
     promote (dev, index, claim, meta, record);

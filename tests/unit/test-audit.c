@@ -538,6 +538,28 @@ test_leaves_no_trace (void **state)
   fixture_close (&f);
 }
 
+/* Nor is it a use: the order of reclaim is what clients made it. */
+static void
+test_is_no_use (void **state)
+{
+  struct z3page *z;
+  uint64_t index;
+  char byte;
+
+  (void) state;
+  fixture_only ("z3fold", "zsmalloc has no order of use");
+  open_device ();
+  index = an_object (0);
+  z = z3page_of (index);
+  atomic_store (&z->referenced, 0);
+  char why[100];
+  assert_int_equal (device_audit (f.dev, true, why, sizeof why), 0);
+  assert_int_equal (atomic_load (&z->referenced), 0);
+  assert_int_equal (slot_read (f.dev, index, &byte, 5, 1, 1), 0);
+  assert_int_equal (atomic_load (&z->referenced), 1);
+  fixture_close (&f);
+}
+
 /* -- held ----------------------------------------------------------------- */
 
 static void
@@ -580,6 +602,7 @@ main (void)
     UNIT_TEST (test_z3_places),
     UNIT_TEST (test_z3_lists),
     UNIT_TEST (test_leaves_no_trace),
+    UNIT_TEST (test_is_no_use),
   };
 
   return UNIT_RUN (tests);
