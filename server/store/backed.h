@@ -81,9 +81,8 @@ void record_seal (const struct backed *b, void *record, uint64_t address,
                   uint64_t slot, unsigned format, uint32_t size);
 
 /* Is this the record of that object?  EIO's other name. */
-bool record_check (const struct backed *b, const void *record,
-                   uint64_t address, uint64_t slot, unsigned format,
-                   uint32_t size) MUST_USE;
+bool record_check (const struct backed *b, const void *record, uint64_t address,
+                   uint64_t slot, unsigned format, uint32_t size) MUST_USE;
 
 /* Read the record at 'address' into 'record' (record_bytes (size)) and check
  * it.  0, or -1 with errno: the store's, or EBADMSG if it is not that record.
