@@ -23,6 +23,7 @@
 #include "maint/compactor.h"
 #include "plugin/control/control.h"
 #include "plugin/control/metrics_http.h"
+#include "plugin/ending.h"
 #include "plugin/keys.h"
 #include "store/audit.h"
 #include "store/extents.h"
@@ -202,6 +203,8 @@ zram_get_ready (void)
   return open_windows ();
 }
 
+static void clean_up_for_exit (void);
+
 static int
 zram_after_fork (void)
 {
@@ -214,7 +217,8 @@ zram_after_fork (void)
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
       recompress_policy_start (&engine.recompress_policy) == -1 ||
       (control && control_start (control) == -1) ||
-      (metrics_http && metrics_http_start (metrics_http) == -1)) {
+      (metrics_http && metrics_http_start (metrics_http) == -1) ||
+      ending_start (clean_up_for_exit) == -1) {
     nbdkit_error ("cannot start threads: %m");
     return -1;
   }
@@ -237,7 +241,7 @@ log_stats (void)
 }
 
 static void
-zram_cleanup (void)
+clean_up (void)
 {
   char why[160];
 
@@ -263,6 +267,21 @@ zram_cleanup (void)
     nbdkit_error ("audit: %s", why);
     abort ();
   }
+}
+
+/* There will be no unload. */
+static void
+clean_up_for_exit (void)
+{
+  clean_up ();
+  control_exit (control);
+}
+
+static void
+zram_cleanup (void)
+{
+  ending_stop ();
+  clean_up ();
 }
 
 static void

@@ -32,11 +32,8 @@ client ()
 }
 nready=0
 
-# ends SIGNAL CLIENT...: the server is gone within 10 seconds, status 0
-#
-# nbdkit waits for clients that are idle to go away, for ever (1.32), and no
-# plugin can change that: so those are made to go, and then the 10 seconds
-# begin.  Clients with requests in flight are told, and leave by themselves.
+# ends SIGNAL CLIENT...: the server is gone within 10 seconds, status 0, and its
+# clients, idle or with requests in flight, are told by that.
 ends ()
 {
   local signal="$1" c
@@ -45,14 +42,6 @@ ends ()
   clients=()
   for c; do client "$c"; done
   kill "-$signal" "$pid"
-  for c; do
-    [ "$c" = idle ] || gone "${clients[0]}"
-    clients=("${clients[@]:1}" "${clients[0]}")
-  done
-  for c; do
-    [ "$c" = busy ] || kill -9 "${clients[0]}"
-    clients=("${clients[@]:1}" "${clients[0]}")
-  done
   wait_nbdkit "$signal" 10
   for c in "${clients[@]}"; do gone "$c"; done
 }
@@ -68,7 +57,7 @@ gone ()
   fail "a client never learned that the server went"
 }
 
-for signal in TERM INT; do
+for signal in TERM INT HUP; do
   ends $signal
   ends $signal busy
   ends $signal busy busy busy

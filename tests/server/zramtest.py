@@ -75,9 +75,12 @@ def connect(sock, bounds=True):
 
 
 class Server:
-    """with Server("1G", "slot_size=4k") as s: h = s.connect()"""
+    """with Server("1G", "slot_size=4k") as s: h = s.connect()
 
-    def __init__(self, *args, options=()):
+    With a port it listens on that of 127.0.0.1 and not on s.sock.
+    """
+
+    def __init__(self, *args, options=(), port=None):
         self.dir = tempfile.mkdtemp(prefix="zram-test.")
         self.sock = os.path.join(self.dir, "sock")
         self.log = os.path.join(self.dir, "log")
@@ -86,16 +89,19 @@ class Server:
         self.args = args
         # The plugin's auditor, at the end, aborts when anything is not sound.
         audit = ["-D", "zram.audit=1"] if PLUGIN == "zram" else []
+        listen = (["-i", "127.0.0.1", "-p", str(port)] if port
+                  else ["-U", self.sock])
         with open(self.log, "wb") as log:
             self.job = subprocess.Popen(
-                [NBDKIT, "-f", "-P", self.pidfile, "-U", self.sock,
+                [NBDKIT, "-f", "-P", self.pidfile, *listen,
                  *audit, *options, PLUGIN, *[str(a) for a in args]],
                 stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT)
         for _ in range(600):
             if self.job.poll() is not None:
                 break
-            if os.path.exists(self.sock) and self._read(self.pidfile):
+            if ((port or os.path.exists(self.sock))
+                    and self._read(self.pidfile)):
                 self.pid = int(self._read(self.pidfile))
                 return
             time.sleep(0.05)
