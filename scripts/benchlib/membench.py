@@ -243,10 +243,12 @@ def step_value(row, per):
 def step_cases(found):
     cases = []
     for per in ("stored", "live"):
-        values = {(row["step"], server["name"]): step_value(row, per)
-                  for server in found for row in server["steps"]}
-        for (step, name), value in values.items():
-            floor = values.get((step, KERNEL))
+        values = [(row["step"], server["name"], step_value(row, per))
+                  for server in found for row in server["steps"]]
+        kernel = {step: value for step, name, value in values
+                  if name == KERNEL}
+        for step, name, value in values:
+            floor = kernel.get(step)
             if value is not None:
                 cases.append(results.case(
                     "memory", f"{step}, per {per} byte", name, "bytes/byte",

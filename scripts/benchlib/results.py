@@ -91,10 +91,18 @@ def from_samples(bench, samples, fields, floor_of):
     return cases
 
 
+def number_doubles(cases):
+    """What was asked for twice is there twice: name, name (2)."""
+    seen = {}
+    for c in cases:
+        count = seen[c["case"]] = seen.get(c["case"], 0) + 1
+        if count > 1:
+            c["case"] += f" ({count})"
+            c["subject"] += f" ({count})"
+
+
 def document(bench, image, cases, errors=(), **rest):
-    names = [c["case"] for c in cases]
-    double = {n for n in names if names.count(n) > 1}
-    assert not double, double
+    number_doubles(cases)
     return {"format": FORMAT, "bench": bench,
             "commit": common.output_of(["git", "-C", common.TOP, "describe",
                                         "--always", "--dirty"]),
