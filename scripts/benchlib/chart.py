@@ -21,8 +21,8 @@ from .common import BenchError, say
 TITLES = {"in": "copy in", "in-empty": "copy in, empty", "out": "copy out",
           "out-map": "copy out, no holes", "read4k": "4k read",
           "read4k-d1": "4k read, depth 1", "seq256k": "256k read",
-          "seq256k-d1": "256k read, depth 1", "write4k": "4k write",
-          "write4k-c4": "4k write, 4 connections"}
+          "seq256k-d1": "256k, depth 1", "write4k": "4k write",
+          "write4k-c4": "4k write x 4"}
 THREADS = re.compile(r"zram -t (\d+)(.*)")
 
 

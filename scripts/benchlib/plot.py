@@ -64,7 +64,7 @@ class Chart:
             f"set xlabel {quoted(self.xlabel)}",
             "set style fill solid noborder",
             "set style histogram clustered gap 1.5" if self.bars else "",
-            "set key below Left reverse", "set rmargin 6",
+            "set key below Left reverse", "set rmargin 8",
             'set grid ytics linecolor rgb "#dddddd"', "set yrange [0:*]",
             f"set xrange [-0.7:{len(self.rows) - 0.3:.1f}]",
             "set xtics nomirror" + (" rotate by -15" if slanted else ""),
