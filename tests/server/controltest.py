@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import socket
 import time
 
@@ -103,6 +104,20 @@ class Control:
 
     def __exit__(self, *ignored):
         self.close()
+
+
+def sound(c):
+    """A deep audit finds nothing."""
+    job = c.job("audit", deep=True)
+    check(job["state"] == "done" and job["result"]["sound"], "audit:", job)
+
+
+def metric(c, name):
+    """The value of one that has no labels."""
+    found = re.findall(r"^nbdzram_%s (\S+)$" % re.escape(name),
+                       c.call("metrics")["text"], re.M)
+    check(len(found) == 1, "lines of", name, len(found))
+    return int(found[0])
 
 
 class ControlServer(Server):

@@ -45,7 +45,8 @@ cd "$tmp"
 for keys in "$PLUGIN slot_size=4k" \
             "-D zram.compact=1 $PLUGIN slot_size=4k control=$tmp/control" \
             "$PLUGIN recompress=zstd:level=1,lz4hc control=$tmp/control" \
-            "$PLUGIN slot_size=16k algorithm=zstd"; do
+            "$PLUGIN slot_size=16k algorithm=zstd" \
+            "$PLUGIN slot_size=4k allocator=z3fold"; do
   # shellcheck disable=SC2086
   start_nbdkit $keys size=$((4 * part))
   passes=

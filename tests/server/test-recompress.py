@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from controltest import PARAMS, REFUSED, ControlServer
+from controltest import PARAMS, REFUSED, ControlServer, sound
 from zramtest import K, M, NBDKIT, PLUGIN, SANITIZER, Data, check, seed
 
 SLOT = 4 * K
@@ -77,11 +77,6 @@ def done(c, **params):
     job = c.job("recompress", **params)
     equal("state of %s" % job, job["state"], "done")
     return job["result"]
-
-
-def sound(c):
-    job = c.job("audit", deep=True)
-    equal("audit", (job["state"], job["result"]["sound"]), ("done", True))
 
 
 # ---- a whole disk of real data

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 
-from controltest import PARAMS, REFUSED, ControlServer
+from controltest import PARAMS, REFUSED, ControlServer, metric, sound
 from ctltest import REFUSED as CTL_REFUSED
 from ctltest import USAGE, Ctl
 from zramtest import K, M, SANITIZER, Data, check, errno_of, seed, skip
@@ -54,19 +54,6 @@ def done(c, **params):
     equal("state of %s" % job, job["state"], "done")
     equal("stopped_by", job["result"]["stopped_by"], None)
     return job["result"]
-
-
-def sound(c):
-    job = c.job("audit", deep=True)
-    equal("audit", (job["state"], job["message"].split(":")[1]),
-          ("done", " everything fits together"))
-
-
-def metric(c, name):
-    found = re.findall(r"^nbdzram_%s (\S+)$" % re.escape(name),
-                       c.call("metrics")["text"], re.M)
-    equal("lines of " + name, len(found), 1)
-    return int(found[0])
 
 
 def until(what, condition, *words):
