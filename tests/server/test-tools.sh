@@ -125,6 +125,32 @@ else
   not_here "TLS with certificates" certtool
 fi
 
+echo "vsock"
+port="$(free_port)"
+"$NBDKIT" -f --vsock -p "$port" -P "$tmp/vsock.pid" "$PLUGIN" 8M \
+          </dev/null >"$tmp/vsock.log" 2>&1 &
+extra=$!
+for ((i = 0; i < 600; i++)); do
+  [ ! -s "$tmp/vsock.pid" ] && running "$extra" || break
+  sleep 0.05
+done
+if [ ! -s "$tmp/vsock.pid" ]; then
+  # The option was understood, and it is the kernel that has none.
+  grep -q 'bind_vsock' "$tmp/vsock.log" ||
+    fail "--vsock: $(cat "$tmp/vsock.log")"
+  not_here vsock "it in the kernel: $(tail -n 1 "$tmp/vsock.log")"
+else
+  # The address 1 is this machine, where the kernel can do that.
+  if nbdinfo --size "nbd+vsock://1:$port" >"$tmp/said" 2>&1; then
+    there_and_back "nbd+vsock://1:$port"
+  else
+    not_here "I/O over vsock" "a loopback of it: $(tail -n 1 "$tmp/said")"
+  fi
+  kill "$extra"
+  wait "$extra" || fail "vsock: $(cat "$tmp/vsock.log")"
+fi
+extra=
+
 echo "socket activation"
 "$PYTHON" - "$NBDKIT" "$PLUGIN" <<'END'
 import sys, nbd
@@ -169,6 +195,39 @@ echo "filter partition"
 start_nbdkit --filter=partition "$PLUGIN" 8M partition=1
 # An empty disk has no partition.
 ! nbdinfo "$uri" >"$tmp/said" 2>&1 || fail "found a partition"
+stop_nbdkit
+
+# The filter reads the table when a client comes, so the disk with the table
+# is another server's, reached by nbdkit's nbd plugin.
+echo "filter partition with real I/O"
+serve -U "$tmp/whole" "$PLUGIN" 32M
+whole=$pid whole_job=$job whole_log=$log
+"$PYTHON" - "$tmp/whole" <<'END'
+import struct, sys, nbd
+h = nbd.NBD()
+h.connect_unix(sys.argv[1])
+part = lambda first, n: struct.pack("<B3sB3sII", 0, b"\0" * 3, 0x83, b"\0" * 3,
+                                    first, n)
+h.pwrite(b"\0" * 446 + part(2048, 16384) + part(18432, 16384) + b"\0" * 32
+         + b"\x55\xaa", 0)
+h.pwrite(b"before" * 100, (2048 << 9) - 600)
+h.pwrite(b"behind" * 100, 18432 << 9)
+END
+job=
+PLUGIN=nbd start_nbdkit --filter=partition nbd socket="$tmp/whole" partition=1
+[ "$(nbdinfo --size "$uri")" = $((16384 << 9)) ] || fail "partition's size"
+there_and_back "$uri"
+PLUGIN=nbd stop_nbdkit
+pid=$whole job=$whole_job log=$whole_log
+nbdcopy "nbd+unix:///?socket=$tmp/whole" "$tmp/all"
+cmp -n $((16384 << 9)) -i $((2048 << 9)):0 "$tmp/all" "$tmp/image" ||
+  fail "the partition is not where the table says"
+"$PYTHON" - "$tmp/all" <<'END'
+import sys
+d = open(sys.argv[1], "rb").read()
+assert d[(2048 << 9) - 600:2048 << 9] == b"before" * 100
+assert d[18432 << 9:(18432 << 9) + 600] == b"behind" * 100
+END
 stop_nbdkit
 
 echo "filter exitlast"
