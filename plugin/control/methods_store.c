@@ -52,13 +52,12 @@ slots_json (const struct device_stats *st)
 static json_t *
 eviction_json (const struct store_view *v, const struct device_stats *st)
 {
-  return json_pack ("{s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I}", "low", (int) v->low,
-                    "high", (int) v->high, "slots", N (v->evicted.slots),
-                    "bytes", N (v->evicted.bytes), "rounds",
-                    N (v->evicted.rounds), "failed", N (v->evicted.failed),
-                    "hopeless", v->evicted.hopeless, "pages_reclaimed",
-                    N (st->pages_reclaimed), "reclaim_failures",
-                    N (st->reclaim_failures));
+  return json_pack (
+    "{s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I}", "low", (int) v->low,
+    "high", (int) v->high, "slots", N (v->evicted.slots), "bytes",
+    N (v->evicted.bytes), "rounds", N (v->evicted.rounds), "failed",
+    N (v->evicted.failed), "hopeless", v->evicted.hopeless, "pages_reclaimed",
+    N (st->pages_reclaimed), "reclaim_failures", N (st->reclaim_failures));
 }
 
 json_t *
