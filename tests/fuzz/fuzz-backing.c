@@ -39,6 +39,8 @@ static unsigned what[SLOTS];     /* generation that each slot holds */
 static char parts[SLOTS];        /* the byte that its first one was set to */
 static bool parted[SLOTS];       /* whether it was */
 static unsigned next_generation; /* never used before */
+static uint64_t lies[SLOTS];     /* where its last record went ... */
+static uint64_t lay[SLOTS];      /* ... and the one before */
 
 /* The store as the engine wrote it, while it is not this: every byte that the
  * target changes differs between the two.
@@ -185,6 +187,8 @@ op_write_back (struct input *in)
     if (is_backed (slot) && !was[slot]) {
       uint64_t at = held_cell (&f, slot);
 
+      lay[slot] = lies[slot];
+      lies[slot] = at;
       memcpy (pristine + at, store->bytes + at,
               record_bytes (slot_meta_size (fixture_meta (&f, slot))));
     }
@@ -250,6 +254,18 @@ op_misplace (struct input *in)
   memmove (to, from, from_len < to_len ? from_len : to_len);
 }
 
+/* What the slot held before, from where that lay. */
+static void
+op_replay (struct input *in)
+{
+  unsigned slot = take_below (in, SLOTS);
+  uint64_t at = held_cell (&f, slot);
+  uint32_t n = record_bytes (slot_meta_size (fixture_meta (&f, slot)));
+
+  if (is_backed (slot) && lay[slot] + n <= BLOCKS * BACKING_BLOCK)
+    memmove (store->bytes + at, store->bytes + lay[slot], n);
+}
+
 /* A block that lost its contents, or got a neighbour's. */
 static void
 op_damage_block (struct input *in)
@@ -277,7 +293,7 @@ static void (*const operations[]) (struct input *in) = {
   op_damage,  op_damage,  op_damage_header, op_misplace,   op_damage_block,
   op_mend,    op_write,   op_write,         op_write_part, op_write_part,
   op_discard, op_read,    op_read,          op_write_back, op_write_back,
-  op_tidy,    op_promote,
+  op_tidy,    op_promote, op_replay,
 };
 
 /* -- life ---------------------------------------------------------------- */
@@ -301,6 +317,8 @@ open_all (struct input *in)
   memset (what, 0, sizeof what);
   memset (parted, 0, sizeof parted);
   memset (pristine, 0, sizeof pristine);
+  memset (lies, 0, sizeof lies);
+  memset (lay, 0, sizeof lay);
   next_generation = 0;
 }
 
