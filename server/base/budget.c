@@ -6,7 +6,8 @@
 
 const unsigned budget_percent[BUDGET_LEVELS] = { 80, 90, 95 };
 
-#define FALL 5 /* percent */
+#define FALL 5        /* percent */
+#define SPARE_MOST 16 /* a part of the limit */
 
 /* The level for this use: up as soon as it is crossed, down only well below
  * it.
@@ -58,4 +59,63 @@ budget_take_warning (struct budget *b)
     return 0;
   level = atomic_exchange (&b->untold, 0);
   return level ? budget_percent[level - 1] : 0;
+}
+
+/* -- the spare ----------------------------------------------------------- */
+
+/* What 'used' may become by this thread's charges; 0: it has no privilege. */
+static _Thread_local uint64_t ceiling;
+
+static uint64_t
+spare_of (struct budget *b, uint64_t limit)
+{
+  uint64_t spare = atomic_load_explicit (&b->spare, memory_order_relaxed);
+
+  return spare < limit / SPARE_MOST ? spare : limit / SPARE_MOST;
+}
+
+/* Was the limit lowered to below the end of the spare, and is that still used?
+ */
+static bool
+is_in_debt (struct budget *b, uint64_t limit, uint64_t used)
+{
+  if (used > limit)
+    atomic_store_explicit (&b->debt, true, memory_order_relaxed);
+  else if (used <= limit - spare_of (b, limit))
+    atomic_store_explicit (&b->debt, false, memory_order_relaxed);
+  return atomic_load_explicit (&b->debt, memory_order_relaxed);
+}
+
+void
+budget_set_limit (struct budget *b, uint64_t limit)
+{
+  atomic_store (&b->limit, limit);
+  if (limit && atomic_load (&b->used) > limit - spare_of (b, limit))
+    atomic_store (&b->debt, true);
+  budget_adjust_level (b);
+}
+
+void
+budget_spare_begin (struct budget *b)
+{
+  uint64_t limit = atomic_load_explicit (&b->limit, memory_order_relaxed);
+  uint64_t used = atomic_load_explicit (&b->used, memory_order_relaxed);
+
+  ceiling = limit;
+  if (limit && is_in_debt (b, limit, used))
+    ceiling = used + spare_of (b, limit);
+}
+
+void
+budget_spare_end (void)
+{
+  ceiling = 0;
+}
+
+bool
+budget_spare_allows (struct budget *b, uint64_t used)
+{
+  uint64_t limit = atomic_load_explicit (&b->limit, memory_order_relaxed);
+
+  return used + spare_of (b, limit) <= limit || used <= ceiling;
 }

@@ -7,6 +7,14 @@
  *
  * Crossing 80, 90 and 95 % of the limit on the way up is counted once, and
  * again only after it has fallen 5 % below.
+ *
+ * The last 'spare' bytes below the limit (at the most a 16th of it) are for
+ * work that makes room but has to charge something before it can: between
+ * budget_spare_begin and _end a thread may charge them too.  When the limit was
+ * lowered to where the spare is used already, there is a 'debt' until it is
+ * free again: such a thread may then go over what was used when it began, by as
+ * much as the spare, even if that is over the limit; or nothing that makes room
+ * could ever start.
  */
 
 #ifndef ZRAM_BUDGET_H
@@ -25,6 +33,8 @@ struct budget {
   _Atomic uint64_t used;  /* bytes */
   _Atomic uint64_t peak;  /* bytes */
   _Atomic uint64_t limit; /* bytes, 0 = none */
+  _Atomic uint64_t spare; /* bytes, see above */
+  atomic_bool debt;       /* likewise */
   atomic_uint level;      /* warnings crossed and not fallen below: 0 … 3 */
   atomic_uint untold;     /* the highest level that nobody has logged yet */
   _Atomic uint64_t warnings[BUDGET_LEVELS];
@@ -32,6 +42,16 @@ struct budget {
 
 /* After a charge that crossed a level, and after a refund. */
 void budget_adjust_level (struct budget *b);
+
+/* A new limit, which may be below what is used.  0: none. */
+void budget_set_limit (struct budget *b, uint64_t limit);
+
+/* The calling thread does work that makes room, from here to there. */
+void budget_spare_begin (struct budget *b);
+void budget_spare_end (void);
+
+/* May the calling thread let 'used' become that, which is near the limit? */
+bool budget_spare_allows (struct budget *b, uint64_t used);
 
 /* The percentage that was crossed and is to be logged, once; 0: none. */
 unsigned budget_take_warning (struct budget *b);
@@ -42,6 +62,8 @@ budget_init (struct budget *b, uint64_t limit)
   atomic_init (&b->used, 0);
   atomic_init (&b->peak, 0);
   atomic_init (&b->limit, limit);
+  atomic_init (&b->spare, 0);
+  atomic_init (&b->debt, false);
   atomic_init (&b->level, 0);
   atomic_init (&b->untold, 0);
   for (unsigned i = 0; i < BUDGET_LEVELS; i++)
@@ -53,11 +75,13 @@ static inline bool MUST_USE
 budget_charge (struct budget *b, uint64_t bytes)
 {
   uint64_t limit = atomic_load_explicit (&b->limit, memory_order_relaxed);
+  uint64_t spare = atomic_load_explicit (&b->spare, memory_order_relaxed);
   uint64_t used = atomic_load_explicit (&b->used, memory_order_relaxed);
   uint64_t peak;
 
   do {
-    if (limit && used + bytes > limit)
+    if (limit && used + bytes + spare > limit &&
+        !budget_spare_allows (b, used + bytes))
       return false;
   } while (!atomic_compare_exchange_weak_explicit (
     &b->used, &used, used + bytes, memory_order_relaxed, memory_order_relaxed));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The two clocks: nanoseconds for measuring, and whole seconds (coarse, a
- * few ns to read) for the age of slots.  Both are monotonic.
+ * The two clocks: nanoseconds for measuring, and a coarse one (a few ns to
+ * read) in whole seconds for the age of slots, in milliseconds for that of what
+ * is buffered.  Both are monotonic.
  */
 
 #ifndef ZRAM_CLOCK_H
@@ -26,6 +27,16 @@ clock_coarse_s (void)
 
   clock_gettime (CLOCK_MONOTONIC_COARSE, &ts);
   return (uint32_t) ts.tv_sec;
+}
+
+/* Milliseconds, as coarse, modulo 2^32 (49 days): for differences. */
+static inline uint32_t
+clock_coarse_ms (void)
+{
+  struct timespec ts;
+
+  clock_gettime (CLOCK_MONOTONIC_COARSE, &ts);
+  return (uint32_t) ts.tv_sec * 1000u + (uint32_t) (ts.tv_nsec / 1000000);
 }
 
 #endif /* ZRAM_CLOCK_H */

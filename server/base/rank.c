@@ -13,6 +13,7 @@ static const char *const names[RANK_COUNT] = {
   [RANK_RECOMPRESS] = "recompression",
   [RANK_WRITEBACK] = "writeback",
   [RANK_EVICT] = "eviction",
+  [RANK_DRAIN] = "draining",
   [RANK_SLOT] = "slot",
   [RANK_STREAM] = "stream",
   [RANK_DICT] = "dictionary",
@@ -24,6 +25,7 @@ static const char *const names[RANK_COUNT] = {
   [RANK_BACKING] = "backing bitmap",
   [RANK_ARENA] = "arena",
   [RANK_TABLE] = "slot table",
+  [RANK_BUFFER] = "write buffer",
 };
 
 const char *

@@ -27,6 +27,7 @@ enum lock_rank {
   RANK_RECOMPRESS,   /* recompression: its methods, and each of its steps */
   RANK_WRITEBACK,    /* writeback by hand: each of its steps */
   RANK_EVICT,        /* eviction: each of its steps */
+  RANK_DRAIN,        /* draining the write buffer: each of its steps */
   RANK_SLOT,         /* one table entry and the life of its object */
   RANK_STREAM,       /* one codec context and its buffers */
   RANK_DICT,         /* a dictionary's digests by level */
@@ -38,6 +39,7 @@ enum lock_rank {
   RANK_BACKING,      /* ownership of backing blocks */
   RANK_ARENA,        /* spans */
   RANK_TABLE,        /* leaves and nodes of the slot table */
+  RANK_BUFFER,       /* free entries of the write buffer */
   RANK_COUNT
 };
 

@@ -99,8 +99,7 @@ store_set_primary (struct store *store, const struct zcomp_method *primary)
 void
 store_set_mem_limit (struct store *store, uint64_t bytes)
 {
-  atomic_store (&store->budget.limit, bytes);
-  budget_adjust_level (&store->budget);
+  budget_set_limit (&store->budget, bytes);
 }
 
 void

@@ -175,9 +175,76 @@ test_threads (void **state)
     assert_true (c[i].most <= peak (&b));
 }
 
+/* The last bytes are for work that makes room. */
+static void
+test_spare (void **state)
+{
+  struct budget b;
+
+  (void) state;
+  budget_init (&b, 1600);
+  atomic_store (&b.spare, 1000); /* at the most a 16th of the limit */
+  assert_true (budget_charge (&b, 1500));
+  assert_false (budget_charge (&b, 1));
+  budget_spare_begin (&b);
+  assert_true (budget_charge (&b, 100));
+  assert_false (budget_charge (&b, 1));
+  budget_spare_end ();
+  assert_int_equal (atomic_load (&b.used), 1600);
+  budget_refund (&b, 60);
+  assert_false (budget_charge (&b, 1));
+  budget_spare_begin (&b);
+  assert_true (budget_charge (&b, 1));
+  budget_spare_end ();
+  budget_refund (&b, 141);
+  assert_int_equal (atomic_load (&b.used), 1400);
+  assert_true (budget_charge (&b, 100));
+  assert_false (budget_charge (&b, 1));
+}
+
+/* Lowered to below what is used: only such work goes on, and not far. */
+static void
+test_debt (void **state)
+{
+  struct budget b;
+
+  (void) state;
+  budget_init (&b, 0);
+  atomic_store (&b.spare, 10);
+  assert_true (budget_charge (&b, 1000));
+  budget_set_limit (&b, 800);
+  assert_false (budget_charge (&b, 1));
+  budget_spare_begin (&b);
+  assert_true (budget_charge (&b, 10));
+  assert_false (budget_charge (&b, 1));
+  budget_spare_end ();
+  budget_refund (&b, 210); /* at the limit: the spare is not free yet */
+  budget_spare_begin (&b);
+  assert_true (budget_charge (&b, 10));
+  assert_false (budget_charge (&b, 1));
+  budget_spare_end ();
+  assert_false (budget_charge (&b, 1));
+  budget_refund (&b, 20); /* it is, so from here on all is as usual */
+  budget_spare_begin (&b);
+  assert_true (budget_charge (&b, 10));
+  assert_false (budget_charge (&b, 1));
+  budget_spare_end ();
+  budget_spare_begin (&b);
+  assert_false (budget_charge (&b, 1));
+  budget_spare_end ();
+
+  /* To where only the spare is left. */
+  budget_set_limit (&b, 0);
+  budget_set_limit (&b, 805);
+  budget_spare_begin (&b);
+  assert_true (budget_charge (&b, 10));
+  budget_spare_end ();
+}
+
 static const struct CMUnitTest tests[] = {
   UNIT_TEST (test_limit),   UNIT_TEST (test_no_limit),
   UNIT_TEST (test_warning), UNIT_TEST (test_warning_levels),
+  UNIT_TEST (test_spare),   UNIT_TEST (test_debt),
   UNIT_TEST (test_threads),
 };
 
