@@ -30,15 +30,28 @@ number (struct ctl *ctl, const char *method, json_t *params)
   return STATUS_OK;
 }
 
-int
-run_mem_limit (struct ctl *ctl, const struct arguments *args)
+/* The same, after a size was set if one is given. */
+static int
+size (struct ctl *ctl, const struct arguments *args, const char *method)
 {
   json_t *params = NULL;
 
   if (args->n)
     params = json_pack ("{s:I}", "set",
                         (json_int_t) arg_size (args->verb, args->v[0]));
-  return number (ctl, ZRAM_METHOD_MEM_LIMIT, params);
+  return number (ctl, method, params);
+}
+
+int
+run_mem_limit (struct ctl *ctl, const struct arguments *args)
+{
+  return size (ctl, args, ZRAM_METHOD_MEM_LIMIT);
+}
+
+int
+run_write_buffer (struct ctl *ctl, const struct arguments *args)
+{
+  return size (ctl, args, ZRAM_METHOD_WRITE_BUFFER);
 }
 
 int

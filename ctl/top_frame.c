@@ -206,6 +206,28 @@ draw_passes (const struct top *t, struct canvas *c, int row)
                 answer_u64 (p, "freeable_pages"));
 }
 
+static void
+draw_buffer (const struct top *t, struct canvas *c, int row)
+{
+  json_t *b = answer_member (t->now.stats, "write_buffer");
+  uint64_t used = answer_u64 (b, "slots"), all = answer_u64 (b, "capacity");
+  double share = all ? (double) used / (double) all : 0;
+  char in[TEXT_MAX], again[TEXT_MAX], out[TEXT_MAX];
+  int at;
+
+  canvas_print (c, row, 0, TONE_HEADING, "Buffer");
+  at = canvas_bar (c, row, LABEL, BAR, TONE_GOOD, share) + 1;
+  canvas_print (
+    c, row, at, TONE_PLAIN,
+    "%" PRIu64 " of %" PRIu64 " slots; a second: %s in, %s again, %s out", used,
+    all,
+    text_count (in, sample_rate (&t->now, &t->before, "write_buffer.written")),
+    text_count (again,
+                sample_rate (&t->now, &t->before, "write_buffer.overwritten")),
+    text_count (out,
+                sample_rate (&t->now, &t->before, "write_buffer.drained")));
+}
+
 static const char *
 state_of_store (json_t *store, enum tone *tone)
 {
@@ -321,6 +343,8 @@ top_draw (const struct top *t, struct canvas *c)
   draw_ratio (t, c, row++);
   draw_streams (t, c, row++);
   draw_passes (t, c, row++);
+  if (answer_u64 (t->now.stats, "write_buffer.capacity") > 0)
+    draw_buffer (t, c, row++);
   if (!json_is_null (answer_member (t->now.stats, "backing")))
     draw_store (t, c, row++);
   draw_classes (t, c, row + 1, c->rows - 1);

@@ -38,6 +38,8 @@ const struct verb verbs[] = {
   { "compact", "", "move objects together, free pages", NULL, 0, run_compact },
   { "mem_limit", "[SIZE]", "read or set the limit (0: none)",
     NULL, 1, run_mem_limit },
+  { "write_buffer", "[SIZE]", "read or set the write buffer's size (0: off)",
+    NULL, 1, run_write_buffer },
   { "mem_used_max", "[reset]", "most memory used so far",
     NULL, 1, run_mem_used_max },
   { "algorithm", "[NAME [LEVEL]]", "read or set how new data is compressed",

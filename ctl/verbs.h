@@ -59,6 +59,7 @@ verb_fn run_io_stat;
 verb_fn run_latency;
 verb_fn run_map;
 verb_fn run_mem_limit;
+verb_fn run_write_buffer;
 verb_fn run_mem_used_max;
 verb_fn run_metrics;
 verb_fn run_mm_stat;

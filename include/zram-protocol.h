@@ -59,6 +59,7 @@ enum zram_error {
 #define ZRAM_METHOD_MAP "map"
 #define ZRAM_METHOD_IDLE "idle"
 #define ZRAM_METHOD_MEM_LIMIT "mem_limit"
+#define ZRAM_METHOD_WRITE_BUFFER "write_buffer"
 #define ZRAM_METHOD_MEM_USED_MAX "mem_used_max"
 #define ZRAM_METHOD_ALGORITHM "algorithm"
 #define ZRAM_METHOD_WORKERS "workers"

@@ -50,6 +50,9 @@ const char keys_help[] =
   "allocator=<NAME>        zsmalloc (default) or z3fold.\n"
   "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no "
   "limit).\n"
+  "write_buffer=<SIZE>     Keep so much of what was just written as it is for "
+  "a\n"
+  "                        while (default 0: compress at once).\n"
   "backing=<PATH|URI>      File, block device or NBD server to write slots "
   "back to.\n"
   "backing_size=<SIZE>     How much of it to use; makes a file of that size.\n"
@@ -142,6 +145,19 @@ set_mem_limit (const char *value)
   if (!parse_size (value, &n) || (n != 0 && n < MEM_LIMIT_MIN))
     return refuse ("mem_limit", value, "a size of at least 1M, or 0 for none");
   keys.mem_limit = (uint64_t) n;
+  return 0;
+}
+
+static int
+set_write_buffer (const char *value)
+{
+  int64_t n;
+
+  if (!parse_size (value, &n) ||
+      (n != 0 && (n < WRITE_BUFFER_MIN || n > WRITE_BUFFER_MAX)))
+    return refuse ("write_buffer", value,
+                   "a size from 1M to 1T, or 0 for none");
+  keys.write_buffer = (uint64_t) n;
   return 0;
 }
 
@@ -322,6 +338,8 @@ keys_set (const char *key, const char *value)
     return set_slot_size (value);
   if (strcmp (key, "mem_limit") == 0)
     return set_mem_limit (value);
+  if (strcmp (key, "write_buffer") == 0)
+    return set_write_buffer (value);
   if (strcmp (key, "backing") == 0)
     return set_backing (value);
   if (strcmp (key, "backing_size") == 0)
@@ -356,7 +374,8 @@ keys_set (const char *key, const char *value)
   }
   nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
                 "dict, recompress, auto_recompress, recompress_cpu, slot_size, "
-                "allocator, mem_limit, backing, backing_size, backing_timeout, "
+                "allocator, mem_limit, write_buffer, backing, backing_size, "
+                "backing_timeout, "
                 "writeback_limit, evict_high, evict_low, promote, workers, "
                 "compact_threshold, compact_pause, control "
                 "and metrics",

@@ -16,6 +16,8 @@
 #define SLOT_SIZE_MIN 4096
 #define SLOT_SIZE_MAX 65536
 #define MEM_LIMIT_MIN (1 << 20)
+#define WRITE_BUFFER_MIN (1 << 20)
+#define WRITE_BUFFER_MAX (INT64_C (1) << 40)
 
 struct keys {
   int64_t size;              /* bytes, -1 = not given */
@@ -28,6 +30,7 @@ struct keys {
   uint32_t slot_size;         /* bytes */
   const char *allocator;      /* NULL: the default */
   uint64_t mem_limit;         /* bytes, 0 = none */
+  uint64_t write_buffer;      /* bytes, 0 = off */
   char *backing;              /* path or URI, owned; NULL = none */
   uint64_t backing_size;      /* bytes, 0 = all of it */
   unsigned backing_timeout;   /* seconds, 0 = the default */

@@ -198,6 +198,12 @@ zram_get_ready (void)
     nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
     return -1;
   }
+  buffer_set_size (&device->buffer, keys.write_buffer);
+  engine.drainer = drainer_create (device);
+  if (!engine.drainer) {
+    nbdkit_error ("cannot set up the write buffer: %m");
+    return -1;
+  }
   if (set_up_methods () == -1 || set_up_backing () == -1)
     return -1;
   return open_windows ();
@@ -215,6 +221,7 @@ zram_after_fork (void)
   }
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
+      drainer_start (engine.drainer) == -1 ||
       recompress_policy_start (&engine.recompress_policy) == -1 ||
       (control && control_start (control) == -1) ||
       (metrics_http && metrics_http_start (metrics_http) == -1) ||
@@ -249,6 +256,7 @@ clean_up (void)
     return;
   /* First the policies: a job that waits for a pass need not wait long. */
   compactor_stop (compactor);
+  drainer_stop (engine.drainer);
   recompress_policy_stop (&engine.recompress_policy);
   if (engine.evictor)
     evictor_stop (engine.evictor);
@@ -298,6 +306,7 @@ zram_unload (void)
     recompress_policy_destroy (&engine.recompress_policy);
   recompressor_destroy (recompressor);
   evictor_destroy (engine.evictor);
+  drainer_destroy (engine.drainer);
   writeback_destroy (&engine.writeback);
   compactor_destroy (compactor);
   device_destroy (device);

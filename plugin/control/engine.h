@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "maint/compactor.h"
+#include "maint/drainer.h"
 #include "maint/evictor.h"
 #include "maint/dictionary.h"
 #include "maint/recompress_policy.h"
@@ -26,6 +27,7 @@ struct engine {
   struct recompressor *recompressor;
   struct recompress_policy recompress_policy;
   struct writeback writeback;
+  struct drainer *drainer;
   struct evictor *evictor;   /* NULL without a backing store */
   const char *backing_where; /* as backing= names it */
   struct jobs *jobs;         /* NULL without a control socket */

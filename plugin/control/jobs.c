@@ -58,6 +58,16 @@ job_state_name (enum job_state state)
 
 /* -- the work, without the lock ----------------------------------------- */
 
+/* What is done by hand is meant for all that was written. */
+static void
+empty_buffer (struct jobs *jobs)
+{
+  struct pace pace;
+
+  pace_init (&pace, jobs->engine->store, NULL, 100, PACE_BUSY_PERCENT);
+  drainer_empty (jobs->engine->dev, &pace, &jobs->progress.cancel);
+}
+
 /* Who asks for it wants the memory now, so what the pool keeps for reuse goes
  * too.
  */
@@ -67,6 +77,7 @@ run_compact (struct jobs *jobs, struct job *job)
   struct compactor_result *r = &job->compacted;
   bool whole;
 
+  empty_buffer (jobs);
   whole = compactor_run_watched (jobs->engine->compactor, &jobs->progress, r);
   pool_give_back (jobs->engine->store->pool);
   job->state = whole ? JOB_DONE : JOB_CANCELLED;
@@ -95,7 +106,8 @@ unhold_passes (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
   mutex_unlock (&e->store->settings);
 }
 
-/* For writers that wait for room the evictor goes on until no request runs.
+/* For writers that wait for room the evictor goes on until no request runs, and
+ * they drain the write buffer themselves.
  * A reset needs none of it: what is under way is found to be of no use any
  * more.
  */
@@ -104,11 +116,12 @@ hold_store (void *ctx) NO_THREAD_SAFETY_ANALYSIS
 {
   struct engine *e = ctx;
 
-  if (!e->dev->backed)
-    return;
-  writeback_hold (&e->writeback);
-  if (e->evictor)
-    evictor_hold (e->evictor);
+  if (e->dev->backed) {
+    writeback_hold (&e->writeback);
+    if (e->evictor)
+      evictor_hold (e->evictor);
+  }
+  drain_hold (e->dev);
 }
 
 static void
@@ -116,6 +129,7 @@ unhold_store (void *ctx) NO_THREAD_SAFETY_ANALYSIS
 {
   struct engine *e = ctx;
 
+  drain_unhold (e->dev);
   if (!e->dev->backed)
     return;
   if (e->evictor)
@@ -207,6 +221,8 @@ static void
 run_recompress (struct jobs *jobs, struct job *job)
 {
   const struct recompress_totals *t = &job->recompressed;
+
+  empty_buffer (jobs);
   int r = recompress (jobs, job), err = r == -1 ? errno : t->error;
 
   if (atomic_load (&jobs->progress.cancel))
@@ -250,6 +266,8 @@ static void
 run_train (struct jobs *jobs, struct job *job)
 {
   struct engine *e = jobs->engine;
+
+  empty_buffer (jobs);
   int r = dictionary_train (e->dev, e->recompressor, &job->request.train,
                             &jobs->progress, &job->trained, job->message,
                             sizeof job->message);
@@ -280,6 +298,7 @@ run_writeback (struct jobs *jobs, struct job *job)
   const char *stopped;
   struct pace pace;
 
+  empty_buffer (jobs);
   pace_init (&pace, e->store, NULL, 100, PACE_BUSY_PERCENT);
   if (writeback_run (&e->writeback, &job->request.writeback, &pace,
                      &jobs->progress, t) == -1)

@@ -14,6 +14,7 @@ static const struct method methods[] = {
   { ZRAM_METHOD_MAP, "cells", true, run_map },
   { ZRAM_METHOD_IDLE, "mode seconds start count", true, run_idle },
   { ZRAM_METHOD_MEM_LIMIT, "set", false, run_mem_limit },
+  { ZRAM_METHOD_WRITE_BUFFER, "set", false, run_write_buffer },
   { ZRAM_METHOD_MEM_USED_MAX, "reset", false, run_mem_used_max },
   { ZRAM_METHOD_ALGORITHM, "set level", true, run_algorithm },
   { ZRAM_METHOD_WORKERS, "set", true, run_workers },

@@ -33,7 +33,7 @@ typedef void method_run (struct engine *engine, const json_t *params,
 method_run run_version, run_stats, run_classes, run_block_state, run_map,
   run_latency, run_metrics;
 method_run run_idle, run_mem_limit, run_mem_used_max, run_algorithm,
-  run_workers, run_auto_recompress, run_recomp_algorithm;
+  run_write_buffer, run_workers, run_auto_recompress, run_recomp_algorithm;
 method_run run_compact, run_audit, run_reset, run_recompress, run_train,
   run_job, run_job_cancel;
 method_run run_writeback, run_writeback_limit, run_evict, run_promote;

@@ -38,7 +38,8 @@ stats_head (struct engine *e)
   bool exact = store_requests (e->store) == 0 &&
                !compactor_is_running (e->compactor) &&
                !recompressor_is_running (e->recompressor) &&
-               !atomic_load (&e->writeback.running);
+               !atomic_load (&e->writeback.running) &&
+               buffer_used (&e->dev->buffer) == 0; /* it drains by itself */
 
   return json_pack (
     "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:b}", "disksize",
@@ -110,6 +111,19 @@ stats_recompression (struct engine *e, const struct device_stats *st)
     N (d.memory), "codec_memory", N (zcomp_memory (e->store->zcomp)));
 }
 
+static json_t *
+stats_buffer (struct engine *e, const struct device_stats *st)
+{
+  return json_pack ("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+                    "write_buffer", "size",
+                    N (atomic_load (&e->dev->buffer.size)), "memory",
+                    N (st->buffer_bytes), "capacity", N (st->buffer_capacity),
+                    "slots", N (st->slots_buffered), "written",
+                    N (st->buffer_writes), "overwritten", N (st->buffer_hits),
+                    "passed", N (st->buffer_passed), "drained", N (st->drained),
+                    "lost", N (st->drain_lost), "failed", N (st->drain_failed));
+}
+
 /* clang-format on */
 
 /* The parts, which it takes over, as one; NULL if one of them is. */
@@ -129,9 +143,11 @@ void
 run_stats (struct engine *e, const json_t *params, struct reply *r)
 {
   struct device_stats st = device_stats (e->dev);
-  json_t *parts[] = { stats_head (e), stats_files (e, &st), stats_work (e, &st),
-                      stats_recompression (e, &st),
-                      json_pack ("{s:o}", "backing", backing_json (e, &st)) };
+  json_t *parts[] = {
+    stats_head (e),        stats_files (e, &st),
+    stats_work (e, &st),   stats_recompression (e, &st),
+    stats_buffer (e, &st), json_pack ("{s:o}", "backing", backing_json (e, &st))
+  };
 
   (void) params;
   reply_json (r, join (parts, sizeof parts / sizeof parts[0]));
@@ -180,6 +196,8 @@ run_classes (struct engine *e, const json_t *params, struct reply *r)
 static const char *
 codec_name (const struct engine *e, const struct slot_info *info)
 {
+  if (info->state == SLOT_BUFFERED)
+    return "buffered";
   return info->state == SLOT_SAME
            ? "same"
            : zcomp_format_name (e->store->zcomp, info->codec);

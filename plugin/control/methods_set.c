@@ -106,6 +106,27 @@ run_mem_used_max (struct engine *e, const json_t *params, struct reply *r)
                atomic_load (&e->store->budget.peak));
 }
 
+void
+run_write_buffer (struct engine *e, const json_t *params, struct reply *r)
+{
+  struct buffer *b = &e->dev->buffer;
+  const json_t *set = json_object_get (params, "set");
+  json_int_t bytes = json_integer_value (set);
+
+  if (set) {
+    if (!json_is_integer (set) || bytes < 0 ||
+        (bytes > 0 && (bytes < WRITE_BUFFER_MIN || bytes > WRITE_BUFFER_MAX))) {
+      reply_bad_param (r, "set", set,
+                       "a number of bytes from 1048576 to 1099511627776, or 0 "
+                       "for none");
+      return;
+    }
+    buffer_set_size (b, (uint64_t) bytes);
+  }
+  text_printf (r->result, "{\"write_buffer\":%" PRIu64 "}",
+               atomic_load (&b->size));
+}
+
 /* -- algorithm ---------------------------------------------------------- */
 
 /* ["lz4", …]; and for a message "lz4, …". */

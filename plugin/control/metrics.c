@@ -233,6 +233,33 @@ add_recompression (struct engine *e, const struct device_stats *st,
 }
 
 static void
+add_buffer (struct engine *e, const struct device_stats *st, struct text *out)
+{
+  static const char outcomes[] = "write_buffer_drains_total";
+
+  one (out, "write_buffer_size_bytes", "gauge",
+       "How much may be kept as it was written, 0 if nothing is.",
+       atomic_load (&e->dev->buffer.size));
+  one (out, "write_buffer_memory_bytes", "gauge",
+       "Memory that the write buffer has now.", st->buffer_bytes);
+  one (out, "buffered_slots", "gauge", "Slots in the write buffer.",
+       st->slots_buffered);
+  one (out, "write_buffer_slots_total", "counter",
+       "Slots that were written to the write buffer.", st->buffer_writes);
+  one (out, "write_buffer_overwrites_total", "counter",
+       "Writes to slots in the write buffer, before they were compressed.",
+       st->buffer_hits);
+  one (out, "write_buffer_passed_total", "counter",
+       "Writes that found no room there and were compressed at once.",
+       st->buffer_passed);
+  head (out, outcomes, "counter",
+        "Slots that were to be compressed out of it, by what came of it.");
+  labelled (out, outcomes, "outcome", "done", st->drained);
+  labelled (out, outcomes, "outcome", "lost", st->drain_lost);
+  labelled (out, outcomes, "outcome", "failed", st->drain_failed);
+}
+
+static void
 add_store (const struct store_view *v, const struct device_stats *st,
            struct text *out)
 {
@@ -355,6 +382,7 @@ metrics_text (struct engine *e, struct text *out)
   add_requests (&st, out);
   add_compaction (e, &st, out);
   add_recompression (e, &st, out);
+  add_buffer (e, &st, out);
   add_store (&v, &st, out);
   add_store_io (&v, out);
   add_eviction (&v, &st, out);

@@ -354,6 +354,24 @@ worthwhile (struct evictor *e)
   return part < batch ? part : batch;
 }
 
+/* What lies in the write buffer takes more than it will: that first. */
+static void
+empty_buffer (struct evictor *e, uint64_t target)
+{
+  uint32_t n = buffer_used (&e->dev->buffer); /* writers may refill it */
+  bool more = n > 0, made = false;
+
+  for (; more && n > 0 && used (e) > target && !ticker_stopping (&e->ticker);
+       n--) {
+    mutex_lock (&e->control);
+    more = drain_for_room (e->dev);
+    mutex_unlock (&e->control);
+    made |= more;
+  }
+  if (made)
+    room_made (&e->dev->room);
+}
+
 /* Down to so many bytes.  False if that cannot be done now. */
 static bool
 run_round (struct evictor *e, uint64_t target)
@@ -362,6 +380,7 @@ run_round (struct evictor *e, uint64_t target)
 
   e->stuck = e->full = false;
   atomic_fetch_add (&e->rounds, 1);
+  empty_buffer (e, target);
   while (used (e) > target && found && !e->stuck &&
          !ticker_stopping (&e->ticker)) {
     uint64_t over = used (e) - target, least = worthwhile (e);

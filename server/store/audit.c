@@ -16,6 +16,7 @@
 
 struct tally {
   int64_t stored, same, huge, objects, bytes, claimed, backed, backed_bytes;
+  int64_t buffered;
   int64_t formats[FORMATS]; /* objects in each */
 };
 
@@ -30,6 +31,7 @@ tally_slot (const struct slot *s, struct tally *t)
   t->claimed += slot_meta_claim (meta) != 0;
   if (slot_meta_state (meta) == SLOT_SAME)
     t->same++;
+  t->buffered += slot_meta_state (meta) == SLOT_BUFFERED;
   if (slot_meta_state (meta) == SLOT_BACKED) {
     t->backed++;
     t->backed_bytes += slot_meta_size (meta);
@@ -56,6 +58,17 @@ is_attached (struct pool *pool, struct slot *s)
             pool_is_attached (pool, handle, &s->cell);
   pool_unpin (pool, handle);
   return ok;
+}
+
+/* The entry of a slot in the write buffer must be its own. */
+static bool
+has_its_entry (const struct buffer *b, const struct slot *s, uint64_t index)
+{
+  uint64_t entry = slot_load_cell (s);
+
+  return slot_meta_state (slot_load_meta (s)) != SLOT_BUFFERED ||
+         (entry < buffer_entries (b) &&
+          atomic_load (&buffer_entry (b, (uint32_t) entry)->slot) == index);
 }
 
 /* Count a slot; is it to go on? */
@@ -87,6 +100,13 @@ audit_slots (struct device *dev, bool deep, const struct audit_watch *watch,
     tally_slot (s, t);
     if (!is_attached (dev->store->pool, s)) {
       snprintf (why, why_size, "slot %" PRIu64 ": its object is not its own",
+                i);
+      r = -1;
+    }
+    else if (!has_its_entry (&dev->buffer, s, i)) {
+      snprintf (why, why_size,
+                "slot %" PRIu64 ": its entry in the write buffer is not its "
+                "own",
                 i);
       r = -1;
     }
@@ -160,6 +180,10 @@ audit_counters (struct device *dev, const struct tally *t, char *why, size_t n)
                       n) ||
              differs ("backed", counter_sum (c, DEV_SLOTS_BACKED), t->backed,
                       why, n) ||
+             differs ("buffered", counter_sum (c, DEV_SLOTS_BUFFERED),
+                      t->buffered, why, n) ||
+             differs ("entries of the write buffer", buffer_used (&dev->buffer),
+                      t->buffered, why, n) ||
              differs ("backed bytes", counter_sum (c, DEV_BACKED_BYTES),
                       t->backed_bytes, why, n) ||
              differs ("compressed bytes", counter_sum (c, DEV_COMPR_BYTES),
@@ -215,8 +239,14 @@ audit_memory (struct device *dev, const struct tally *t, char *why, size_t n)
   }
   if (differs ("attached objects", (int64_t) zs.objects, t->objects, why, n))
     return -1;
+  wrong = buffer_audit (&dev->buffer);
+  if (wrong) {
+    snprintf (why, n, "write buffer: %s", wrong);
+    return -1;
+  }
   uint64_t charged = zs.resident_pages * MEM_PAGE +
-                     slot_table_memory (&dev->table);
+                     slot_table_memory (&dev->table) +
+                     buffer_memory (&dev->buffer);
   return differs ("bytes charged", atomic_load (&dev->store->budget.used),
                   (int64_t) charged, why, n);
 }

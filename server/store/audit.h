@@ -7,6 +7,8 @@
  *   every such slot's cell names an object whose back pointer is that slot
  *   slots, same-filled, huge, objects, bytes = the device's counters
  *   pages of zspages and hot spans, leaves and nodes = what is charged
+ *   slots in state BUFFERED = entries of the write buffer in use, each of which
+ *   refers back to its slot; resident chunks = what is charged
  *   every zspage on the list of its fullness, every span in one state
  *   no slot locked, no zspage pinned, no stream held, no request in flight
  *   every object decompresses (with 'deep')

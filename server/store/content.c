@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "store/content.h"
 #include "store/time_sample.h"
 
@@ -73,6 +74,41 @@ content_make_backed (struct device *dev, uint64_t address, unsigned format,
   store_format_made (dev->store, format);
 }
 
+bool
+content_make_buffered (struct device *dev, uint64_t slot, const void *data,
+                       struct content *new)
+{
+  struct buffer *b = &dev->buffer;
+  uint32_t entry = buffer_take (b, slot);
+
+  if (entry == BUFFER_NONE)
+    return false;
+  memcpy (buffer_data (b, entry), data, b->slot_size);
+  *new = (struct content){ .state = SLOT_BUFFERED,
+                           .size = b->slot_size,
+                           .cell = entry };
+  device_count (dev, DEV_BUFFER_WRITES, 1);
+  return true;
+}
+
+void
+content_rewrite_locked (struct device *dev, struct slot *s, const void *buf,
+                        uint32_t offset, uint32_t len)
+{
+  struct buffer *b = &dev->buffer;
+  uint32_t entry = (uint32_t) slot_load_cell (s);
+  char *data = buffer_data (b, entry);
+
+  check_debug (slot_meta_state (slot_load_meta (s)) == SLOT_BUFFERED);
+  if (buf)
+    memcpy (data + offset, buf, len);
+  else
+    memset (data + offset, 0, len);
+  buffer_stamp (b, entry, clock_coarse_ms ());
+  atomic_store_explicit (&s->meta, slot_meta (SLOT_BUFFERED, 0, b->slot_size),
+                         memory_order_relaxed);
+}
+
 /* The record is nobody's any more. */
 static void
 forget_record (struct device *dev, uint64_t address, uint32_t size)
@@ -89,6 +125,8 @@ content_drop (struct device *dev, const struct content *new)
     pool_drop (dev->store->pool, new->cell);
   if (new->state == SLOT_BACKED)
     forget_record (dev, new->cell, new->size);
+  if (new->state == SLOT_BUFFERED)
+    buffer_put (&dev->buffer, (uint32_t) new->cell);
   if (new->state == SLOT_OBJECT || new->state == SLOT_BACKED)
     store_format_freed (dev->store, new->format);
   errno = err;
@@ -103,6 +141,8 @@ count (struct device *dev, enum slot_state state, unsigned format,
   device_count (dev, DEV_SLOTS_STORED, sign);
   if (state == SLOT_SAME)
     device_count (dev, DEV_SLOTS_SAME, sign);
+  if (state == SLOT_BUFFERED)
+    device_count (dev, DEV_SLOTS_BUFFERED, sign);
   if (state == SLOT_BACKED) {
     device_count (dev, DEV_SLOTS_BACKED, sign);
     device_count (dev, DEV_BACKED_BYTES, sign * (int64_t) size);
@@ -149,6 +189,8 @@ content_set_locked (struct device *dev, struct slot *s,
     pool_attach (dev->store->pool, new->cell, &s->cell);
   if (slot_meta_state (old) == SLOT_BACKED)
     forget_record (dev, old_cell, slot_meta_size (old));
+  if (slot_meta_state (old) == SLOT_BUFFERED)
+    buffer_put (&dev->buffer, (uint32_t) old_cell);
 
   count_change (dev, old, new);
   int live = (new->state != SLOT_EMPTY) - (slot_meta_state (old) != SLOT_EMPTY);

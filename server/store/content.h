@@ -3,10 +3,11 @@
  * What a slot holds, and putting something else in its place.
  *
  *   data --same-filled?--> word
- *     |                      |
- *     compress once          |
- *     v                      v
- *   packed --make--> content (an object in transit, or the word)
+ *     |  |                   |
+ *     |  +--make_buffered----+----------+   if the write buffer has room
+ *     compress once          |          |
+ *     v                      v          v
+ *   packed --make--> content (an object in transit, the word, or an entry)
  *                      |  slot locked
  *                      v
  *                    set: the slot's cell and meta, and every counter; what
@@ -31,8 +32,9 @@ struct content {
   unsigned format;
   uint32_t size;  /* bytes of the object */
   uint32_t marks; /* of its meta: by, incompressible */
-  uint64_t cell;  /* the word, the handle of an object in transit, or the
-                   * address of a record in the backing store */
+  uint64_t cell;  /* the word, the handle of an object in transit, the address
+                   * of a record in the backing store, or an entry of the
+                   * write buffer in transit */
 };
 
 /* What a slot's data became: bytes of the data itself or of a stream. */
@@ -59,6 +61,19 @@ int content_make (struct device *dev, const struct packed *packed,
  */
 void content_make_backed (struct device *dev, uint64_t address, unsigned format,
                           uint32_t size, struct content *new);
+
+/* Keep the data as they are, in the write buffer.  False if that has no room
+ * for them, now.
+ */
+bool content_make_buffered (struct device *dev, uint64_t slot, const void *data,
+                            struct content *new) MUST_USE;
+
+/* A slot that is BUFFERED holds these bytes at 'offset' from here on (NULL:
+ * zeroes).  Whoever claimed it has lost it.
+ */
+void content_rewrite_locked (struct device *dev, struct slot *s,
+                             const void *buf, uint32_t offset, uint32_t len)
+  REQUIRES (s);
 
 /* Free what was made and will not be used. */
 void content_drop (struct device *dev, const struct content *new);

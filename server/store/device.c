@@ -9,6 +9,23 @@
 #include "store/device.h"
 #include "store/range.h"
 
+/* Addresses for the write buffer: it never needs more than the disk has slots,
+ * but for what is in transit.
+ */
+static uint64_t
+buffer_addresses (uint64_t slots, uint32_t slot_size)
+{
+#ifdef ZRAM_DEBUG
+  const uint64_t most = UINT64_C (1) << 30; /* sanitizers shadow it */
+#else
+  const uint64_t most = UINT64_C (1) << 36;
+#endif
+  const uint64_t transit = UINT64_C (16) << 20;
+
+  return slots > (most - transit) / slot_size ? most
+                                              : slots * slot_size + transit;
+}
+
 struct device *
 device_create (struct store *store, uint64_t size)
 {
@@ -27,8 +44,18 @@ device_create (struct store *store, uint64_t size)
       goto fail_latency;
   if (slot_table_init (&dev->table, slots, &store->budget) == -1)
     goto fail_latency;
+  if (buffer_init (&dev->buffer, store->config.slot_size,
+                   buffer_addresses (slots, store->config.slot_size),
+                   &store->budget) == -1)
+    goto fail_buffer;
+  if (drain_init (&dev->drain, store->config.slot_size) == -1)
+    goto fail_drain;
   return dev;
 
+fail_drain:
+  buffer_destroy (&dev->buffer);
+fail_buffer:
+  slot_table_destroy (&dev->table);
 fail_latency:
   for (unsigned i = 0; i < LATENCY_KINDS; i++)
     histogram_destroy (&dev->latency[i]);
@@ -52,6 +79,8 @@ device_destroy (struct device *dev)
     return;
   device_discard_all (dev);
   backed_destroy (dev->backed);
+  drain_destroy (&dev->drain);
+  buffer_destroy (&dev->buffer);
   room_destroy (&dev->room);
   slot_table_destroy (&dev->table);
   for (unsigned i = 0; i < LATENCY_KINDS; i++)

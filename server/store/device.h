@@ -8,6 +8,8 @@
 
 #include "base/counter.h"
 #include "store/backed.h"
+#include "store/buffer.h"
+#include "store/drain.h"
 #include "store/room.h"
 #include "store/slot_table.h"
 #include "store/store.h"
@@ -21,9 +23,10 @@ enum device_counter {
   DEV_SLOTS_SAME,
   DEV_SLOTS_HUGE,
   DEV_OBJECTS,
-  DEV_COMPR_BYTES,  /* sum of the objects' sizes */
-  DEV_SLOTS_BACKED, /* in the backing store */
-  DEV_BACKED_BYTES, /* sum of their objects' sizes */
+  DEV_COMPR_BYTES,    /* sum of the objects' sizes */
+  DEV_SLOTS_BACKED,   /* in the backing store */
+  DEV_BACKED_BYTES,   /* sum of their objects' sizes */
+  DEV_SLOTS_BUFFERED, /* in the write buffer */
 
   DEV_READ_REQUESTS,
   DEV_READ_BYTES,
@@ -51,6 +54,12 @@ enum device_counter {
   DEV_BD_DAMAGED,        /* records that were not what was written */
   DEV_PROMOTED,          /* slots that were read from it and stay in memory */
   DEV_WRITE_STALLS,      /* writes that waited for room */
+  DEV_BUFFER_WRITES,     /* slots that were written to the write buffer anew */
+  DEV_BUFFER_HITS,       /* … and again before they were compressed */
+  DEV_BUFFER_PASSED,     /* slots that found no room there */
+  DEV_DRAINED,           /* slots that were compressed out of it */
+  DEV_DRAIN_LOST,        /* slots that changed meanwhile */
+  DEV_DRAIN_FAILED,      /* slots left there for want of memory */
   DEV_COUNTERS
 };
 
@@ -68,6 +77,8 @@ struct device {
   struct slot_table table;
   struct backed *backed; /* owned; NULL: no backing store */
   struct writeback_limit writeback_limit;
+  struct buffer buffer;    /* of size 0: off */
+  struct drain drain;      /* of that */
   struct room room;        /* for writers when memory is used up */
   atomic_bool promote;     /* what is read from the store may stay in memory */
   _Atomic uint64_t claims; /* bits of those taken (claim.h) */

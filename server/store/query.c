@@ -14,10 +14,12 @@ device_stats (struct device *dev)
   struct counter_set *p = &dev->store->pool->counters;
   struct budget *b = &dev->store->budget;
   uint64_t stored = (uint64_t) counter_sum (c, DEV_SLOTS_STORED);
+  uint64_t buffered = (uint64_t) counter_sum (c, DEV_SLOTS_BUFFERED);
 
   return (struct device_stats){
     .orig_data_size = stored << dev->store->slot_shift,
-    .compr_data_size = (uint64_t) counter_sum (c, DEV_COMPR_BYTES),
+    .compr_data_size = (uint64_t) counter_sum (c, DEV_COMPR_BYTES) +
+                       (buffered << dev->store->slot_shift),
     .mem_used_total = atomic_load_explicit (&b->used, memory_order_relaxed),
     .mem_used_max = atomic_load_explicit (&b->peak, memory_order_relaxed),
     .mem_limit = atomic_load_explicit (&b->limit, memory_order_relaxed),
@@ -59,6 +61,15 @@ device_stats (struct device *dev)
     .bd_damaged = (uint64_t) counter_sum (c, DEV_BD_DAMAGED),
     .promoted = (uint64_t) counter_sum (c, DEV_PROMOTED),
     .write_stalls = (uint64_t) counter_sum (c, DEV_WRITE_STALLS),
+    .slots_buffered = buffered,
+    .buffer_capacity = buffer_capacity (&dev->buffer),
+    .buffer_bytes = buffer_memory (&dev->buffer),
+    .buffer_writes = (uint64_t) counter_sum (c, DEV_BUFFER_WRITES),
+    .buffer_hits = (uint64_t) counter_sum (c, DEV_BUFFER_HITS),
+    .buffer_passed = (uint64_t) counter_sum (c, DEV_BUFFER_PASSED),
+    .drained = (uint64_t) counter_sum (c, DEV_DRAINED),
+    .drain_lost = (uint64_t) counter_sum (c, DEV_DRAIN_LOST),
+    .drain_failed = (uint64_t) counter_sum (c, DEV_DRAIN_FAILED),
   };
 }
 
@@ -84,6 +95,8 @@ device_slot_info (struct device *dev, uint64_t index, uint32_t now,
     info->codec = slot_meta_format (meta);
     info->huge = info->codec == CODEC_RAW;
   }
+  if (info->state == SLOT_BUFFERED)
+    info->size = slot_meta_size (meta);
   info->recompressed = slot_meta_by (meta) != 0;
   info->incompressible = slot_meta_incompressible (meta);
   info->age_s = slot_age (s, now);

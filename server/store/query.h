@@ -23,7 +23,7 @@ struct slot_info {
 
 struct device_stats {
   uint64_t orig_data_size;  /* bytes: slots stored times slot size */
-  uint64_t compr_data_size; /* bytes */
+  uint64_t compr_data_size; /* bytes, also of what lies in the write buffer */
   uint64_t mem_used_total;  /* bytes: pool and table, of the whole store */
   uint64_t mem_used_max;    /* bytes: its peak */
   uint64_t mem_limit;       /* bytes, 0 = none */
@@ -39,6 +39,10 @@ struct device_stats {
   uint64_t slots_backed, backed_bytes; /* in the backing store */
   uint64_t bd_reads, bd_writes, bd_read_errors, bd_write_errors; /* slots */
   uint64_t bd_damaged, promoted, write_stalls;
+  uint64_t slots_buffered, buffer_capacity; /* in the write buffer; it may be */
+  uint64_t buffer_bytes;                    /* resident there */
+  uint64_t buffer_writes, buffer_hits, buffer_passed;
+  uint64_t drained, drain_lost, drain_failed; /* slots */
 };
 
 /* Takes no lock. */

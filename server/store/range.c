@@ -14,6 +14,7 @@
  */
 #define READ_CHUNK (128u * 1024)
 #define WRITE_CHUNK (64u * 1024)
+#define BUFFERED_CHUNK (512u * 1024) /* what is only copied */
 
 struct transfer {
   struct device *dev;
@@ -131,6 +132,15 @@ device_read (struct device *dev, void *buf, uint32_t count, uint64_t offset)
   return r;
 }
 
+/* What is only copied into the write buffer is less work. */
+static uint32_t
+write_chunk (struct device *dev, uint32_t count)
+{
+  return buffer_has_room (&dev->buffer, count >> dev->store->slot_shift)
+           ? BUFFERED_CHUNK
+           : WRITE_CHUNK;
+}
+
 int
 device_write (struct device *dev, const void *buf, uint32_t count,
               uint64_t offset)
@@ -139,7 +149,7 @@ device_write (struct device *dev, const void *buf, uint32_t count,
                         .write_from = buf,
                         .count = count,
                         .offset = offset,
-                        .chunk = WRITE_CHUNK,
+                        .chunk = write_chunk (dev, count),
                         .now = clock_coarse_s () };
 
   device_count (dev, DEV_WRITE_REQUESTS, 1);

@@ -4,6 +4,7 @@
  *
  *            63                                                    0
  *   cell     | EMPTY: 0; SAME: the repeated word; OBJECT: its handle |
+ *            | BACKED: the address of its record; BUFFERED: its entry |
  *            +-----------------------------------------------------+
  *             31 30 29 28....17 16  15......0
  *   lock     | W  Q  P  readers | idle | age |   rwword.h
@@ -22,6 +23,8 @@
  *   by     priority, 1 to 3, of the secondary method that recompression has
  *          packed this content with; 0: none
  *   I      incompressible: the last of the secondary methods did not help
+ *   state  EMPTY, SAME, OBJECT or BACKED.  BUFFERED (store/buffer.h) is SAME
+ *          with a format, of which SAME has none
  *
  * The lock protects cell and meta, and the life of the object: with it held,
  * shared or not, the object stays, though it may move (the pool rewrites the
@@ -59,7 +62,13 @@ struct CAPABILITY ("slot") slot {
 
 _Static_assert(sizeof (struct slot) == 16, "a byte a slot is a GiB a TiB");
 
-enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
+enum slot_state {
+  SLOT_EMPTY,
+  SLOT_SAME,
+  SLOT_OBJECT,
+  SLOT_BACKED,
+  SLOT_BUFFERED, /* not a number of the meta's two bits: see above */
+};
 
 #define SLOT_STAMP_MASK RW_OWNER /* what an access sets */
 #define SLOT_AGE_MASK UINT32_C (0xffff)
@@ -68,6 +77,9 @@ enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
 #define SLOT_AHEAD 16384u /* seconds that a stamp may be ahead of a walk */
 
 #define SLOT_CLAIMS 64 /* claims are below this */
+#define SLOT_FORMAT_SHIFT 11
+#define SLOT_FORMAT_MASK (UINT32_C (31) << SLOT_FORMAT_SHIFT)
+#define SLOT_BUFFERED_META (UINT32_C (1) << SLOT_FORMAT_SHIFT | SLOT_SAME)
 #define SLOT_CLAIM_SHIFT 5
 #define SLOT_BY_SHIFT 3
 #define SLOT_INCOMPRESSIBLE UINT32_C (4)
@@ -76,19 +88,23 @@ enum slot_state { SLOT_EMPTY, SLOT_SAME, SLOT_OBJECT, SLOT_BACKED };
 static inline uint32_t
 slot_meta (enum slot_state state, unsigned format, uint32_t size)
 {
-  return (size - 1) << 16 | format << 11 | state;
+  if (state == SLOT_BUFFERED)
+    return (size - 1) << 16 | SLOT_BUFFERED_META;
+  return (size - 1) << 16 | format << SLOT_FORMAT_SHIFT | state;
 }
 
 static inline enum slot_state
 slot_meta_state (uint32_t meta)
 {
+  if ((meta & 3) == SLOT_SAME && (meta & SLOT_FORMAT_MASK))
+    return SLOT_BUFFERED;
   return meta & 3;
 }
 
 static inline unsigned
 slot_meta_format (uint32_t meta)
 {
-  return meta >> 11 & 31;
+  return meta >> SLOT_FORMAT_SHIFT & 31;
 }
 
 static inline unsigned

@@ -85,6 +85,47 @@ write_at_limit (struct device *dev, uint64_t index, const void *buf,
   return r;
 }
 
+/* The slot is in the write buffer: change it there. */
+static bool
+rewrite_buffered (struct device *dev, uint64_t index, const void *buf,
+                  uint32_t now) NO_THREAD_SAFETY_ANALYSIS
+{
+  const struct slot *peek = slot_table_peek (&dev->table, index);
+
+  if (!peek || slot_meta_state (slot_load_meta (peek)) != SLOT_BUFFERED)
+    return false;
+  struct slot *s = slot_table_write_lock (&dev->table, index);
+  if (!s)
+    return false;
+  if (slot_meta_state (slot_load_meta (s)) != SLOT_BUFFERED) {
+    slot_write_unlock (s);
+    return false;
+  }
+  content_rewrite_locked (dev, s, buf, 0, dev->store->config.slot_size);
+  device_count (dev, DEV_BUFFER_HITS, 1);
+  unlock_written (s, now);
+  return true;
+}
+
+/* What the slot is to hold: kept as it is if the write buffer has room, else
+ * compressed.
+ */
+static int
+make_data (struct device *dev, uint64_t index, const void *buf,
+           struct content *new)
+{
+  if (buffer_is_on (&dev->buffer)) {
+    if (content_make_buffered (dev, index, buf, new))
+      return 0;
+    device_count (dev, DEV_BUFFER_PASSED, 1);
+  }
+  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
+  int r = pack_object (dev, stream, buf, new);
+
+  zcomp_stream_put (stream);
+  return r;
+}
+
 static int
 try_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
   NO_THREAD_SAFETY_ANALYSIS
@@ -93,11 +134,10 @@ try_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
   struct slot *s;
 
   if (!slot_same_filled (buf, dev->store->config.slot_size, &new.cell)) {
-    struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-    int r = pack_object (dev, stream, buf, &new);
-
-    zcomp_stream_put (stream);
-    if (r == -1)
+    if (buffer_used (&dev->buffer) > 0 &&
+        rewrite_buffered (dev, index, buf, now))
+      return 0;
+    if (make_data (dev, index, buf, &new) == -1)
       return errno == ENOSPC ? write_at_limit (dev, index, buf, now) : -1;
   }
   s = slot_table_write_lock_new (&dev->table, index);
@@ -134,8 +174,9 @@ merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
 }
 
 static int
-write_part_locked (struct device *dev, struct slot *s, uint64_t index,
-                   const void *buf, uint32_t offset, uint32_t len) REQUIRES (s)
+part_compressed_locked (struct device *dev, struct slot *s, uint64_t index,
+                        const void *buf, uint32_t offset, uint32_t len)
+  REQUIRES (s)
 {
   bool backed = slot_meta_state (slot_load_meta (s)) == SLOT_BACKED;
   char *record = backed ? slot_fetch_locked (dev, s, index) : NULL;
@@ -152,6 +193,67 @@ write_part_locked (struct device *dev, struct slot *s, uint64_t index,
   free (record);
   errno = err;
   return r;
+}
+
+/* The slot is BUFFERED, and its data have just changed. */
+static void
+keep_buffered_locked (struct device *dev, struct slot *s) REQUIRES (s)
+{
+  const char *data = buffer_data (&dev->buffer, (uint32_t) slot_load_cell (s));
+  struct content same = { .state = SLOT_SAME, .size = 1 };
+
+  if (slot_same_filled (data, dev->store->config.slot_size, &same.cell))
+    content_set_locked (dev, s, &same);
+}
+
+/* Bring the slot into the write buffer as it is: 1, and its data are where they
+ * can be changed; 0 if there is no room; -1 with errno.
+ */
+static int
+fetch_into_buffer_locked (struct device *dev, struct slot *s, uint64_t index)
+  REQUIRES (s)
+{
+  struct content new = { .state = SLOT_BUFFERED,
+                         .size = dev->store->config.slot_size };
+  uint32_t entry = buffer_take (&dev->buffer, index);
+  char *record = NULL;
+
+  if (entry == BUFFER_NONE) {
+    device_count (dev, DEV_BUFFER_PASSED, 1);
+    return 0;
+  }
+  new.cell = entry;
+  int r = slot_read_locked (dev, s, index, buffer_data (&dev->buffer, entry), 0,
+                            new.size, &record);
+  int err = errno;
+  free (record);
+  if (r == 0) {
+    content_set_locked (dev, s, &new);
+    device_count (dev, DEV_BUFFER_WRITES, 1);
+  }
+  else
+    content_drop (dev, &new);
+  errno = err;
+  return r == 0 ? 1 : -1;
+}
+
+static int
+write_part_locked (struct device *dev, struct slot *s, uint64_t index,
+                   const void *buf, uint32_t offset, uint32_t len) REQUIRES (s)
+{
+  int there = slot_meta_state (slot_load_meta (s)) == SLOT_BUFFERED;
+
+  if (there)
+    device_count (dev, DEV_BUFFER_HITS, 1);
+  else if (buffer_is_on (&dev->buffer))
+    there = fetch_into_buffer_locked (dev, s, index);
+  if (there == -1)
+    return -1;
+  if (there == 0)
+    return part_compressed_locked (dev, s, index, buf, offset, len);
+  content_rewrite_locked (dev, s, buf, offset, len);
+  keep_buffered_locked (dev, s);
+  return 0;
 }
 
 static int
@@ -173,19 +275,25 @@ try_write_part (struct device *dev, uint64_t index, const void *buf,
 
 /* -- waiting for room --------------------------------------------------- */
 
-/* After a try that found no room: shall there be another?  errno stays. */
+/* Wait until there may be room; shall there be another try?  errno stays. */
 static bool
 stall_wait (struct device *dev, struct stall *stall)
 {
   bool again;
 
-  if (errno != ENOSPC)
-    return false;
   if (!stall->deadline_ns)
     device_count (dev, DEV_WRITE_STALLS, 1);
   again = room_wait (&dev->room, stall);
   errno = ENOSPC;
   return again;
+}
+
+/* After a try that failed: shall there be another?  errno stays. */
+static bool
+may_try_again (struct device *dev, struct stall *stall)
+{
+  return errno == ENOSPC &&
+         (drain_for_room (dev) || (dev->backed && stall_wait (dev, stall)));
 }
 
 /* Try until there is room, or no hope of any; 'part': else the whole slot. */
@@ -200,7 +308,7 @@ write_with_room (struct device *dev, uint64_t index, const void *buf, bool part,
   do
     r = part ? try_write_part (dev, index, buf, offset, len, now)
              : try_write (dev, index, buf, now);
-  while (r == -1 && dev->backed && stall_wait (dev, &stall));
+  while (r == -1 && may_try_again (dev, &stall));
   if (dev->backed)
     room_check (&dev->room, atomic_load_explicit (&dev->store->budget.used,
                                                   memory_order_relaxed));

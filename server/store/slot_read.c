@@ -183,12 +183,9 @@ read_object_locked (struct device *dev, struct slot *s, uint32_t meta,
   return read_part_locked (dev, s, NULL, buf, offset, len);
 }
 
-/* *record becomes what was read from the backing store, the caller's to free;
- * NULL if the data were not there.
- */
-static int
-read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
-             uint32_t offset, uint32_t len, char **record) REQUIRES_SHARED (s)
+int
+slot_read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
+                  uint32_t offset, uint32_t len, char **record)
 {
   uint32_t meta = slot_load_meta (s);
 
@@ -200,6 +197,11 @@ read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
     *record = slot_fetch_locked (dev, s, index);
     return *record ? read_record_locked (dev, s, *record, buf, offset, len)
                    : -1;
+  case SLOT_BUFFERED:
+    memcpy (buf,
+            buffer_data (&dev->buffer, (uint32_t) slot_load_cell (s)) + offset,
+            len);
+    return 0;
   default:
     /* An EMPTY slot's cell is 0. */
     slot_fill_words (buf, offset, len, slot_load_cell (s));
@@ -275,7 +277,7 @@ slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
   }
   uint32_t meta = slot_load_meta (s);
   unsigned claim = claim_to_promote_locked (dev, s);
-  int r = read_locked (dev, s, index, buf, offset, len, &record);
+  int r = slot_read_locked (dev, s, index, buf, offset, len, &record);
   int err = errno;
   if (slot_meta_state (meta) == SLOT_OBJECT)
     pool_used (dev->store->pool, slot_load_cell (s));
@@ -301,8 +303,8 @@ slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
   if (slot_meta_state (slot_load_meta (s)) == SLOT_EMPTY)
     errno = ENOENT;
   else
-    r = read_locked (dev, s, index, buf, 0, dev->store->config.slot_size,
-                     &record);
+    r = slot_read_locked (dev, s, index, buf, 0, dev->store->config.slot_size,
+                          &record);
   err = errno;
   slot_read_unlock (s);
   free (record);

@@ -22,6 +22,14 @@ void slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word);
 char *slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
   REQUIRES_SHARED (s) MUST_USE;
 
+/* Bytes [offset, offset + len) of the slot, whatever it is.  *record becomes
+ * what had to be read from the backing store, the caller's to free, or NULL.
+ * 0, or -1 with errno.
+ */
+int slot_read_locked (struct device *dev, struct slot *s, uint64_t index,
+                      void *buf, uint32_t offset, uint32_t len, char **record)
+  REQUIRES_SHARED (s) MUST_USE;
+
 /* All data of a slot that is OBJECT, or BACKED with its record, in the stream's
  * scratch; NULL with errno.
  */

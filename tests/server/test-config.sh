@@ -128,6 +128,11 @@ accept 1G mem_limit=64M
 accept 1G mem_limit=1G
 accept 9223372036854775807 mem_limit=64M
 bad mem_limit "$range" 1 4095 -1 x 1x 9223372036854775808 ''
+accept 1G write_buffer=0
+accept 1G write_buffer=64M
+accept 1M write_buffer=1T
+accept 9223372036854775807 write_buffer=1G mem_limit=64M
+bad write_buffer 'a size from 1M to 1T' 1 4095 -1 x 2T 9223372036854775808 ''
 
 # ---- backing: the message says what is wrong with that store
 f="$tmp/store"

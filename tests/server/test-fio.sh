@@ -44,7 +44,7 @@ cd "$tmp"
 # The second one with a compactor that never rests: objects move all the time.
 for keys in "$PLUGIN slot_size=4k" \
             "-D zram.compact=1 $PLUGIN slot_size=4k control=$tmp/control" \
-            "$PLUGIN recompress=zstd:level=1,lz4hc control=$tmp/control" \
+            "$PLUGIN recompress=zstd:level=1,lz4hc write_buffer=8M control=$tmp/control" \
             "$PLUGIN slot_size=16k algorithm=zstd" \
             "$PLUGIN slot_size=4k allocator=z3fold"; do
   # shellcheck disable=SC2086

@@ -163,6 +163,7 @@ def one(keys, slot, number):
 
 number = seed()
 for keys, slot in ((["algorithm=lz4"], 4 * K),
+                   (["algorithm=lz4", "write_buffer=64M"], 4 * K),
                    (["algorithm=zstd"], 4 * K),
                    (["algorithm=lz4", "slot_size=64k"], 64 * K),
                    (["algorithm=deflate", "slot_size=16k", "workers=1"],

@@ -25,9 +25,12 @@ MOVING = ("-D", "zram.compact=1")
 
 # part of the operations, size of the disk, keys, options of nbdkit
 RUNS = [(0.20, 6 * M + 777, ["algorithm=lz4", "slot_size=4k"]),
-        (0.15, 5 * M + 99, ["algorithm=lz4", "slot_size=4k"], MOVING),
-        (0.20, 3 * M + 512, ["algorithm=zstd", "slot_size=16k"]),
-        (0.15, 2 * M + 1, ["algorithm=deflate", "slot_size=64k"], MOVING),
+        # So small that only some of it finds room there.
+        (0.15, 6 * M + 777, ["algorithm=lz4", "slot_size=4k",
+                             "write_buffer=1M"], MOVING),
+        (0.10, 5 * M + 99, ["algorithm=lz4", "slot_size=4k"], MOVING),
+        (0.15, 3 * M + 512, ["algorithm=zstd", "slot_size=16k"]),
+        (0.10, 2 * M + 1, ["algorithm=deflate", "slot_size=64k"], MOVING),
         (0.10, 1 * M + 4095, ["algorithm=lz4hc", "slot_size=4k"]),
         (0.10, 4 * M + 333, ["algorithm=lz4", "slot_size=4k",
                              "allocator=z3fold"]),

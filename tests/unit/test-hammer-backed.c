@@ -9,7 +9,7 @@
  *
  * so a reader knows at once what is foreign, torn or of long ago.  Beside them
  * run writeback by hand, eviction, promotion, recompression, compaction, and
- * audits.
+ * audits; and once more with a write buffer, which is drained without a pause.
  */
 
 #include <config.h>
@@ -132,7 +132,7 @@ hammer (void *arg)
   struct hammer *h = arg;
   struct unit_rng rng = unit_rng (h->id);
 
-  for (unsigned i = 0; i < UNIT_TIMES (160000); i++) {
+  for (unsigned i = 0; i < UNIT_TIMES (100000); i++) {
     unsigned slot = unit_below (&rng, SLOTS), dice = unit_below (&rng, 100);
     unsigned from = unit_below (&rng, PARTS);
     unsigned to = from + 1 + unit_below (&rng, PARTS - from);
@@ -219,6 +219,24 @@ recompresses (void *arg)
   return NULL;
 }
 
+/* All that is there, and sometimes its memory. */
+static void *
+drains (void *arg)
+{
+  (void) arg;
+  for (unsigned i = 0; !atomic_load (&stop); i++) {
+    struct drain_totals totals = { 0 };
+
+    drain_hold (f.dev);
+    (void) drain_step_locked (f.dev, 0, 16, 8, &totals);
+    if (i % 64 == 0)
+      (void) buffer_trim (&f.dev->buffer);
+    drain_unhold (f.dev);
+    sched_yield ();
+  }
+  return NULL;
+}
+
 /* Audits, and changes the marks. */
 static void *
 auditor (void *arg)
@@ -237,10 +255,12 @@ auditor (void *arg)
     recompressor_hold (recompressor);
     writeback_hold (&writeback);
     evictor_hold (evictor);
+    drain_hold (f.dev);
     if (device_audit (f.dev, false, why, sizeof why) == -1) {
       fprintf (stderr, "audit: %s\n", why);
       abort ();
     }
+    drain_unhold (f.dev);
     evictor_unhold (evictor);
     writeback_unhold (&writeback);
     recompressor_unhold (recompressor);
@@ -252,12 +272,12 @@ auditor (void *arg)
 }
 
 static void *(*const beside[]) (void *) = { completer, writes_back,
-                                            recompresses, auditor };
+                                            recompresses, auditor, drains };
 
 #define BESIDE (sizeof beside / sizeof *beside)
 
 static void
-open_all (void)
+open_all (uint64_t buffer)
 {
   struct zcomp_method zstd = { codec_named ("zstd"), 1 };
 
@@ -267,6 +287,7 @@ open_all (void)
   blocks_set_punch (f.dev->backed->blocks, true);
   atomic_store (&f.dev->promote, true);
   fixture_limit (&f, LIMIT);
+  buffer_set_size (&f.dev->buffer, buffer);
   writeback_init (&writeback, f.dev);
   recompressor = recompressor_create (f.dev, &zstd, 1);
   compactor = compactor_create (f.dev, 0, 1);
@@ -290,13 +311,12 @@ close_all (void)
 }
 
 static void
-test_hammer (void **state)
+run (uint64_t buffer)
 {
   static struct hammer h[THREADS];
   struct unit_thread hammers[THREADS], others[BESIDE];
 
-  (void) state;
-  open_all ();
+  open_all (buffer);
   memset (h, 0, sizeof h);
   for (unsigned i = 0; i < THREADS; i++)
     h[i].id = i;
@@ -325,13 +345,37 @@ test_hammer (void **state)
            fixture_count (&f, DEV_BD_READS), fixture_count (&f, DEV_BD_WRITES),
            fixture_count (&f, DEV_BD_WRITE_ERRORS),
            fixture_count (&f, DEV_PROMOTED), evictor_stats (evictor).slots);
+  if (buffer) {
+    assert_true (fixture_count (&f, DEV_BUFFER_HITS) > 0);
+    assert_true (fixture_count (&f, DEV_DRAINED) > 0);
+    fprintf (stderr, "drained %" PRId64 ", lost %" PRId64 "\n",
+             fixture_count (&f, DEV_DRAINED),
+             fixture_count (&f, DEV_DRAIN_LOST));
+  }
   close_all ();
+}
+
+static void
+test_hammer (void **state)
+{
+  (void) state;
+  run (0);
+}
+
+static void
+test_hammer_buffered (void **state)
+{
+  (void) state;
+  run (MiB);
 }
 
 int
 main (void)
 {
-  static const struct CMUnitTest tests[] = { UNIT_TEST (test_hammer) };
+  static const struct CMUnitTest tests[] = {
+    UNIT_TEST (test_hammer),
+    UNIT_TEST (test_hammer_buffered),
+  };
 
   return UNIT_RUN (tests);
 }

@@ -4,7 +4,9 @@
  * wrote it and when, so that a reader knows at once whether it sees old or
  * new data or something else.  Beside them objects are compacted and
  * migrated without a pause, the number of streams and the codec change, and
- * slots are recompressed with methods and dictionaries that come and go.
+ * slots are recompressed with methods and dictionaries that come and go; all of
+ * it also with a write buffer, as small as those slots or smaller, that is
+ * drained without a pause.
  *
  *   slot   | part 0 | part 1 | … | part 7 |      part: 512 bytes
  *   part   | stamp | bytes that follow from the stamp |
@@ -22,6 +24,7 @@
 #include "maint/compactor.h"
 #include "maint/dictionary.h"
 #include "store/claim.h"
+#include "store/drain.h"
 #include "store-fixture.h"
 
 #define SLOT 4096u
@@ -304,6 +307,31 @@ switcher (void *arg)
   return NULL;
 }
 
+/* Two of them, of which one takes what is youngest too.  At the limit it fails,
+ * and nothing is lost.
+ */
+static void *
+drains (void *arg)
+{
+  struct unit_rng rng = unit_rng (400);
+
+  (void) arg;
+  while (!atomic_load (&stop)) {
+    struct drain_totals totals = { 0 };
+
+    drain_hold (f.dev);
+    (void) drain_step_locked (f.dev, unit_below (&rng, 10), 64, 16, &totals);
+    if (unit_below (&rng, 8) == 0)
+      (void) buffer_trim (&f.dev->buffer);
+    drain_unhold (f.dev);
+    check_always (totals.failed == 0 || atomic_load (&f.store->budget.limit));
+    if (unit_below (&rng, 64) == 0)
+      (void) !drain_for_room (f.dev);
+    sched_yield ();
+  }
+  return NULL;
+}
+
 /* One pass after the other.  At the limit it fails, and nothing is lost. */
 static void *
 recompresses (void *arg)
@@ -378,10 +406,11 @@ enum {
   SWITCHER = 4,
   RECOMPRESSES = 8,
   CHOOSER = 16,
+  DRAINS = 32,
 };
 
-static void *(*const beside[]) (void *) = { churn, mover, switcher,
-                                            recompresses, chooser };
+static void *(*const beside[]) (void *) = { churn,        mover,   switcher,
+                                            recompresses, chooser, drains };
 
 #define BESIDE (sizeof beside / sizeof *beside)
 
@@ -402,12 +431,13 @@ open_all (uint64_t limit)
 }
 
 static void
-run (unsigned what, uint64_t limit)
+run_buffered (unsigned what, uint64_t limit, uint64_t buffer)
 {
   struct hammer *h = must_alloc (THREADS * sizeof *h);
   struct unit_thread hammers[THREADS], others[BESIDE];
 
   open_all (limit);
+  buffer_set_size (&f.dev->buffer, buffer);
   for (unsigned i = 0; i < THREADS; i++) {
     h[i].id = i;
     h[i].rng = unit_rng (i);
@@ -428,9 +458,16 @@ run (unsigned what, uint64_t limit)
 }
 
 static void
+run (unsigned what, uint64_t limit)
+{
+  run_buffered (what, limit, 0);
+}
+
+static void
 finish (void)
 {
   must_discard (&f, 0, DISK);
+  (void) buffer_trim (&f.dev->buffer);
   fixture_check_empty (&f);
   fixture_close (&f);
 }
@@ -493,6 +530,42 @@ test_everything (void **state)
   assert_true (fixture_count (&f, DEV_RECOMPRESSED) > 0);
   assert_true (atomic_load (&swept) > 0);
   finish ();
+}
+
+static void
+check_buffered (void)
+{
+  assert_true (fixture_count (&f, DEV_BUFFER_HITS) > 0);
+  assert_true (fixture_count (&f, DEV_DRAINED) > 0);
+  finish ();
+}
+
+static void
+test_buffered (void **state)
+{
+  (void) state;
+  run_buffered (DRAINS, 0, MiB);
+  check_buffered ();
+}
+
+/* A chunk is more than the hammers' slots, and less than what is churned. */
+static void
+test_buffered_everything (void **state)
+{
+  (void) state;
+  run_buffered (MOVING | SWITCHER | RECOMPRESSES | CHOOSER | DRAINS, 0,
+                2 * BUFFER_CHUNK);
+  assert_true (fixture_count (&f, DEV_BUFFER_PASSED) > 0);
+  check_buffered ();
+}
+
+static void
+test_buffered_at_limit (void **state)
+{
+  (void) state;
+  run_buffered (MOVING | RECOMPRESSES | DRAINS, 512 * KiB, MiB);
+  assert_true (atomic_load (&refused) > 0);
+  check_buffered ();
 }
 
 /* -- a buffer that changes while it is written --------------------------- */
@@ -593,6 +666,9 @@ main (void)
     UNIT_TEST (test_switching),
     UNIT_TEST (test_recompressing),
     UNIT_TEST (test_everything),
+    UNIT_TEST (test_buffered),
+    UNIT_TEST (test_buffered_everything),
+    UNIT_TEST (test_buffered_at_limit),
 #if UNIT_SCALE < 8
     UNIT_TEST (test_changing_buffer),
 #endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "maint/drainer.h"
+
+/* Between two rounds: while there is something in the buffer, and not. */
+#define PAUSE_NS (UINT64_C (100) * 1000000)
+#define EMPTY_PAUSE_NS (UINT64_C (500) * 1000000)
+
+/* What was not needed for so long goes back: twice as long at the most. */
+#define TRIM_NS (UINT64_C (3000) * 1000000)
+
+/* One step: what it looks at, and what it compresses, some 100 µs of work. */
+#define STEP_LOOKS 2048u
+#define STEP_ENTRIES 16u
+
+struct drainer {
+  struct device *dev;
+  struct ticker ticker;
+  uint64_t trimmed_ns; /* the thread's own: when it last gave back */
+};
+
+uint32_t
+drainer_due (const struct buffer *b)
+{
+  uint64_t capacity = buffer_capacity (b), used = buffer_used (b);
+  uint64_t full = capacity - capacity / 4;
+
+  if (buffer_is_closed (b))
+    return 0;
+  if (used <= full)
+    return DRAIN_AGE_MS;
+  if (used >= capacity)
+    return DRAIN_LEAST_AGE_MS;
+  return DRAIN_AGE_MS - (uint32_t) ((DRAIN_AGE_MS - DRAIN_LEAST_AGE_MS) *
+                                    (used - full) / (capacity - full));
+}
+
+/* Once around, or until *cancel; 'all': whatever its age. */
+static void
+go_around (struct device *dev, struct pace *pace, const atomic_bool *cancel,
+           bool all)
+{
+  uint32_t left = buffer_entries (&dev->buffer), n = 1;
+  struct drain_totals totals = { 0 };
+
+  while (n > 0 && left > 0 && buffer_used (&dev->buffer) > 0 &&
+         !atomic_load (cancel)) {
+    uint64_t start = clock_ns ();
+
+    drain_hold (dev);
+    n = drain_step_locked (dev, all ? 0 : drainer_due (&dev->buffer),
+                           left < STEP_LOOKS ? left : STEP_LOOKS, STEP_ENTRIES,
+                           &totals);
+    drain_unhold (dev);
+    left -= n;
+    pace_step (pace, clock_ns () - start);
+  }
+}
+
+void
+drainer_empty (struct device *dev, struct pace *pace, const atomic_bool *cancel)
+{
+  go_around (dev, pace, cancel, true);
+  drain_hold (dev);
+  (void) buffer_trim (&dev->buffer);
+  drain_unhold (dev);
+}
+
+static void
+give_back (struct drainer *d)
+{
+  struct buffer *b = &d->dev->buffer;
+  uint64_t now = clock_ns ();
+
+  drain_hold (d->dev); /* an audit compares what is charged */
+  if (buffer_is_closed (b))
+    (void) buffer_trim (b);
+  else if (now - d->trimmed_ns >= TRIM_NS) {
+    (void) buffer_trim_unneeded (b);
+    d->trimmed_ns = now;
+  }
+  drain_unhold (d->dev);
+}
+
+static void *
+drainer_thread (void *arg)
+{
+  struct drainer *d = arg;
+  struct buffer *b = &d->dev->buffer;
+  struct pace pace;
+
+  d->trimmed_ns = clock_ns ();
+  pace_init (&pace, d->dev->store, &d->ticker, 100, PACE_BUSY_PERCENT);
+  while (
+    ticker_sleep_ns (&d->ticker, buffer_used (b) ? PAUSE_NS : EMPTY_PAUSE_NS)) {
+    if (buffer_used (b) > 0)
+      go_around (d->dev, &pace, &d->ticker.stop, false);
+    give_back (d);
+  }
+  return NULL;
+}
+
+struct drainer *
+drainer_create (struct device *dev)
+{
+  struct drainer *d = alloc_zeroed (CACHE_LINE, sizeof *d);
+
+  if (!d)
+    return NULL;
+  d->dev = dev;
+  ticker_init (&d->ticker);
+  return d;
+}
+
+int
+drainer_start (struct drainer *d)
+{
+  return ticker_start (&d->ticker, drainer_thread, d);
+}
+
+void
+drainer_stop (struct drainer *d)
+{
+  ticker_stop (&d->ticker);
+}
+
+void
+drainer_destroy (struct drainer *d)
+{
+  if (!d)
+    return;
+  ticker_destroy (&d->ticker);
+  free (d);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The write buffer: where data are kept as they are, for a while, before they
+ * are compressed (maint/drainer.h), or never are because they were overwritten
+ * or discarded first.
+ *
+ *   slot (BUFFERED)                       chunks of 64 KiB
+ *   +------+------+          +---------------------------+-----------------+
+ *   | cell | meta |          | entry | entry | … | entry | entry | …       |
+ *   +--|---+------+          +---------------------------+-----------------+
+ *      |                       ^          chunk 0              chunk 1
+ *      +-----------------------+
+ *   entries   | slot, written |  one an entry: whose it is, and the ms of its
+ *                                last write
+ *   chunks    | next, prev, free |  one a chunk: a bit for each free entry
+ *
+ *   a chunk is  cold     no memory behind it; on the list 'cold', or never used
+ *               empty    resident, all its entries free; on the list 'empty'
+ *               partial  some are free; on the list 'partial'
+ *               full     on no list
+ *               moving   on its way into memory or out, with one thread
+ *
+ * The buffer is as large as 'size' says, and no larger than an eighth of
+ * mem_limit; it takes no new data when less than a sixteenth of the limit is
+ * left.  Writes then go the direct way, as they do when it is full, so that
+ * nobody ever waits for it.
+ *
+ * What is charged is what is resident: whole chunks.  A chunk that became empty
+ * is kept for the next burst (the first touch of a page costs as much as half
+ * of compressing it) until nothing has needed it for some seconds, or memory is
+ * out.
+ *
+ * The life of an entry:
+ *
+ *   buffer_take          in transit: its taker fills it in, nobody else looks
+ *   the slot's cell is set, under the exclusive slot lock (content.h)
+ *                        from here on the slot's lock protects the bytes: read
+ *                        under the shared lock, changed in place under the
+ *                        exclusive one
+ *   buffer_put           by whoever puts something else in the slot, under the
+ *                        exclusive lock
+ *
+ * So who holds a slot's lock and sees that it is BUFFERED has the bytes.  Who
+ * comes from the other side (the drain) reads the entry's 'slot' without any
+ * lock: it is a hint, good if that slot, locked, still names this entry.
+ *
+ * Invariants, under 'lock':
+ *   free of a chunk that is empty: all ones; full: 0; partial: neither
+ *   used = entries - free entries, over the resident chunks
+ *   resident = chunks that are empty, partial, full or moving
+ *   budget's share of the buffer = BUFFER_CHUNK * resident, when none moves
+ * and with nothing running:
+ *   entries that are not free are named by one BUFFERED slot each, theirs
+ *
+ * Locks: 'lock' (rank BUFFER, the last) protects the lists and the chunks.  No
+ * system call is made with it held but for committing more of the reserve.
+ */
+
+#ifndef ZRAM_BUFFER_H
+#define ZRAM_BUFFER_H
+
+#include <stdbool.h>
+
+#include "base/budget.h"
+#include "base/mutex.h"
+#include "base/reserve.h"
+
+#define BUFFER_CHUNK 65536u /* bytes: 16 entries of 4 KiB, or one of 64 KiB */
+#define BUFFER_NONE UINT32_MAX
+#define BUFFER_NO_SLOT UINT64_MAX
+
+/* Of mem_limit: what the buffer may take, and must be left. */
+#define BUFFER_SHARE 8
+#define BUFFER_LEFT 16
+
+/* Kept free for the drain at the limit: it must be able to store what it
+ * compresses before what it frees makes up for it.  A chunk's entries in as
+ * many size classes, each of which may have to begin a page or two.
+ */
+#define BUFFER_SPARE (256u * 1024)
+
+struct buffer_entry {
+  _Atomic uint64_t slot;    /* its number, or BUFFER_NO_SLOT: free */
+  _Atomic uint32_t written; /* clock_coarse_ms of the last write */
+};
+
+struct buffer_chunk {
+  uint32_t next, prev; /* chunk + 1; 0: none */
+  uint32_t free;       /* a bit for each entry */
+};
+
+struct buffer {
+  uint32_t slot_size;
+  unsigned shift;            /* entries of a chunk, as a power of two */
+  struct budget *budget;     /* not owned */
+  struct reserve data;       /* the chunks */
+  struct reserve entries;    /* struct buffer_entry[] */
+  struct reserve infos;      /* struct buffer_chunk[] */
+  _Atomic uint64_t size;     /* bytes, whole chunks; 0: off */
+  _Atomic uint32_t used;     /* entries; written under lock */
+  _Atomic uint32_t top;      /* chunks ever used; written under lock */
+  _Atomic uint32_t resident; /* chunks; written under lock */
+
+  struct mutex lock;
+  uint32_t partial GUARDED_BY (lock);
+  uint32_t empty GUARDED_BY (lock);
+  uint32_t cold GUARDED_BY (lock);
+  uint32_t empties GUARDED_BY (lock);     /* chunks on that list */
+  uint32_t least_empty GUARDED_BY (lock); /* since buffer_trim_unneeded */
+};
+
+/* 'most': bytes that it could ever need.  0, or -1 with errno set. */
+int buffer_init (struct buffer *b, uint32_t slot_size, uint64_t most,
+                 struct budget *budget) MUST_USE;
+
+/* No entry may be in use. */
+void buffer_destroy (struct buffer *b);
+
+/* Its size from now on, in bytes (rounded up to chunks, and cut to what is
+ * reserved); 0: off.  What is in it stays until it is drained.
+ */
+void buffer_set_size (struct buffer *b, uint64_t bytes);
+
+/* Entries in use.  No lock. */
+static inline uint32_t
+buffer_used (const struct buffer *b)
+{
+  return atomic_load_explicit (&b->used, memory_order_relaxed);
+}
+
+/* Entries that there may be now, by its size and mem_limit.  No lock. */
+uint32_t buffer_capacity (const struct buffer *b);
+
+/* Is memory so nearly used up that it takes nothing?  No lock. */
+bool buffer_is_closed (const struct buffer *b);
+
+static inline bool
+buffer_is_on (const struct buffer *b)
+{
+  return atomic_load_explicit (&b->size, memory_order_relaxed) > 0;
+}
+
+/* Would 'n' entries be had now?  A hint; no lock. */
+static inline bool
+buffer_has_room (const struct buffer *b, uint32_t n)
+{
+  return buffer_is_on (b) && buffer_used (b) + n <= buffer_capacity (b) &&
+         !buffer_is_closed (b);
+}
+
+/* An entry for this slot, in transit; BUFFER_NONE if there is none, or no
+ * memory.  Takes the lock; may do system calls.
+ */
+uint32_t buffer_take (struct buffer *b, uint64_t slot) MUST_USE;
+
+/* Free an entry. */
+void buffer_put (struct buffer *b, uint32_t entry);
+
+static inline char *
+buffer_data (const struct buffer *b, uint32_t entry)
+{
+  return b->data.base + (size_t) entry * b->slot_size;
+}
+
+static inline struct buffer_entry *
+buffer_entry (const struct buffer *b, uint32_t entry)
+{
+  return (struct buffer_entry *) b->entries.base + entry;
+}
+
+/* It was written now. */
+static inline void
+buffer_stamp (struct buffer *b, uint32_t entry, uint32_t now_ms)
+{
+  atomic_store_explicit (&buffer_entry (b, entry)->written, now_ms,
+                         memory_order_relaxed);
+}
+
+/* Entries that were ever in use are below this.  No lock. */
+static inline uint32_t
+buffer_entries (const struct buffer *b)
+{
+  return atomic_load_explicit (&b->top, memory_order_acquire) << b->shift;
+}
+
+/* Give the memory of empty chunks back; returns the bytes.  Takes the lock;
+ * system calls.
+ */
+uint64_t buffer_trim (struct buffer *b);
+
+/* The same of those that were not needed since the last call. */
+uint64_t buffer_trim_unneeded (struct buffer *b);
+
+/* Bytes resident, and charged.  No lock. */
+uint64_t buffer_memory (const struct buffer *b);
+
+/* For the auditor, with nothing running: the invariants above, but for the
+ * slots.  A message (static) about one that does not hold, or NULL.
+ */
+const char *buffer_audit (struct buffer *b);
+
+#endif /* ZRAM_BUFFER_H */

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "store/claim.h"
+#include "store/drain.h"
+
+/* Entries drained for a writer that needs room: those of a chunk, so that its
+ * memory comes free, and some.
+ */
+#define ROOM_ENTRIES 32
+
+/* Failures after which memory is really out. */
+#define MAX_FAILURES 4
+
+int
+drain_init (struct drain *d, uint32_t slot_size)
+{
+  void *copy = alloc_zeroed (CACHE_LINE, slot_size);
+
+  if (!copy)
+    return -1;
+  mutex_init (&d->lock, RANK_DRAIN);
+  d->copy = copy;
+  return 0;
+}
+
+void
+drain_destroy (struct drain *d) NO_THREAD_SAFETY_ANALYSIS
+{
+  if (!d->copy)
+    return;
+  mutex_destroy (&d->lock);
+  free (d->copy);
+  d->copy = NULL;
+}
+
+/* -- one entry ----------------------------------------------------------- */
+
+enum drain_result { DRAIN_SKIPPED, DRAIN_DONE, DRAIN_LOST, DRAIN_FAILED };
+
+/* Claim the slot, if it is in this entry, and copy its data. */
+static bool
+claim_entry (struct device *dev, uint64_t index, uint32_t entry, unsigned claim,
+             void *copy) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  uint32_t meta = s ? slot_load_meta (s) : 0;
+  bool claimed = s && slot_meta_state (meta) == SLOT_BUFFERED &&
+                 slot_load_cell (s) == entry &&
+                 claim_put_locked (s, meta, claim);
+
+  if (claimed)
+    memcpy (copy, buffer_data (&dev->buffer, entry), dev->buffer.slot_size);
+  if (s)
+    slot_read_unlock (s);
+  return claimed;
+}
+
+static int
+pack_copy (struct device *dev, const void *copy, struct content *new)
+{
+  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
+  struct packed packed;
+  int r = content_pack (dev, stream, copy, &packed), err;
+
+  fault_pause ("drain.packed");
+  budget_spare_begin (&dev->store->budget);
+  if (r == 0)
+    r = content_make (dev, &packed, new);
+  err = errno;
+  budget_spare_end ();
+  zcomp_stream_put (stream);
+  errno = err;
+  return r;
+}
+
+static enum drain_result
+drain_entry (struct device *dev, uint32_t entry, unsigned claim, void *copy)
+{
+  uint64_t index = atomic_load_explicit (
+    &buffer_entry (&dev->buffer, entry)->slot, memory_order_relaxed);
+  struct content new;
+
+  if (index == BUFFER_NO_SLOT || !claim_entry (dev, index, entry, claim, copy))
+    return DRAIN_SKIPPED;
+  fault_pause ("drain.copied");
+  if (pack_copy (dev, copy, &new) == -1) {
+    (void) claim_end (dev, index, claim, 0);
+    return DRAIN_FAILED;
+  }
+  fault_pause ("drain.made");
+  return claim_replace (dev, index, claim, &new) ? DRAIN_DONE : DRAIN_LOST;
+}
+
+/* -- steps --------------------------------------------------------------- */
+
+static bool
+is_due (const struct buffer_entry *e, uint32_t now, uint32_t min_age_ms)
+{
+  uint32_t written = atomic_load_explicit (&e->written, memory_order_relaxed);
+  int32_t age = (int32_t) (now - written);
+
+  return atomic_load_explicit (&e->slot, memory_order_relaxed) !=
+           BUFFER_NO_SLOT &&
+         (age < 0 ? 0 : (uint32_t) age) >= min_age_ms;
+}
+
+static void
+note (struct device *dev, enum drain_result r, struct drain_totals *totals)
+{
+  totals->done += r == DRAIN_DONE;
+  totals->lost += r == DRAIN_LOST;
+  totals->failed += r == DRAIN_FAILED;
+  if (r == DRAIN_DONE)
+    device_count (dev, DEV_DRAINED, 1);
+  if (r == DRAIN_LOST)
+    device_count (dev, DEV_DRAIN_LOST, 1);
+  if (r == DRAIN_FAILED)
+    device_count (dev, DEV_DRAIN_FAILED, 1);
+}
+
+uint32_t
+drain_step_locked (struct device *dev, uint32_t min_age_ms, uint32_t looks,
+                   uint32_t most, struct drain_totals *totals)
+{
+  struct drain *d = &dev->drain;
+  uint32_t entries = buffer_entries (&dev->buffer);
+  uint32_t now = clock_coarse_ms (), looked = 0;
+  unsigned claim = claim_take (dev);
+
+  while (claim && looked < looks && looked < entries && most > 0) {
+    if (d->hand >= entries)
+      d->hand = 0;
+    if (is_due (buffer_entry (&dev->buffer, d->hand), now, min_age_ms)) {
+      note (dev, drain_entry (dev, d->hand, claim, d->copy), totals);
+      most--;
+    }
+    d->hand++;
+    looked++;
+  }
+  if (claim)
+    claim_release (dev, claim);
+  return looked;
+}
+
+/* -- for those who need it done ------------------------------------------ */
+
+static bool
+make_room_locked (struct device *dev) REQUIRES (dev->drain.lock)
+{
+  uint32_t entries = buffer_entries (&dev->buffer), looked = 0, n = 1;
+  bool made = buffer_trim (&dev->buffer) > 0;
+  struct drain_totals totals = { 0 };
+
+  while (!made && n > 0 && looked < entries && totals.done < ROOM_ENTRIES &&
+         totals.failed < MAX_FAILURES && buffer_used (&dev->buffer) > 0) {
+    n = drain_step_locked (dev, 0, entries - looked, 1, &totals);
+    looked += n;
+  }
+  if (totals.done) {
+    (void) buffer_trim (&dev->buffer);
+    made = true;
+  }
+  if (made)
+    atomic_fetch_add (&dev->drain.rounds, 1);
+  return made;
+}
+
+bool
+drain_for_room (struct device *dev)
+{
+  uint64_t rounds = atomic_load (&dev->drain.rounds);
+  int err = errno;
+  bool made;
+
+  if (buffer_memory (&dev->buffer) == 0)
+    return false;
+  mutex_lock (&dev->drain.lock);
+  /* Perhaps somebody else has made some while we waited. */
+  made = atomic_load (&dev->drain.rounds) != rounds || make_room_locked (dev);
+  mutex_unlock (&dev->drain.lock);
+  errno = err;
+  return made;
+}
+
+void
+drain_hold (struct device *dev) ACQUIRE (dev->drain.lock)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&dev->drain.lock);
+}
+
+void
+drain_unhold (struct device *dev) RELEASE (dev->drain.lock)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_unlock (&dev->drain.lock);
+}
