@@ -43,6 +43,7 @@ measure passes 'passes/writeback/lz4'
 measure memory 'memory/compact again per stored byte/zram' --no-peers \
   --settle 0.05 --zram '' --recompress zstd:level=3
 measure latency 'latency/read d32 p99/recompression by hand'
+measure buffer 'buffer/repeated server CPU/write buffer'
 measure grow 'grow/write c4 server CPU/48M' --disks 16M,48M
 
 # A disk for which there is no memory is left out, with a reason.
