@@ -14,25 +14,38 @@
 enum z3_state { Z3_FREE, Z3_LIVE, Z3_DEAD };
 enum { Z3_NO_SHAPE, Z3_HEADLESS = 4 }; /* 1 to 3: so many objects */
 
+/*
+ * Who guards what.  "Page" is the page's own lock, "lists" the pool's; "page,
+ * then lists" is written with both held and read with either.
+ *
+ *   lock        itself (rank Z3_PAGE)
+ *   refs        atomic; from 0 it is raised only by z3_new_page, which is alone
+ *   next prev   lists; of a kept free page, next: lists
+ *   newer older lists
+ *   back        page; NULL: in transit.  The cell's content: the cell's lock
+ *   pins        page; one in transit has its maker's
+ *   start       page; and it does not change while pins is not 0
+ *   chunks      page; and it does not change while the object lives, so who
+ *               keeps the object alive (its cell's lock) may read it
+ *   state       page while LIVE; DEAD and FREE: the last reference, alone
+ *   untidy      page
+ *   list shape  page, then lists
+ *   referenced  atomic, a hint
+ *
+ * A page without references belongs to who took it off the free ones.
+ */
 struct CAPABILITY ("z3fold page") z3page {
   struct rwword lock;
-  atomic_uint refs; /* see z3fold.h; 0: free */
-
-  /* Guarded by the pool's lock. */
+  atomic_uint refs;     /* see z3fold.h; 0: free */
   z3_link next, prev;   /* of its list; next: of the free ones kept */
   z3_link newer, older; /* of the LRU */
-
-  /* Guarded by the page's lock.  An entry with no chunks is free; one without
-   * a back pointer is in transit.
-   */
   pool_cell *back[Z3_BUDDIES];
   uint32_t pins[Z3_BUDDIES];
-  uint16_t start[Z3_BUDDIES], chunks[Z3_BUDDIES];
-  uint8_t state;  /* enum z3_state */
-  uint8_t untidy; /* compaction was put off for a pin */
-
-  uint16_t list;           /* the pool's lock */
-  uint8_t shape;           /* the pool's lock */
+  uint16_t start[Z3_BUDDIES], chunks[Z3_BUDDIES]; /* no chunks: entry free */
+  uint8_t state;                                  /* enum z3_state */
+  uint8_t untidy;          /* compaction was put off for a pin */
+  uint16_t list;           /* chunks of its largest gap, when it was listed */
+  uint8_t shape;           /* for statistics: objects, or Z3_HEADLESS */
   atomic_uchar referenced; /* since it was last the oldest */
 };
 
