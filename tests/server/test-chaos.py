@@ -104,6 +104,12 @@ def brief(server, port, rng, data, piled):
         c.offer(HELLO[:rng.randrange(len(HELLO) + 1)])
     else:
         c.shake_hands()
+        if rng.random() < 0.2:
+            # A write over the witness's data whose end never comes.
+            c.offer(struct.pack(">IHHQQI", 0x25609513, 0, WRITE, 1, CHAOS, MINE)
+                    + data.any(rng.randrange(MINE)))
+            c.vanish(rng)
+            return
         stream = b"".join(request(rng, data, piled)
                           for _ in range(rng.randrange(1, 24) if piled else 1))
         # The cut is in a header or a payload, or behind the last.

@@ -6,6 +6,7 @@
   for longer: only what is there fails; it recovers, nothing is lost
   back without its data: EIO for what was there, all else is intact
   bits flipped in a file: EIO for those slots, and each can be rewritten
+  the file of a server that ended: the next one starts empty
 """
 
 import os
@@ -158,6 +159,25 @@ def bits_flipped(folder, rng):
         heal(h, lost)
 
 
+def started_again(folder):
+    """Nothing outlives a server, and what is left of it is in nobody's way."""
+    path = os.path.join(folder, "again.img")
+    for life in range(1, 3):
+        with Server(BLOCKS * BLOCK, "mem_limit=%d" % LIMIT, "backing=" + path,
+                    "backing_size=%d" % (BLOCKS * 8 * K)) as s:
+            h = s.connect()
+            for i in range(0, BLOCKS, 64):
+                n = min(64, BLOCKS - i) * BLOCK
+                check(h.pread(n, i * BLOCK) == bytes(n), "life", life,
+                      "begins with data at block", i)
+            for i in range(BLOCKS):
+                h.pwrite(content(i, life), i * BLOCK)
+            h.flush()
+            for i in range(BLOCKS):
+                check(read(h, i) == content(i, life), "block", i)
+        check(os.stat(path).st_blocks, "nothing was written to the store")
+
+
 def main():
     if "address" in SANITIZER:
         # What went wrong is said with the text of an error, and after that
@@ -173,7 +193,8 @@ def main():
         for test, *args in ((restarted, store, 20, 0.5, True),
                             (restarted, store, 1, 3, False),
                             (came_back_empty, store),
-                            (bits_flipped, folder, rng)):
+                            (bits_flipped, folder, rng),
+                            (started_again, folder)):
             begin = time.monotonic()
             test(*args)
             print("%s: %.1f s" % (test.__name__, time.monotonic() - begin),
