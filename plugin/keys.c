@@ -31,6 +31,7 @@ struct keys keys = {
   .auto_share = RECOMPRESS_SHARE,
   .evict_high = EVICT_HIGH,
   .promote = true,
+  .swap_reserve = -1,
 };
 
 const char keys_help[] =
@@ -67,7 +68,9 @@ const char keys_help[] =
   "compact_threshold=<N>   Compact when N % could be freed (default 2).\n"
   "compact_pause=<SECONDS> Time between two looks at that (default 1).\n"
   "control=<PATH>          Unix socket for nbdzramctl (default: none).\n"
-  "metrics=[<ADDR>:]<PORT> Metrics for Prometheus over HTTP (default: none).";
+  "metrics=[<ADDR>:]<PORT> Metrics for Prometheus over HTTP (default: none).\n"
+  "swap=<BOOL>             This machine may swap to the disk (default false).\n"
+  "swap_reserve=<SIZE>     Memory kept free for that (default 16M).";
 
 /* A size as nbdkit writes it.  What nbdkit_parse_size would refuse, with a
  * message that does not name the key, is refused here first, in silence.
@@ -210,6 +213,14 @@ set_backing (const char *value)
                    ? strdup (value)
                    : nbdkit_absolute_path (value);
   return keys.backing ? 0 : -1;
+}
+
+static int
+set_swap_reserve (const char *value)
+{
+  if (!parse_size (value, &keys.swap_reserve))
+    return refuse ("swap_reserve", value, "a size, or 0 for none");
+  return 0;
 }
 
 static int
@@ -372,13 +383,17 @@ keys_set (const char *key, const char *value)
     keys.metrics = value; /* nbdkit keeps it */
     return 0;
   }
+  if (strcmp (key, "swap") == 0)
+    return set_bool (key, value, &keys.swap);
+  if (strcmp (key, "swap_reserve") == 0)
+    return set_swap_reserve (value);
   nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
                 "dict, recompress, auto_recompress, recompress_cpu, slot_size, "
                 "allocator, mem_limit, write_buffer, backing, backing_size, "
                 "backing_timeout, "
                 "writeback_limit, evict_high, evict_low, promote, workers, "
-                "compact_threshold, compact_pause, control "
-                "and metrics",
+                "compact_threshold, compact_pause, control, metrics, "
+                "swap and swap_reserve",
                 key, value);
   return -1;
 }
@@ -425,6 +440,32 @@ complete_backing (void)
   return 0;
 }
 
+/* What is kept free counts as used, so it must leave most of a limit. */
+static int
+complete_swap (void)
+{
+  int64_t most = keys.mem_limit
+                   ? (int64_t) (keys.mem_limit / SWAP_RESERVE_SHARE)
+                   : INT64_MAX;
+
+  if (!keys.swap && keys.swap_reserve != -1) {
+    nbdkit_error ("swap_reserve=%" PRIi64 ": of no use without swap=true",
+                  keys.swap_reserve);
+    return -1;
+  }
+  if (keys.swap_reserve > most) {
+    nbdkit_error ("swap_reserve=%" PRIi64 ": must not be over an eighth of "
+                  "mem_limit=%" PRIu64,
+                  keys.swap_reserve, keys.mem_limit);
+    return -1;
+  }
+  if (keys.swap_reserve == -1)
+    keys.swap_reserve = !keys.swap            ? 0
+                        : most < SWAP_RESERVE ? most
+                                              : SWAP_RESERVE;
+  return 0;
+}
+
 int
 keys_complete (void)
 {
@@ -433,7 +474,7 @@ keys_complete (void)
                   "size=1G");
     return -1;
   }
-  if (complete_backing () == -1)
+  if (complete_backing () == -1 || complete_swap () == -1)
     return -1;
   if (!keys.primary.codec)
     keys.primary.codec = codec_find ("lz4");

@@ -19,6 +19,13 @@
 #define WRITE_BUFFER_MIN (1 << 20)
 #define WRITE_BUFFER_MAX (INT64_C (1) << 40)
 
+/* Kept free for swap if swap_reserve= does not say: the requests that the
+ * kernel's client has in flight, 128 of 128 KiB, as they are.  Of a mem_limit
+ * an eighth at the most.
+ */
+#define SWAP_RESERVE (16 << 20)
+#define SWAP_RESERVE_SHARE 8
+
 struct keys {
   int64_t size;              /* bytes, -1 = not given */
   struct method_key primary; /* algorithm=, dict=; level once complete */
@@ -44,6 +51,8 @@ struct keys {
   unsigned compact_pause;     /* seconds */
   char *control;              /* absolute path, owned; NULL = no socket */
   const char *metrics;        /* as given, NULL = no HTTP */
+  bool swap;                  /* this machine may swap to it */
+  int64_t swap_reserve;       /* bytes, -1 = not given */
 };
 
 extern struct keys keys;

@@ -21,10 +21,12 @@
 
 #include "base/clock.h"
 #include "maint/compactor.h"
+#include "maint/refill.h"
 #include "plugin/control/control.h"
 #include "plugin/control/metrics_http.h"
 #include "plugin/ending.h"
 #include "plugin/keys.h"
+#include "plugin/swap.h"
 #include "store/audit.h"
 #include "store/extents.h"
 #include "store/range.h"
@@ -48,6 +50,7 @@ static struct store *store;
 static struct device *device;
 static struct compactor *compactor;
 static struct recompressor *recompressor;
+static struct refill refill;
 static struct engine engine;
 static struct control *control;           /* NULL without control= */
 static struct metrics_http *metrics_http; /* NULL without metrics= */
@@ -184,8 +187,14 @@ zram_get_ready (void)
     .mem_limit = keys.mem_limit,
     .workers = keys.workers,
     .device_bytes = (uint64_t) keys.size,
+    .keep_ready = (uint64_t) keys.swap_reserve,
   };
+  char why[400];
 
+  if (keys.swap && swap_prepare (why, sizeof why) == -1) {
+    nbdkit_error ("swap=true: %s", why);
+    return -1;
+  }
   store = store_create (&config);
   if (store)
     device = device_create (store, (uint64_t) keys.size);
@@ -198,6 +207,7 @@ zram_get_ready (void)
     nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
     return -1;
   }
+  refill_init (&refill, device);
   buffer_set_size (&device->buffer, keys.write_buffer);
   engine.drainer = drainer_create (device);
   if (!engine.drainer) {
@@ -214,6 +224,13 @@ static void clean_up_for_exit (void);
 static int
 zram_after_fork (void)
 {
+  char why[400];
+
+  /* Before there are threads, so that their stacks are locked too. */
+  if (keys.swap && swap_lock (why, sizeof why) == -1) {
+    nbdkit_error ("swap=true: %s", why);
+    return -1;
+  }
   if (engine.evictor && (backing_start (device->backed->io) == -1 ||
                          evictor_start (engine.evictor) == -1)) {
     nbdkit_error ("backing=%s: %m", keys.backing);
@@ -222,6 +239,7 @@ zram_after_fork (void)
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
       drainer_start (engine.drainer) == -1 ||
+      refill_start (&refill) == -1 ||
       recompress_policy_start (&engine.recompress_policy) == -1 ||
       (control && control_start (control) == -1) ||
       (metrics_http && metrics_http_start (metrics_http) == -1) ||
@@ -257,6 +275,7 @@ clean_up (void)
   /* First the policies: a job that waits for a pass need not wait long. */
   compactor_stop (compactor);
   drainer_stop (engine.drainer);
+  refill_stop (&refill);
   recompress_policy_stop (&engine.recompress_policy);
   if (engine.evictor)
     evictor_stop (engine.evictor);
@@ -304,6 +323,8 @@ zram_unload (void)
     return;
   if (recompressor)
     recompress_policy_destroy (&engine.recompress_policy);
+  if (compactor)
+    refill_destroy (&refill);
   recompressor_destroy (recompressor);
   evictor_destroy (engine.evictor);
   drainer_destroy (engine.drainer);

@@ -42,13 +42,15 @@ stats_head (struct engine *e)
                buffer_used (&e->dev->buffer) == 0; /* it drains by itself */
 
   return json_pack (
-    "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:b}", "disksize",
-    N (e->dev->size), "slot_size", N (e->store->config.slot_size), "slots",
-    N (e->dev->table.slots), "algorithm",
+    "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
+    "disksize", N (e->dev->size), "slot_size", N (e->store->config.slot_size),
+    "slots", N (e->dev->table.slots), "algorithm",
     zcomp_format_name (e->store->zcomp, primary.format), "level", primary.level,
     "allocator", pool_name (e->store->pool), "workers",
     N (zcomp_workers (e->store->zcomp)), "streams_busy",
-    N (zcomp_busy (e->store->zcomp)), "clients", N (atomic_load (&e->clients)),
+    N (zcomp_busy (e->store->zcomp)), "swap_reserve",
+    N (e->store->config.keep_ready), "free_ready",
+    N (pool_kept (e->store->pool)), "clients", N (atomic_load (&e->clients)),
     "uptime_s", (double) (clock_ns () - e->started_ns) / 1e9, "exact", exact);
 }
 

@@ -19,6 +19,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 static size_t
 round_up (size_t n, size_t unit)
 {
@@ -93,13 +97,22 @@ void
 reserve_return (struct reserve *r, size_t from, size_t len)
 {
   check_debug (from + len <= r->committed);
-  check_always (madvise (r->base + from, len, MADV_DONTNEED) == 0);
+  if (likely (madvise (r->base + from, len, MADV_DONTNEED) == 0))
+    return;
+  /* Locked memory is not given back by mistake. */
+  check_always (errno == EINVAL &&
+                madvise (r->base + from, len, MADV_DONTNEED_LOCKED) == 0);
 }
 
 void
 reserve_return_all (struct reserve *r, size_t from, size_t len)
 {
   check_debug (from + len <= r->committed);
+  /* Of locked memory a new mapping might be made resident as a whole. */
+  if (len && madvise (r->base + from, len, MADV_DONTNEED) == -1) {
+    reserve_return (r, from, len);
+    return;
+  }
   /* A new mapping in the old one's place: the kernel frees the page tables
    * with the old one and merges the new one with its neighbours.
    */
@@ -119,6 +132,19 @@ reserve_populate (struct reserve *r, size_t from, size_t len)
   int saved = errno;
   (void) madvise (r->base + from, len, MADV_POPULATE_WRITE);
   errno = saved;
+}
+
+void
+reserve_populate_from (struct reserve *r, size_t from, size_t to)
+{
+  size_t page = (size_t) sysconf (_SC_PAGESIZE);
+
+  from = from / page * page;
+  to = round_up (to, page);
+  if (to > r->committed)
+    to = r->committed;
+  if (from < to)
+    reserve_populate (r, from, to - from);
 }
 
 size_t

@@ -40,7 +40,8 @@ void reserve_close (struct reserve *r);
 int reserve_commit (struct reserve *r, size_t bytes) MUST_USE;
 
 /* Give the memory of [from, from + len) back to the system; both are whole
- * pages.  It reads as zeroes from then on.
+ * pages.  It reads as zeroes from then on.  Of a process whose memory is locked
+ * (mlockall) too; that needs Linux 5.18.
  */
 void reserve_return (struct reserve *r, size_t from, size_t len);
 
@@ -51,6 +52,9 @@ void reserve_return_all (struct reserve *r, size_t from, size_t len);
  * A hint: nothing is lost where the system cannot.
  */
 void reserve_populate (struct reserve *r, size_t from, size_t len);
+
+/* The same for what lies in [from, to), in whole pages. */
+void reserve_populate_from (struct reserve *r, size_t from, size_t to);
 
 /* Of the first 'bytes', how many are resident; for tests and the auditor. */
 size_t reserve_resident (const struct reserve *r, size_t bytes);

@@ -127,7 +127,7 @@ pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
     if (pool_spread (pool).top > 2 * used)
       break; /* what is left is in use right now */
   }
-  if (go_on)
+  if (go_on && (c->progress || !store_keeps_leaves (c->dev->store)))
     result.leaves_freed = reclaim_leaves (c);
 
   after = device_stats (c->dev);
@@ -201,7 +201,8 @@ pays (struct compactor *c)
 
   return (c->threshold && freeable && freeable * 100 >= used * c->threshold) ||
          pool_migration_pays (store->pool) ||
-         slot_table_empty_leaves (&c->dev->table) >= EMPTY_LEAVES;
+         (!store_keeps_leaves (store) &&
+          slot_table_empty_leaves (&c->dev->table) >= EMPTY_LEAVES);
 }
 
 /* Nobody has asked for anything since the last look: what is kept in case of
@@ -224,7 +225,8 @@ rest (struct compactor *c)
     return;
   pool_give_back (c->dev->store->pool);
 #ifdef __GLIBC__
-  malloc_trim (0);
+  if (!c->dev->store->config.keep_ready)
+    malloc_trim (0);
 #endif
   c->rested = true;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/fault.h"
 #include "base/park.h"
@@ -14,6 +15,15 @@
 /* Hot memory is bounded by these, or by a 128th of all between them. */
 #define HOT_MIN_PAGES 64   /* 256 KiB */
 #define HOT_MAX_PAGES 4096 /* 16 MiB */
+
+/* How much is remembered of what was asked for; and how much of that is given
+ * to a size that is expected.  There are some hundred size classes at the most.
+ */
+#define ASKED_MAX 4096
+#define EXPECTED_SHARE 4
+
+/* Spans whose descriptors are made resident ahead of use: 4 pages of them. */
+#define AHEAD_SPANS (4 * ZSPAGES_PER_PAGE)
 
 int
 arena_init (struct arena *a, uint32_t span_pages, uint64_t max_bytes,
@@ -109,6 +119,7 @@ hot_push_locked (struct arena *a, uint32_t span) REQUIRES (a->lock)
 
   z->next = a->hot[z->resident];
   a->hot[z->resident] = span + 1;
+  a->hot_spans[z->resident]++;
   a->hot_pages += z->resident;
 }
 
@@ -119,25 +130,77 @@ hot_pop_locked (struct arena *a, uint32_t resident) REQUIRES (a->lock)
   struct zspage *z = arena_zspage (a, span);
 
   a->hot[resident] = z->next;
+  a->hot_spans[resident]--;
   a->hot_pages -= resident;
   return span;
 }
 
-/* Best the same size, else the next smaller (the rest is touched later),
- * else a larger one (its surplus goes back to the system).
+/* The nearest from 'r' on with pages resident; 0: none. */
+static uint32_t
+hot_from_locked (struct arena *a, uint32_t r, bool up) REQUIRES (a->lock)
+{
+  for (; r >= 1 && r <= a->span_size / MEM_PAGE; r += up ? 1 : UINT32_MAX)
+    if (a->hot[r])
+      return r;
+  return 0;
+}
+
+/* Best the same size.  Else the next smaller (the rest is touched later), else
+ * a larger one (its surplus goes back to the system); or the other way about,
+ * where nothing shall have to be touched later.
  */
 static uint32_t
 hot_take_locked (struct arena *a, uint32_t pages) REQUIRES (a->lock)
 {
+  bool up = arena_keeps (a);
+  uint32_t r;
+
   if (a->hot_pages == 0)
     return ARENA_NO_SPAN;
-  for (uint32_t r = pages; r >= 1; r--)
-    if (a->hot[r])
-      return hot_pop_locked (a, r);
-  for (uint32_t r = pages + 1; r <= a->span_size / MEM_PAGE; r++)
-    if (a->hot[r])
-      return hot_pop_locked (a, r);
-  return ARENA_NO_SPAN;
+  r = hot_from_locked (a, pages, up);
+  if (!r)
+    r = hot_from_locked (a, pages, !up);
+  return r ? hot_pop_locked (a, r) : ARENA_NO_SPAN;
+}
+
+/* Remembered for arena_fill; the older counts less and less. */
+static void
+note_asked_locked (struct arena *a, uint32_t pages) REQUIRES (a->lock)
+{
+  a->asked[pages]++;
+  if (++a->asked_total < ASKED_MAX)
+    return;
+  a->asked_total = 0;
+  for (uint32_t r = 1; r <= a->span_size / MEM_PAGE; r++) {
+    a->asked[r] = a->asked[r] / 2 + a->expected[r];
+    a->asked_total += a->asked[r];
+  }
+}
+
+/* How many pages the next hot span should have: what was asked for most and is
+ * there least.  Before anything was, a whole span.  0: there are enough.
+ */
+static uint32_t
+wanted_pages_locked (struct arena *a) REQUIRES (a->lock)
+{
+  uint32_t whole = a->span_size / MEM_PAGE, best = whole;
+  uint64_t sum = 0;
+  double lacks_most = 0;
+
+  if (a->hot_pages >= a->keep_pages)
+    return 0;
+  for (uint32_t r = 1; r <= whole; r++)
+    sum += (uint64_t) a->asked[r] * r;
+  for (uint32_t r = 1; r <= whole && sum; r++) {
+    double lacks = (double) a->keep_pages * a->asked[r] * r / (double) sum -
+                   (double) a->hot_spans[r] * r;
+
+    if (lacks > lacks_most) {
+      lacks_most = lacks;
+      best = r;
+    }
+  }
+  return best;
 }
 
 static uint32_t
@@ -176,6 +239,27 @@ arena_shrink (struct arena *a, struct zspage *z, uint32_t pages)
   z->resident = pages;
 }
 
+/* The reserve gets memory before we do, so wait for it: for a second at the
+ * most, for whoever fills it might be told to end.
+ */
+static void
+await_hot (struct arena *a, uint32_t pages)
+{
+  const struct timespec ms = { .tv_nsec = 1000000 };
+  bool there;
+
+  mutex_lock (&a->lock);
+  note_asked_locked (a, pages);
+  there = a->hot_pages > 0;
+  mutex_unlock (&a->lock);
+  for (unsigned i = 0; !there && i < 1000 && atomic_load (&a->filling); i++) {
+    nanosleep (&ms, NULL);
+    mutex_lock (&a->lock);
+    there = a->hot_pages > 0;
+    mutex_unlock (&a->lock);
+  }
+}
+
 uint32_t
 arena_alloc (struct arena *a, uint32_t pages)
 {
@@ -185,6 +269,8 @@ arena_alloc (struct arena *a, uint32_t pages)
     errno = ENOMEM;
     return ARENA_NO_SPAN;
   }
+  if (arena_keeps (a))
+    await_hot (a, pages);
   mutex_lock (&a->lock);
   span = hot_take_locked (a, pages);
   if (span == ARENA_NO_SPAN)
@@ -255,6 +341,7 @@ arena_free (struct arena *a, uint32_t span)
     keep = HOT_MIN_PAGES;
   if (keep > HOT_MAX_PAGES)
     keep = HOT_MAX_PAGES;
+  keep += a->keep_pages;
 
   mutex_lock (&a->lock);
   a->used_spans--;
@@ -264,7 +351,7 @@ arena_free (struct arena *a, uint32_t span)
     hot_push_locked (a, span);
   /* A batch: down to three quarters, so that the next frees are free. */
   if (a->hot_pages > keep)
-    over = a->hot_pages - keep * 3 / 4;
+    over = a->hot_pages - a->keep_pages - (keep - a->keep_pages) * 3 / 4;
   mutex_unlock (&a->lock);
   if (over)
     return_hot (a, over);
@@ -293,6 +380,111 @@ uint64_t
 arena_return_hot (struct arena *a)
 {
   return return_hot (a, UINT64_MAX) * MEM_PAGE;
+}
+
+uint64_t
+arena_return_spare (struct arena *a)
+{
+  uint64_t hot = arena_stats (a).hot_pages;
+
+  if (!arena_keeps (a))
+    return arena_return_hot (a);
+  return hot > a->keep_pages ? return_hot (a, hot - a->keep_pages) * MEM_PAGE
+                             : 0;
+}
+
+/* -- a reserve of resident memory --------------------------------------- */
+
+void
+arena_keep (struct arena *a, uint64_t bytes)
+{
+  a->keep_pages = bytes / MEM_PAGE;
+}
+
+void
+arena_expect (struct arena *a, uint32_t pages)
+{
+  mutex_lock (&a->lock);
+  a->expected[pages] += EXPECTED_SHARE;
+  a->asked[pages] += EXPECTED_SHARE;
+  a->asked_total += EXPECTED_SHARE;
+  mutex_unlock (&a->lock);
+}
+
+void
+arena_fill_span (struct arena *a, uint32_t span, uint32_t pages)
+{
+  struct zspage *z = arena_zspage (a, span);
+  uint32_t from = z->resident;
+
+  if (from < pages && arena_charge (a, z, pages))
+    arena_populate (a, span, from, pages);
+}
+
+/* The reserve must not take the last that a limit leaves to the data. */
+static bool
+has_headroom (struct arena *a, uint64_t pages)
+{
+  uint64_t limit = atomic_load_explicit (&a->budget->limit,
+                                         memory_order_relaxed);
+  uint64_t used = atomic_load_explicit (&a->budget->used, memory_order_relaxed);
+
+  return limit == 0 || used + pages * MEM_PAGE <= limit - limit / 16;
+}
+
+/* What the next spans after the end will need, which is outside the budget. */
+static void
+fill_ahead (struct arena *a)
+{
+  uint64_t top, end;
+  bool can;
+
+  mutex_lock (&a->lock);
+  top = a->top;
+  end = top + AHEAD_SPANS < a->max_spans ? top + AHEAD_SPANS : a->max_spans;
+  can = reserve_commit (&a->memory, end * a->span_size) == 0 &&
+        reserve_commit (&a->zspages, end * sizeof (struct zspage)) == 0 &&
+        reserve_commit (&a->cold_map, (end / 64 + 1) * sizeof (uint64_t)) == 0;
+  mutex_unlock (&a->lock);
+  if (!can)
+    return;
+  reserve_populate_from (&a->zspages, top * sizeof (struct zspage),
+                         end * sizeof (struct zspage));
+  reserve_populate_from (&a->cold_map, top / 64 * sizeof (uint64_t),
+                         (end / 64 + 1) * sizeof (uint64_t));
+}
+
+bool
+arena_fill (struct arena *a)
+{
+  uint32_t pages, span = ARENA_NO_SPAN;
+  bool filled;
+
+  fill_ahead (a);
+  mutex_lock (&a->lock);
+  pages = wanted_pages_locked (a);
+  if (pages && has_headroom (a, pages)) {
+    span = cold_take_lowest_locked (a, UINT32_MAX);
+    if (span == ARENA_NO_SPAN)
+      span = extend_locked (a);
+    if (span != ARENA_NO_SPAN)
+      a->used_spans++; /* in no list while it is made resident */
+  }
+  mutex_unlock (&a->lock);
+  atomic_store (&a->filling, span != ARENA_NO_SPAN);
+  if (span == ARENA_NO_SPAN)
+    return false;
+
+  arena_fill_span (a, span, pages);
+  filled = arena_zspage (a, span)->resident > 0;
+  mutex_lock (&a->lock);
+  a->used_spans--;
+  if (filled)
+    hot_push_locked (a, span);
+  else
+    cold_add_locked (a, span);
+  mutex_unlock (&a->lock);
+  return filled;
 }
 
 /* A page of descriptors that nobody uses goes back to the system.  A thread
@@ -380,12 +572,14 @@ const char *
 arena_audit (struct arena *a)
 {
   uint64_t hot_spans = 0, hot_pages = 0, cold = 0;
+  uint32_t of_size[ARENA_MAX_SPAN_PAGES + 1] = { 0 };
   const char *wrong = NULL;
 
   mutex_lock (&a->lock);
   for (uint32_t r = 0; r <= a->span_size / MEM_PAGE; r++)
     for (span_link l = a->hot[r]; l; l = arena_zspage (a, l - 1)->next) {
       hot_spans++;
+      of_size[r]++;
       hot_pages += arena_zspage (a, l - 1)->resident;
     }
   for (uint32_t s = 0; s < a->top; s++)
@@ -395,7 +589,8 @@ arena_audit (struct arena *a)
       wrong = "a zspage is pinned or locked";
   if (cold != a->cold_spans)
     wrong = "cold spans miscounted";
-  else if (hot_pages != a->hot_pages)
+  else if (hot_pages != a->hot_pages ||
+           memcmp (of_size, a->hot_spans, sizeof of_size) != 0)
     wrong = "hot pages miscounted";
   else if (a->used_spans + hot_spans + cold != a->top)
     wrong = "used + hot + cold spans differ from top";

@@ -10,7 +10,9 @@
  *
  *   used  a zspage in a class, or a span on its way there
  *   hot   free, its first 'resident' pages still in RAM: reused first, since
- *         the first touch of a page costs as much as decompressing it
+ *         the first touch of a page costs as much as decompressing it.  With
+ *         arena_keep so many are kept and made that a request need not ask the
+ *         system for memory.
  *   cold  free, no memory: the lowest address is reused first, so that the
  *         arena's end can sink
  *
@@ -18,6 +20,7 @@
  *   used + hot + cold == top
  *   budget's share of the arena == 4096 * sum of resident over all spans
  *   hot_pages == sum of resident over the hot spans
+ *   hot_spans[r] == hot spans with r pages resident
  *
  * Locks: the arena's own (rank ARENA) protects the lists, the bitmap, top and
  * the descriptors of free spans.  It is not held during system calls, but
@@ -51,6 +54,13 @@ struct arena {
   uint32_t cold_hint GUARDED_BY (lock); /* no cold span in lower words */
   uint64_t hot_pages GUARDED_BY (lock);
   span_link hot[ARENA_MAX_SPAN_PAGES + 1] GUARDED_BY (lock); /* by resident */
+  uint32_t hot_spans[ARENA_MAX_SPAN_PAGES + 1] GUARDED_BY (lock);
+  /* What was asked for lately, by pages: what the next to ask will want. */
+  uint32_t asked[ARENA_MAX_SPAN_PAGES + 1] GUARDED_BY (lock);
+  uint32_t asked_total GUARDED_BY (lock);
+  uint32_t expected[ARENA_MAX_SPAN_PAGES + 1]; /* Set before use. */
+  uint64_t keep_pages; /* hot, at least; 0: no matter.  Set before use. */
+  atomic_bool filling; /* arena_fill is trying to get there, and may */
 };
 
 /* 'max_bytes': addresses to reserve at the most.  0, or -1 with errno. */
@@ -80,7 +90,8 @@ arena_address (const struct arena *a, uint32_t span)
 
 /* A span for a zspage of 'pages' pages.  Its descriptor is the caller's, its
  * 'resident' at most 'pages'.  ARENA_NO_SPAN with errno ENOMEM.  Takes the
- * arena lock; may do system calls.
+ * arena lock; may do system calls.  If the reserve is used up and is being
+ * filled it waits for a moment.
  */
 uint32_t arena_alloc (struct arena *a, uint32_t pages) MUST_USE;
 
@@ -110,6 +121,37 @@ void arena_populate (struct arena *a, uint32_t span, uint32_t from,
 
 /* Give the memory of all hot spans back.  Returns the bytes given back. */
 uint64_t arena_return_hot (struct arena *a);
+
+/* The same, but for what arena_keep wants to be kept. */
+uint64_t arena_return_spare (struct arena *a);
+
+/* -- a reserve of resident memory --------------------------------------- */
+
+/* Keep at least so many bytes hot.  Before the arena is used. */
+void arena_keep (struct arena *a, uint64_t bytes);
+
+/* Spans of so many pages are always among those kept, whatever was asked for
+ * lately; twice as many if it is said twice.  Before the arena is used.
+ */
+void arena_expect (struct arena *a, uint32_t pages);
+
+static inline bool
+arena_keeps (const struct arena *a)
+{
+  return a->keep_pages != 0;
+}
+
+/* One step towards that, by one thread: makes a span hot, and the descriptors
+ * of those that come next resident.  True if there is more to do.  Not near the
+ * budget's limit.  Does system calls, and waits where the system has no memory,
+ * with no lock held.
+ */
+bool arena_fill (struct arena *a);
+
+/* Make all pages of a span that is the caller's own resident, if the budget
+ * allows: then it need not grow later.
+ */
+void arena_fill_span (struct arena *a, uint32_t span, uint32_t pages);
 
 /* Let the arena's end sink over the cold spans there: their page tables and
  * descriptors go back to the system too.  Takes zspage locks (trying) and

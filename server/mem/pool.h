@@ -110,6 +110,9 @@ struct pool_ops {
   bool (*migration_pays) (struct pool *);
   bool (*migrate_step) (struct pool *, struct pool_cursor *);
   uint64_t (*give_back) (struct pool *);
+  void (*keep) (struct pool *, uint64_t);
+  bool (*fill) (struct pool *);
+  uint64_t (*kept) (struct pool *);
   void (*trim) (struct pool *);
   struct pool_spread (*spread) (struct pool *);
   unsigned (*class_count) (struct pool *);
@@ -293,13 +296,39 @@ pool_migrate_step (struct pool *p, struct pool_cursor *at)
   return p->ops->migrate_step (p, at);
 }
 
-/* Give the system the memory that is kept for reuse; returns bytes.  Does
- * system calls.
+/* Give the system the memory that is kept for reuse, but for what pool_keep
+ * wants to be kept; returns bytes.  Does system calls.
  */
 static inline uint64_t
 pool_give_back (struct pool *p)
 {
   return p->ops->give_back (p);
+}
+
+/* Always have so many bytes of resident free memory, so that objects find room
+ * when the system has none to give.  Before the pool is used.
+ */
+static inline void
+pool_keep (struct pool *p, uint64_t bytes)
+{
+  p->ops->keep (p, bytes);
+}
+
+/* A bounded step towards that; one thread does it.  True if there is more to do
+ * and can be done: not near the budget's limit.  Waits where the system has no
+ * memory, with no lock held.
+ */
+static inline bool
+pool_fill (struct pool *p)
+{
+  return p->ops->fill (p);
+}
+
+/* Bytes of resident free memory. */
+static inline uint64_t
+pool_kept (struct pool *p)
+{
+  return p->ops->kept (p);
 }
 
 /* Give the unused end of the addresses back, with what describes them. */

@@ -124,6 +124,24 @@ op_give_back (struct pool *p)
 }
 
 static void
+op_keep (struct pool *p, uint64_t bytes)
+{
+  z3_keep (z3 (p), bytes);
+}
+
+static bool
+op_fill (struct pool *p)
+{
+  return z3_fill (z3 (p));
+}
+
+static uint64_t
+op_kept (struct pool *p)
+{
+  return z3_kept (z3 (p));
+}
+
+static void
 op_trim (struct pool *p)
 {
   z3_trim (z3 (p));
@@ -191,6 +209,9 @@ const struct pool_ops z3_pool_ops = {
   .migration_pays = op_migration_pays,
   .migrate_step = op_migrate_step,
   .give_back = op_give_back,
+  .keep = op_keep,
+  .fill = op_fill,
+  .kept = op_kept,
   .trim = op_trim,
   .spread = op_spread,
   .class_count = op_class_count,

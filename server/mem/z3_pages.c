@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -144,6 +145,19 @@ take_free_locked (struct z3_pool *pool, uint32_t *page, bool *charged)
   return true;
 }
 
+/* The reserve gets memory before we do, so wait for it: for a second at the
+ * most, for whoever fills it might be told to end.
+ */
+static void
+await_hot (struct z3_pool *pool)
+{
+  const struct timespec ms = { .tv_nsec = 1000000 };
+
+  for (unsigned i = 0;
+       i < 1000 && atomic_load (&pool->filling) && z3_kept (pool) == 0; i++)
+    nanosleep (&ms, NULL);
+}
+
 struct z3page *
 z3_new_page (struct z3_pool *pool)
 {
@@ -154,6 +168,8 @@ z3_new_page (struct z3_pool *pool)
     errno = ENOMEM;
     return NULL;
   }
+  if (pool->keep)
+    await_hot (pool);
   mutex_lock (&pool->lock);
   got = take_free_locked (pool, &page, &charged);
   if (got && !charged && !budget_charge (pool->budget, pool->page_size)) {
@@ -228,10 +244,10 @@ free_page (struct z3_pool *pool, struct z3page *z)
   mutex_lock (&pool->lock);
   z->next = pool->hot;
   pool->hot = z3_number (pool, z) + 1;
-  over = ++pool->hot_pages > keep;
+  over = ++pool->hot_pages > keep + pool->keep;
   mutex_unlock (&pool->lock);
   if (over)
-    return_hot (pool, keep * 3 / 4);
+    return_hot (pool, keep * 3 / 4 + pool->keep);
 }
 
 void
@@ -249,10 +265,81 @@ z3_put (struct z3_pool *pool, struct z3page *z, unsigned n)
 uint64_t
 z3_give_back (struct z3_pool *pool)
 {
-  uint64_t bytes = return_hot (pool, 0);
+  uint64_t bytes = return_hot (pool, pool->keep);
 
   z3_trim (pool);
   return bytes;
+}
+
+void
+z3_keep (struct z3_pool *pool, uint64_t bytes)
+{
+  pool->keep = bytes / pool->page_size;
+}
+
+uint64_t
+z3_kept (struct z3_pool *pool)
+{
+  uint64_t bytes;
+
+  mutex_lock (&pool->lock);
+  bytes = pool->hot_pages * pool->page_size;
+  mutex_unlock (&pool->lock);
+  return bytes;
+}
+
+/* The reserve must not take the last that a limit leaves to the data. */
+static bool
+charge_with_headroom (struct z3_pool *pool)
+{
+  uint64_t limit = atomic_load_explicit (&pool->budget->limit,
+                                         memory_order_relaxed);
+  uint64_t used = atomic_load_explicit (&pool->budget->used,
+                                        memory_order_relaxed);
+
+  return (limit == 0 || used + pool->page_size <= limit - limit / 16) &&
+         budget_charge (pool->budget, pool->page_size);
+}
+
+/* One page, and descriptors ahead of those in use, which are not charged
+ * before they are.
+ */
+bool
+z3_fill (struct z3_pool *pool)
+{
+  const uint32_t ahead = 4 * MEM_PAGE / sizeof (struct z3page);
+  uint32_t page = 0;
+  size_t described;
+  bool got;
+
+  mutex_lock (&pool->lock);
+  described = (size_t) pool->described * MEM_PAGE;
+  if (pool->top + ahead < pool->max_pages &&
+      (reserve_commit (&pool->memory,
+                       (size_t) (pool->top + ahead) * pool->page_size) ||
+       reserve_commit (&pool->pages,
+                       (size_t) (pool->top + ahead) * sizeof (struct z3page))))
+    described = SIZE_MAX;
+  got = pool->hot_pages < pool->keep && charge_with_headroom (pool);
+  if (got && !cold_take_locked (pool, &page) && !extend_locked (pool, &page)) {
+    budget_refund (pool->budget, pool->page_size);
+    got = false;
+  }
+  mutex_unlock (&pool->lock);
+  if (described != SIZE_MAX)
+    reserve_populate_from (&pool->pages, described, described + 4 * MEM_PAGE);
+  atomic_store (&pool->filling, got);
+  if (!got)
+    return false;
+
+  reserve_populate (&pool->memory, (size_t) page * pool->page_size,
+                    pool->page_size);
+  mutex_lock (&pool->lock);
+  z3_page (pool, page)->next = pool->hot;
+  pool->hot = page + 1;
+  pool->hot_pages++;
+  mutex_unlock (&pool->lock);
+  return true;
 }
 
 /* With the lock held: what is below top may be handed out at any moment. */

@@ -84,6 +84,8 @@ struct z3_pool {
   uint32_t cold_hint GUARDED_BY (lock); /* no bit is set in words below */
   uint32_t top GUARDED_BY (lock);       /* pages ever used */
   uint32_t described GUARDED_BY (lock); /* 4 KiB of descriptors, charged */
+  uint64_t keep;       /* hot pages, at least.  Set before use. */
+  atomic_bool filling; /* z3_fill is trying to get there, and may */
 };
 
 extern const struct pool_ops z3_pool_ops;
@@ -105,6 +107,9 @@ enum pool_reclaimed z3_reclaim (struct z3_pool *pool, pool_evict *evict,
                                 void *ctx);
 uint64_t z3_give_back (struct z3_pool *pool);
 void z3_trim (struct z3_pool *pool);
+void z3_keep (struct z3_pool *pool, uint64_t bytes);
+bool z3_fill (struct z3_pool *pool);
+uint64_t z3_kept (struct z3_pool *pool);
 struct pool_spread z3_spread (struct z3_pool *pool);
 struct pool_class_stats z3_class_stats (struct z3_pool *pool, unsigned id);
 bool z3_is_attached (struct z3_pool *pool, uint64_t handle,

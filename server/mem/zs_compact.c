@@ -169,6 +169,9 @@ drop_tail_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
   uint32_t need = zs_pages_for (zs_geometry (pool, class_id), z->fresh);
   uint32_t over = z->resident > need ? z->resident - need : 0;
 
+  /* Then the next to allocate shall find them here. */
+  if (arena_keeps (&pool->arena))
+    return 0;
   arena_shrink (&pool->arena, z, need);
   zs_adjust_locked (&pool->class[class_id].resident, -(int64_t) over);
   return over;

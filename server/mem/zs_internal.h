@@ -69,8 +69,11 @@ zs_freeable (const struct zs_pool *pool, unsigned class_id)
   uint64_t inuse = atomic_load_explicit (&c->inuse, memory_order_relaxed);
   uint64_t resident = atomic_load_explicit (&c->resident, memory_order_relaxed);
   uint32_t rest = (uint32_t) (inuse % g->objs);
+  /* Where memory is kept ready, a zspage in use has all of its pages. */
+  uint32_t last = arena_keeps (&pool->arena) ? g->pages
+                                             : zs_pages_for (g, rest);
   uint64_t need = inuse / g->objs * zs_pages_for (g, g->objs) +
-                  (rest ? zs_pages_for (g, rest) : 0);
+                  (rest ? last : 0);
 
   return resident > need ? resident - need : 0;
 }

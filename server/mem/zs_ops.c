@@ -133,7 +133,30 @@ op_migrate_step (struct pool *p, struct pool_cursor *at)
 static uint64_t
 op_give_back (struct pool *p)
 {
-  return arena_return_hot (&zs (p)->arena);
+  return arena_return_spare (&zs (p)->arena);
+}
+
+static void
+op_keep (struct pool *p, uint64_t bytes)
+{
+  struct zs_pool *pool = zs (p);
+
+  arena_keep (&pool->arena, bytes);
+  /* Each class may be the next to need its first zspage. */
+  for (unsigned c = 0; c < pool->classes.n; c++)
+    arena_expect (&pool->arena, zs_geometry (pool, c)->pages);
+}
+
+static bool
+op_fill (struct pool *p)
+{
+  return arena_fill (&zs (p)->arena);
+}
+
+static uint64_t
+op_kept (struct pool *p)
+{
+  return arena_stats (&zs (p)->arena).hot_pages * MEM_PAGE;
 }
 
 static void
@@ -193,6 +216,9 @@ const struct pool_ops zs_pool_ops = {
   .migration_pays = op_migration_pays,
   .migrate_step = op_migrate_step,
   .give_back = op_give_back,
+  .keep = op_keep,
+  .fill = op_fill,
+  .kept = op_kept,
   .trim = op_trim,
   .spread = op_spread,
   .class_count = op_class_count,

@@ -129,6 +129,8 @@ zs_new_zspage (struct zs_pool *pool, unsigned class_id)
     free (back);
     return NULL;
   }
+  if (arena_keeps (&pool->arena))
+    arena_fill_span (&pool->arena, span, g->pages);
 
   struct zspage *z = arena_zspage (&pool->arena, span);
   z->next = z->prev = 0;

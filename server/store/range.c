@@ -172,7 +172,8 @@ discard_slots (struct device *dev, uint64_t first, uint64_t end)
 
     for (at = i; at < stop; at++)
       slot_discard (dev, at);
-    if (slot_table_leaf_is_empty (&dev->table, i) &&
+    if (!store_keeps_leaves (dev->store) &&
+        slot_table_leaf_is_empty (&dev->table, i) &&
         !slot_table_reclaim (&dev->table, i))
       device_count (dev, DEV_RECLAIM_MISSES, 1);
     i = slot_table_next_present (&dev->table, stop, end);

@@ -13,6 +13,9 @@
 #define NODE_SHIFT 9
 #define NODE_CHILDREN (1u << NODE_SHIFT)
 
+/* What slot_table_fill makes ready: for 64 MiB of 4 KiB slots. */
+#define AHEAD_LEAVES 64
+
 /* Enough for 64 TiB written in 4 KiB slots. */
 #define MAX_LEAVES (UINT64_C (1) << 26)
 
@@ -84,6 +87,7 @@ slot_table_destroy (struct slot_table *t)
   if (!t->root)
     return;
   budget_refund (t->budget, slot_table_memory (t));
+  free (atomic_load (&t->spare));
   free_nodes (t->root, t->levels - 1);
   t->root = NULL;
   mutex_destroy (&t->lock);
@@ -143,6 +147,16 @@ place_of (const struct slot_table *t, uint32_t leaf)
   return (_Atomic uint64_t *) (void *) t->places.base + leaf;
 }
 
+static struct table_node *
+new_node (struct slot_table *t)
+{
+  struct table_node *spare = NULL;
+
+  if (atomic_load_explicit (&t->spare, memory_order_relaxed))
+    spare = atomic_exchange (&t->spare, NULL);
+  return spare ? spare : alloc_zeroed (sizeof *spare, sizeof *spare);
+}
+
 /* The lowest-level node for this leaf, made if need be. */
 static struct table_node *
 make_path (struct slot_table *t, uint64_t leaf_index)
@@ -158,7 +172,7 @@ make_path (struct slot_table *t, uint64_t leaf_index)
         errno = ENOSPC;
         return NULL;
       }
-      struct table_node *made = alloc_zeroed (sizeof *made, sizeof *made);
+      struct table_node *made = new_node (t);
       if (made && atomic_compare_exchange_strong (child, &next, made)) {
         next = made;
         mutex_lock (&t->lock);
@@ -177,6 +191,42 @@ make_path (struct slot_table *t, uint64_t leaf_index)
   return node;
 }
 
+/* Can the first 'n' leaves be used? */
+static bool
+commit_leaves_locked (struct slot_table *t, uint64_t n) REQUIRES (t->lock)
+{
+  return reserve_commit (&t->leaves, n * LEAF_BYTES) == 0 &&
+         reserve_commit (&t->live, n * sizeof (uint16_t)) == 0 &&
+         reserve_commit (&t->links, n * sizeof (uint32_t)) == 0 &&
+         reserve_commit (&t->places, n * sizeof (uint64_t)) == 0;
+}
+
+void
+slot_table_fill (struct slot_table *t)
+{
+  uint64_t top, end;
+  bool can;
+
+  mutex_lock (&t->lock);
+  top = t->top;
+  end = top + AHEAD_LEAVES;
+  if (end > t->leaves.reserved / LEAF_BYTES)
+    end = t->leaves.reserved / LEAF_BYTES;
+  can = commit_leaves_locked (t, end);
+  mutex_unlock (&t->lock);
+  if (can) {
+    reserve_populate_from (&t->leaves, top * LEAF_BYTES, end * LEAF_BYTES);
+    reserve_populate_from (&t->live, top * sizeof (uint16_t),
+                           end * sizeof (uint16_t));
+    reserve_populate_from (&t->links, top * sizeof (uint32_t),
+                           end * sizeof (uint32_t));
+    reserve_populate_from (&t->places, top * sizeof (uint64_t),
+                           end * sizeof (uint64_t));
+  }
+  if (!atomic_load_explicit (&t->spare, memory_order_relaxed))
+    atomic_store (&t->spare, alloc_zeroed (sizeof *t->root, sizeof *t->root));
+}
+
 static struct slot *
 take_free_leaf_locked (struct slot_table *t) REQUIRES (t->lock)
 {
@@ -188,10 +238,7 @@ take_free_leaf_locked (struct slot_table *t) REQUIRES (t->lock)
   }
   else {
     leaf = t->top;
-    if (reserve_commit (&t->leaves, (leaf + UINT64_C (1)) * LEAF_BYTES) ||
-        reserve_commit (&t->live, (leaf + UINT64_C (1)) * sizeof (uint16_t)) ||
-        reserve_commit (&t->links, (leaf + UINT64_C (1)) * sizeof (uint32_t)) ||
-        reserve_commit (&t->places, (leaf + UINT64_C (1)) * sizeof (uint64_t)))
+    if (!commit_leaves_locked (t, leaf + UINT64_C (1)))
       return NULL;
     t->top++;
   }

@@ -61,6 +61,8 @@ struct slot_table {
   uint32_t free_head GUARDED_BY (lock); /* leaf + 1 */
   uint64_t leaf_count GUARDED_BY (lock);
   uint64_t node_count GUARDED_BY (lock);
+  /* Made ahead by slot_table_fill, NULL or owned; taken and put by exchange. */
+  _Atomic (struct table_node *) spare;
 };
 
 /* 0, or -1 with errno set. */
@@ -112,6 +114,12 @@ uint64_t slot_table_next_present (struct slot_table *t, uint64_t index,
 /* A locked slot changes from EMPTY to something else, or back. */
 void slot_table_count_live (struct slot_table *t, const struct slot *s,
                             int delta);
+
+/* Make what the next new leaves will need resident ahead of use, outside the
+ * budget: less than 400 KiB.  Called again and again, by one thread.  Waits
+ * where the system has no memory, with no lock held.
+ */
+void slot_table_fill (struct slot_table *t);
 
 /* Is the leaf of this index there, with all slots EMPTY?  A hint. */
 bool slot_table_leaf_is_empty (struct slot_table *t, uint64_t index);

@@ -51,6 +51,7 @@ store_create (const struct store_config *config)
     config->slot_size, pool_addresses (config->device_bytes), &store->budget);
   if (!store->pool)
     goto fail;
+  pool_keep (store->pool, config->keep_ready);
   store->zcomp = zcomp_new (&config->primary, config->slot_size,
                             config->workers);
   if (!store->zcomp)

@@ -28,6 +28,7 @@ struct store_config {
   uint64_t mem_limit;    /* bytes, 0 = none */
   unsigned workers;      /* streams and threads, 1 … ZCOMP_MAX_STREAMS */
   uint64_t device_bytes; /* size of the devices: bounds what is reserved */
+  uint64_t keep_ready;   /* bytes of resident free memory to keep (refill.h) */
 };
 
 struct store {
@@ -80,6 +81,15 @@ void store_set_mem_limit (struct store *store, uint64_t bytes);
 
 /* mem_used_max starts again from what is used now. */
 void store_reset_peak (struct store *store);
+
+/* Where writes must find all that they need resident, a leaf that was needed
+ * once stays, unless somebody asks for compaction.
+ */
+static inline bool
+store_keeps_leaves (const struct store *store)
+{
+  return store->config.keep_ready != 0;
+}
 
 /* The slow half of store_request_begin: the gate is not open. */
 int store_wait_at_gate (struct store *store) MUST_USE;

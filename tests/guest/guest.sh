@@ -140,6 +140,10 @@ exec 3<>/dev/ttyS1 </dev/null
 ask () { echo "$*" >&3; read -r _ <&3; }
 fail () { echo "FAIL: $*"; exit 1; }
 modprobe -a $(cat /modules)
+if [ -s /boot-disk ]; then
+  mount -t ext4 "$(cat /boot-disk)" /mnt
+  exec switch_root /mnt /sbin/init
+fi
 ip link set lo up
 ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
@@ -165,6 +169,7 @@ make_initramfs ()
   chmod +x "$top/init"
   cat >"$top/script"
   echo "$guest_modules" >"$top/modules"
+  printf %s "${guest_boot_disk:-}" >"$top/boot-disk"
   # shellcheck disable=SC2086
   add_programs "$top" ${guest_programs:-}
   # shellcheck disable=SC2086
@@ -209,7 +214,8 @@ find_accel ()
   printf '%s\n' "$boot" "$accel" >"$known"
 }
 
-# start_guest [OPTION...] <SCRIPT: the options are QEMU's
+# start_guest [OPTION...] <SCRIPT: the options are QEMU's.  With
+# $guest_boot_disk it goes on with the init of that disk, and no SCRIPT.
 start_guest ()
 {
   local speed="-accel kvm -cpu host"

@@ -134,6 +134,17 @@ accept 1M write_buffer=1T
 accept 9223372036854775807 write_buffer=1G mem_limit=64M
 bad write_buffer 'a size from 1M to 1T' 1 4095 -1 x 2T 9223372036854775808 ''
 
+# ---- swap; test-swap.sh has what it does
+accept 1G swap=false
+bad swap 'true or false' maybe 2 ''
+refuse swap_reserve 1048576 'without swap=true' 1G swap_reserve=1M
+refuse swap_reserve 1048576 'without swap=true' 1G swap=no swap_reserve=1M
+refuse swap_reserve 2097153 'an eighth of mem_limit=16777216' \
+       1G swap=true mem_limit=16M swap_reserve=2097153
+for v in -1 x 1x ''; do
+  refuse swap_reserve "$v" 'must be a size' 1G swap=true "swap_reserve=$v"
+done
+
 # ---- backing: the message says what is wrong with that store
 f="$tmp/store"
 accept 1G "backing=$f" backing_size=1M

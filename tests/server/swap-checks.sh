@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=dash
+#
+# What must hold of a server with swap=true, as /proc has it.  For the shells of
+# the tests and for a guest's busybox; needs the caller's "fail".
+
+# io_flushers PID: each of its threads is one; says how many there are.  The bits
+# of a task's flags are PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE.
+io_flushers ()
+{
+  local stat rest threads=0
+
+  for stat in /proc/"$1"/task/*/stat; do
+    rest="$(sed 's/.*) //' "$stat")"
+    # shellcheck disable=SC2086
+    set -- "$1" $rest
+    [ $(($8 & 0x180000)) = $((0x180000)) ] ||
+      fail "$stat: flags $8: no I/O flusher"
+    threads=$((threads + 1))
+  done
+  echo "$threads"
+}
+
+# status_kib PID FIELD
+status_kib ()
+{
+  awk -v field="$2:" '$1 == field { print $2 }' "/proc/$1/status"
+}
+
+# is_locked PID: all that it has, and that is not much
+is_locked ()
+{
+  local locked rss
+
+  locked="$(status_kib "$1" VmLck)"
+  rss="$(status_kib "$1" VmRSS)"
+  echo "locked $locked KiB of addresses, resident $rss KiB"
+  [ "$locked" -ge "$rss" ] || fail "not all is locked"
+  # 16 MiB of reserve, and the programs: far less than the 16 MiB for each
+  # mapping that grows, or the whole of them, that locking in advance would take.
+  [ "$rss" -lt 98304 ] || fail "$rss KiB are resident"
+}
