@@ -21,10 +21,10 @@ drive=(-drive "file=$uri,format=raw,if=virtio,discard=unmap,detect-zeroes=unmap"
 # discarded: bytes that the server was asked to, ever
 discarded ()
 {
-  "${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" --json stats |
+  "${NBDZRAMCTL:-nbdzramctl}" -s "$tmp/control" --json |
     "$PYTHON" -c 'import json, sys
 stats = json.load(sys.stdin)
-print(stats.get("result", stats)["ops"]["discard"]["bytes"])'
+print(stats["ops"]["discard"]["bytes"])'
 }
 
 # The disk gets the initramfs's own init, which runs what is in /script.
