@@ -453,6 +453,12 @@ complete_swap (void)
                   keys.swap_reserve);
     return -1;
   }
+  /* Uncompressed it would take as much memory as is to become free. */
+  if (keys.swap && keys.write_buffer) {
+    nbdkit_error ("write_buffer=%" PRIu64 ": must be 0 with swap=true",
+                  (uint64_t) keys.write_buffer);
+    return -1;
+  }
   if (keys.swap_reserve > most) {
     nbdkit_error ("swap_reserve=%" PRIi64 ": must not be over an eighth of "
                   "mem_limit=%" PRIu64,

@@ -141,6 +141,8 @@ refuse swap_reserve 1048576 'without swap=true' 1G swap_reserve=1M
 refuse swap_reserve 1048576 'without swap=true' 1G swap=no swap_reserve=1M
 refuse swap_reserve 2097153 'an eighth of mem_limit=16777216' \
        1G swap=true mem_limit=16M swap_reserve=2097153
+refuse write_buffer 4194304 'must be 0 with swap=true' \
+       1G swap=true write_buffer=4M
 for v in -1 x 1x ''; do
   refuse swap_reserve "$v" 'must be a size' 1G swap=true "swap_reserve=$v"
 done
