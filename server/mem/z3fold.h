@@ -37,6 +37,7 @@
  * of the two lists and by every operation from when it finds the page until it
  * is done with it, so what looks at a page that died meanwhile finds it DEAD,
  * and lets go.  There are no other bits by which anybody claims a page.
+ * Modelled in tests/model/z3-page.pml.
  *
  * Locks: the page's (rank Z3_PAGE) protects where its objects lie, their back
  * pointers, pins and the state.  'lock' (rank Z3_LISTS, taken inside) protects

@@ -138,12 +138,27 @@ leaf_reclaim ()
   check fails $m safety -DBROKEN_ZERO_FREE
 }
 
+z3_page ()
+{
+  local m=z3-page
+
+  check holds $m safety
+  check holds $m live -DRECLAIMS=1
+  check fails $m safety -DBROKEN_NO_REF
+  check fails $m safety -DBROKEN_LATE_REF
+  check fails $m safety -DBROKEN_NO_LOOK
+  check fails $m safety -DBROKEN_RECLAIM_NO_REF
+  check fails $m safety -DBROKEN_FREE_AT_ONCE
+  check fails $m safety -DBROKEN_STAYS_LOCKED
+}
+
 for model in "${@:-all}"; do
   case $model in
-    all)          slot_lock; zspage_pin; leaf_reclaim ;;
+    all)          slot_lock; zspage_pin; leaf_reclaim; z3_page ;;
     slot-lock)    slot_lock ;;
     zspage-pin)   zspage_pin ;;
     leaf-reclaim) leaf_reclaim ;;
+    z3-page)      z3_page ;;
     *) echo "$0: no model $model" >&2; exit 1 ;;
   esac
 done
