@@ -238,8 +238,7 @@ zram_after_fork (void)
   }
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
-      drainer_start (engine.drainer) == -1 ||
-      refill_start (&refill) == -1 ||
+      drainer_start (engine.drainer) == -1 || refill_start (&refill) == -1 ||
       recompress_policy_start (&engine.recompress_policy) == -1 ||
       (control && control_start (control) == -1) ||
       (metrics_http && metrics_http_start (metrics_http) == -1) ||
