@@ -156,6 +156,41 @@ test_hot_bound (void **state)
   close_arena ();
 }
 
+/* A reserve: made of whole spans first, then of what was asked for; and of it a
+ * larger span is taken before a smaller one, which would have to grow.
+ */
+static void
+test_keep (void **state)
+{
+  uint32_t small, span;
+
+  (void) state;
+  open_arena (1 << 30, 0);
+  arena_keep (&arena, 4 * SPAN);
+  small = use (2);
+  arena_free (&arena, small);             /* hot, with 2 pages */
+  arena.asked_total = arena.asked[2] = 0; /* as if nobody had */
+  while (arena_fill (&arena))
+    ;
+  assert_in_range (arena_stats (&arena).hot_pages, 4 * PAGES, 5 * PAGES);
+  assert_int_equal (charged (), arena_stats (&arena).hot_pages);
+  assert_int_equal (resident (), charged ());
+  assert_null (arena_audit (&arena));
+
+  span = arena_alloc (&arena, 3);
+  assert_int_not_equal (span, small);
+  assert_int_equal (arena_zspage (&arena, span)->resident, 3);
+  assert_int_equal (arena_alloc (&arena, 2), small);
+  while (arena_fill (&arena))
+    ;
+  assert_true (arena.hot_spans[3] > 0 && arena.hot_spans[2] > 0);
+
+  assert_in_range (arena_return_spare (&arena), 0, SPAN);
+  assert_true (arena_return_hot (&arena) >= 4 * SPAN);
+  assert_int_equal (arena_stats (&arena).hot_pages, 0);
+  close_arena ();
+}
+
 /* Only the end of the arena can sink, and only over what has no memory. */
 static void
 test_trim_end (void **state)
@@ -368,6 +403,7 @@ static const struct CMUnitTest tests[] = {
   UNIT_TEST (test_below),
   UNIT_TEST (test_hot),
   UNIT_TEST (test_hot_bound),
+  UNIT_TEST (test_keep),
   UNIT_TEST (test_trim_end),
   UNIT_TEST (test_trim_descriptors),
   UNIT_TEST (test_trim_beside_reader),
