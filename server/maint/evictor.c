@@ -463,20 +463,25 @@ look (struct evictor *e)
   return !needed;
 }
 
-/* Nothing could be written because blocks were being punched.  That may be over
- * by now, so there is a second look after the first failure.
+static bool
+is_punching (struct evictor *e)
+{
+  struct blocks_stats st;
+
+  blocks_get_stats (e->dev->backed->blocks, &st);
+  return st.punching > 0;
+}
+
+/* Nothing could be written because blocks were being punched, or because a
+ * store that is thin waits for what they held.  The former may be over by now,
+ * so there is a second look after the first failure.
  */
 static bool
 waits_for_punches (struct evictor *e)
 {
-  struct blocks_stats st;
-
-  if (!e->full)
-    return false;
-  blocks_get_stats (e->dev->backed->blocks, &st);
-  if (st.punching > 0)
+  if (is_punching (e))
     return true;
-  if (e->looked_again)
+  if (!e->full || e->looked_again)
     return false;
   e->looked_again = true;
   return true;
@@ -517,7 +522,11 @@ evictor_thread (void *arg)
 
   while (e->failed_ns ? sleep_after_failure (e)
                       : ticker_sleep_ns (&e->ticker, pause)) {
-    bool ok = look (e), wait = !ok && waits_for_punches (e);
+    /* What is free is punched first, so that a round that begins when all of
+     * that is over has the good of it.
+     */
+    bool more = tidy (e), punching = is_punching (e), ok = look (e);
+    bool wait = !ok && (punching || waits_for_punches (e));
 
     if (ok)
       e->looked_again = false;
@@ -525,7 +534,7 @@ evictor_thread (void *arg)
     room_hopeless (&e->dev->room, !ok && !wait);
     e->failed_ns = ok || wait ? 0 : clock_ns ();
     pause = wait ? PUNCHED_NS : PAUSE_NS;
-    if (tidy (e) && !wait)
+    if (more && !wait)
       pause = 0;
   }
   return NULL;
