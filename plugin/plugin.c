@@ -91,6 +91,7 @@ open_windows (void)
   engine.compactor = compactor;
   engine.recompressor = recompressor;
   engine.backing_where = keys.backing;
+  engine.swap = keys.swap;
   if (keys.control) {
     control = control_open (&engine, keys.control, why, sizeof why);
     if (!control) {
@@ -208,9 +209,9 @@ zram_get_ready (void)
     return -1;
   }
   refill_init (&refill, device);
-  buffer_set_size (&device->buffer, keys.write_buffer);
   engine.drainer = drainer_create (device);
-  if (!engine.drainer) {
+  if (!engine.drainer ||
+      buffer_set_size (&device->buffer, keys.write_buffer) == -1) {
     nbdkit_error ("cannot set up the write buffer: %m");
     return -1;
   }

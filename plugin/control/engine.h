@@ -28,6 +28,7 @@ struct engine {
   struct recompress_policy recompress_policy;
   struct writeback writeback;
   struct drainer *drainer;
+  bool swap;                 /* this machine may swap to it */
   struct evictor *evictor;   /* NULL without a backing store */
   const char *backing_where; /* as backing= names it */
   struct jobs *jobs;         /* NULL without a control socket */

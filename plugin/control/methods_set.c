@@ -121,7 +121,16 @@ run_write_buffer (struct engine *e, const json_t *params, struct reply *r)
                        "for none");
       return;
     }
-    buffer_set_size (b, (uint64_t) bytes);
+    if (bytes && e->swap) {
+      reply_error (r, ZRAM_ERROR_REFUSED,
+                   "there can be no write buffer with swap=true");
+      return;
+    }
+    if (buffer_set_size (b, (uint64_t) bytes) == -1) {
+      reply_error (r, ZRAM_ERROR_INTERNAL, "cannot change the write buffer: %s",
+                   strerror (errno));
+      return;
+    }
   }
   text_printf (r->result, "{\"write_buffer\":%" PRIu64 "}",
                atomic_load (&b->size));

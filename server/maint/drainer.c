@@ -10,7 +10,7 @@
 
 /* Between two rounds: while there is something in the buffer, and not. */
 #define PAUSE_NS (UINT64_C (100) * 1000000)
-#define EMPTY_PAUSE_NS (UINT64_C (500) * 1000000)
+#define EMPTY_PAUSE_NS (UINT64_C (1000) * 1000000)
 
 /* What was not needed for so long goes back: twice as long at the most. */
 #define TRIM_NS (UINT64_C (3000) * 1000000)

@@ -72,8 +72,7 @@ percent_of_limit (struct evictor *e, unsigned percent)
 static uint64_t
 used (struct evictor *e)
 {
-  return atomic_load_explicit (&e->dev->store->budget.used,
-                               memory_order_relaxed);
+  return device_memory_to_evict (e->dev);
 }
 
 static void
@@ -354,24 +353,6 @@ worthwhile (struct evictor *e)
   return part < batch ? part : batch;
 }
 
-/* What lies in the write buffer takes more than it will: that first. */
-static void
-empty_buffer (struct evictor *e, uint64_t target)
-{
-  uint32_t n = buffer_used (&e->dev->buffer); /* writers may refill it */
-  bool more = n > 0, made = false;
-
-  for (; more && n > 0 && used (e) > target && !ticker_stopping (&e->ticker);
-       n--) {
-    mutex_lock (&e->control);
-    more = drain_for_room (e->dev);
-    mutex_unlock (&e->control);
-    made |= more;
-  }
-  if (made)
-    room_made (&e->dev->room);
-}
-
 /* Down to so many bytes.  False if that cannot be done now. */
 static bool
 run_round (struct evictor *e, uint64_t target)
@@ -380,7 +361,6 @@ run_round (struct evictor *e, uint64_t target)
 
   e->stuck = e->full = false;
   atomic_fetch_add (&e->rounds, 1);
-  empty_buffer (e, target);
   while (used (e) > target && found && !e->stuck &&
          !ticker_stopping (&e->ticker)) {
     uint64_t over = used (e) - target, least = worthwhile (e);

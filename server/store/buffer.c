@@ -9,40 +9,21 @@
 #include "base/fault.h"
 #include "store/buffer.h"
 
-int
+void
 buffer_init (struct buffer *b, uint32_t slot_size, uint64_t most,
              struct budget *budget)
 {
-  uint64_t chunks = (most + BUFFER_CHUNK - 1) / BUFFER_CHUNK;
-
   memset (b, 0, sizeof *b);
   b->slot_size = slot_size;
   b->shift = (unsigned) __builtin_ctz (BUFFER_CHUNK / slot_size);
+  b->most = (most + BUFFER_CHUNK - 1) / BUFFER_CHUNK * BUFFER_CHUNK;
   b->budget = budget;
-  if (reserve_open (&b->data, chunks * BUFFER_CHUNK, BUFFER_CHUNK) == -1)
-    return -1;
-  chunks = b->data.reserved / BUFFER_CHUNK;
-  size_t entries = (chunks << b->shift) * sizeof (struct buffer_entry);
-  size_t infos = chunks * sizeof (struct buffer_chunk);
-  if (reserve_open (&b->entries, entries, entries) == -1)
-    goto fail_entries;
-  if (reserve_open (&b->infos, infos, infos) == -1)
-    goto fail_infos;
   mutex_init (&b->lock, RANK_BUFFER);
-  return 0;
-
-fail_infos:
-  reserve_close (&b->entries);
-fail_entries:
-  reserve_close (&b->data);
-  return -1;
 }
 
 void
 buffer_destroy (struct buffer *b)
 {
-  if (!b->data.base)
-    return;
   check_always (buffer_used (b) == 0);
   budget_refund (b->budget, buffer_memory (b));
   mutex_destroy (&b->lock);
@@ -51,16 +32,50 @@ buffer_destroy (struct buffer *b)
   reserve_close (&b->data);
 }
 
-void
+/* Addresses for what it could ever need, but at least for 'bytes'. */
+static int
+reserve_all (struct buffer *b, uint64_t bytes)
+{
+  struct reserve data, entries, infos;
+
+  if (reserve_open (&data, b->most, bytes) == -1)
+    return -1;
+  uint64_t chunks = data.reserved / BUFFER_CHUNK;
+  size_t n = (chunks << b->shift) * sizeof (struct buffer_entry);
+  if (reserve_open (&entries, n, n) == -1)
+    goto fail_entries;
+  n = chunks * sizeof (struct buffer_chunk);
+  if (reserve_open (&infos, n, n) == -1)
+    goto fail_infos;
+  mutex_lock (&b->lock); /* who takes an entry has seen the size, and locks */
+  b->data = data;
+  b->entries = entries;
+  b->infos = infos;
+  mutex_unlock (&b->lock);
+  return 0;
+
+fail_infos:
+  reserve_close (&entries);
+fail_entries:
+  reserve_close (&data);
+  return -1;
+}
+
+int
 buffer_set_size (struct buffer *b, uint64_t bytes)
 {
-  if (bytes > b->data.reserved)
-    bytes = b->data.reserved;
+  if (bytes > b->most)
+    bytes = b->most;
   bytes = (bytes + BUFFER_CHUNK - 1) / BUFFER_CHUNK * BUFFER_CHUNK;
+  if (bytes && !b->data.base && reserve_all (b, bytes) == -1)
+    return -1;
+  if (bytes > b->data.reserved)
+    bytes = b->data.reserved / BUFFER_CHUNK * BUFFER_CHUNK;
   atomic_store (&b->size, bytes);
   /* Not taken away while something may still have to be drained. */
   if (bytes)
     atomic_store (&b->budget->spare, BUFFER_SPARE);
+  return 0;
 }
 
 /* -- how much ------------------------------------------------------------ */
@@ -342,12 +357,6 @@ buffer_trim_unneeded (struct buffer *b)
 }
 
 /* -- looking ------------------------------------------------------------- */
-
-uint64_t
-buffer_memory (const struct buffer *b)
-{
-  return (uint64_t) resident (b) * BUFFER_CHUNK;
-}
 
 /* How long a list is, and whether it is whole; -1: it is not. */
 static int64_t

@@ -92,6 +92,7 @@ struct buffer_chunk {
 struct buffer {
   uint32_t slot_size;
   unsigned shift;            /* entries of a chunk, as a power of two */
+  uint64_t most;             /* bytes that it could ever need */
   struct budget *budget;     /* not owned */
   struct reserve data;       /* the chunks */
   struct reserve entries;    /* struct buffer_entry[] */
@@ -109,17 +110,19 @@ struct buffer {
   uint32_t least_empty GUARDED_BY (lock); /* since buffer_trim_unneeded */
 };
 
-/* 'most': bytes that it could ever need.  0, or -1 with errno set. */
-int buffer_init (struct buffer *b, uint32_t slot_size, uint64_t most,
-                 struct budget *budget) MUST_USE;
+/* Off, which takes nothing.  'most': bytes that it could ever need. */
+void buffer_init (struct buffer *b, uint32_t slot_size, uint64_t most,
+                  struct budget *budget);
 
 /* No entry may be in use. */
 void buffer_destroy (struct buffer *b);
 
-/* Its size from now on, in bytes (rounded up to chunks, and cut to what is
- * reserved); 0: off.  What is in it stays until it is drained.
+/* Its size from now on, in bytes (rounded up to chunks, and cut to the most
+ * that it could need); 0: off.  What is in it stays until it is drained.  The
+ * first that is not 0 reserves the addresses.  0, or -1 with errno set and no
+ * change. Takes the lock; one at a time.
  */
-void buffer_set_size (struct buffer *b, uint64_t bytes);
+int buffer_set_size (struct buffer *b, uint64_t bytes) MUST_USE;
 
 /* Entries in use.  No lock. */
 static inline uint32_t
@@ -192,7 +195,12 @@ uint64_t buffer_trim (struct buffer *b);
 uint64_t buffer_trim_unneeded (struct buffer *b);
 
 /* Bytes resident, and charged.  No lock. */
-uint64_t buffer_memory (const struct buffer *b);
+static inline uint64_t
+buffer_memory (const struct buffer *b)
+{
+  return (uint64_t) atomic_load_explicit (&b->resident, memory_order_relaxed) *
+         BUFFER_CHUNK;
+}
 
 /* For the auditor, with nothing running: the invariants above, but for the
  * slots.  A message (static) about one that does not hold, or NULL.

@@ -44,17 +44,15 @@ device_create (struct store *store, uint64_t size)
       goto fail_latency;
   if (slot_table_init (&dev->table, slots, &store->budget) == -1)
     goto fail_latency;
-  if (buffer_init (&dev->buffer, store->config.slot_size,
-                   buffer_addresses (slots, store->config.slot_size),
-                   &store->budget) == -1)
-    goto fail_buffer;
+  buffer_init (&dev->buffer, store->config.slot_size,
+               buffer_addresses (slots, store->config.slot_size),
+               &store->budget);
   if (drain_init (&dev->drain, store->config.slot_size) == -1)
     goto fail_drain;
   return dev;
 
 fail_drain:
   buffer_destroy (&dev->buffer);
-fail_buffer:
   slot_table_destroy (&dev->table);
 fail_latency:
   for (unsigned i = 0; i < LATENCY_KINDS; i++)

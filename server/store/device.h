@@ -101,4 +101,17 @@ device_count (struct device *dev, enum device_counter id, int64_t delta)
   counter_add (&dev->counters, id, delta);
 }
 
+/* What eviction has to keep below its marks: all that is used but the write
+ * buffer, which takes care of itself.
+ */
+static inline uint64_t
+device_memory_to_evict (struct device *dev)
+{
+  uint64_t used = atomic_load_explicit (&dev->store->budget.used,
+                                        memory_order_relaxed);
+  uint64_t buffered = buffer_memory (&dev->buffer);
+
+  return used > buffered ? used - buffered : 0;
+}
+
 #endif /* ZRAM_DEVICE_H */

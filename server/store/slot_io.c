@@ -310,8 +310,7 @@ write_with_room (struct device *dev, uint64_t index, const void *buf, bool part,
              : try_write (dev, index, buf, now);
   while (r == -1 && may_try_again (dev, &stall));
   if (dev->backed)
-    room_check (&dev->room, atomic_load_explicit (&dev->store->budget.used,
-                                                  memory_order_relaxed));
+    room_check (&dev->room, device_memory_to_evict (dev));
   return r;
 }
 

@@ -287,7 +287,7 @@ open_all (uint64_t buffer)
   blocks_set_punch (f.dev->backed->blocks, true);
   atomic_store (&f.dev->promote, true);
   fixture_limit (&f, LIMIT);
-  buffer_set_size (&f.dev->buffer, buffer);
+  check_always (buffer_set_size (&f.dev->buffer, buffer) == 0);
   writeback_init (&writeback, f.dev);
   recompressor = recompressor_create (f.dev, &zstd, 1);
   compactor = compactor_create (f.dev, 0, 1);

@@ -437,7 +437,7 @@ run_buffered (unsigned what, uint64_t limit, uint64_t buffer)
   struct unit_thread hammers[THREADS], others[BESIDE];
 
   open_all (limit);
-  buffer_set_size (&f.dev->buffer, buffer);
+  check_always (buffer_set_size (&f.dev->buffer, buffer) == 0);
   for (unsigned i = 0; i < THREADS; i++) {
     h[i].id = i;
     h[i].rng = unit_rng (i);

@@ -20,10 +20,16 @@
 static struct fixture f;
 
 static void
+set_size (uint64_t buffer)
+{
+  check_always (buffer_set_size (&f.dev->buffer, buffer) == 0);
+}
+
+static void
 open_size (uint32_t slot_size, uint64_t buffer)
 {
   fixture_open (&f, slot_size, "lz4", 2, DISK);
-  buffer_set_size (&f.dev->buffer, buffer);
+  set_size (buffer);
 }
 
 static void
@@ -188,13 +194,13 @@ test_from_and_to (void **state)
     for (unsigned after = 0; after < 4; after++) {
       struct unit_rng rng = unit_rng (before * 10 + after);
 
-      buffer_set_size (&f.dev->buffer, before % 2 ? 0 : BUFFER);
+      set_size (before % 2 ? 0 : BUFFER);
       must_discard (&f, 7 * SLOT, SLOT);
       if (before < 4) {
         fill_kind (data, SLOT, kinds[before], &rng);
         must_write (&f, data, SLOT, 7 * SLOT);
       }
-      buffer_set_size (&f.dev->buffer, BUFFER);
+      set_size (BUFFER);
       fill_kind (data, SLOT, kinds[after], &rng);
       must_write (&f, data, SLOT, 7 * SLOT);
       must_hold (&f, data, SLOT, 7 * SLOT);
@@ -361,13 +367,13 @@ test_full (void **state)
   assert_int_equal (fixture_state (&f, 2 * n - 1), SLOT_BUFFERED);
 
   /* Smaller: no new ones until it has come down to that; off: none at all. */
-  buffer_set_size (&f.dev->buffer, MiB / 2);
+  set_size (MiB / 2);
   put (3, 4);
   assert_int_equal (fixture_state (&f, 3), SLOT_OBJECT);
   assert_int_equal (drain_once (0).done, n);
   put (3, 5);
   assert_int_equal (fixture_state (&f, 3), SLOT_BUFFERED);
-  buffer_set_size (&f.dev->buffer, 0);
+  set_size (0);
   put (4, 5);
   put (3, 6);
   assert_int_equal (fixture_state (&f, 4), SLOT_OBJECT);
@@ -773,9 +779,9 @@ static void
 direct (uint64_t i)
 {
   discard (i);
-  buffer_set_size (&f.dev->buffer, 0);
+  set_size (0);
   put (i, 2);
-  buffer_set_size (&f.dev->buffer, BUFFER);
+  set_size (BUFFER);
 }
 
 static void
@@ -944,7 +950,7 @@ test_take_fails (void **state)
   for (unsigned w = 0; w < 2; w++) {
     open_size (SLOT, 0);
     put (1, 1); /* the pool and the table have what they need */
-    buffer_set_size (&f.dev->buffer, BUFFER);
+    set_size (BUFFER);
     fault_fail_nth (why[w], 1, true);
     put (2, 1);
     assert_true (fault_reached (why[w]) > 0);
@@ -968,7 +974,7 @@ test_leaf_fails (void **state)
 
   (void) state;
   fixture_open (&f, SLOT, "lz4", 2, 2 * far);
-  buffer_set_size (&f.dev->buffer, BUFFER);
+  set_size (BUFFER);
   put (1, 1);
   make (data, far / SLOT, 1, KIND_TEXT);
   fault_fail_nth ("alloc", 1, true);
@@ -1038,6 +1044,22 @@ test_create_fails (void **state)
   }
   assert_true (n > 4);
   assert_int_equal (atomic_load (&store->budget.used), 0);
+
+  /* Switched on later: what cannot be had leaves it off. */
+  struct device *dev = device_create (store, DISK);
+  assert_non_null (dev);
+  for (n = 1;; n++) {
+    fault_fail_nth ("reserve.open", n, true);
+    int r = buffer_set_size (&dev->buffer, BUFFER);
+    fault_clear ();
+    if (r == 0)
+      break;
+    assert_int_equal (errno, ENOMEM);
+    assert_false (buffer_is_on (&dev->buffer));
+    assert_null (dev->buffer.data.base);
+  }
+  assert_int_equal (n, 4);
+  device_destroy (dev);
   store_destroy (store);
 }
 
