@@ -228,6 +228,29 @@ op_limit (struct input *in, struct disk *d)
     evictor_set_marks (d->evictor, 50 + choice % 40, 90);
 }
 
+/* The write buffer's size; else it is drained, a part of it or for room. */
+static void
+op_buffer (struct input *in, struct disk *d)
+{
+  struct device *dev = d->f.dev;
+  unsigned choice = take8 (in), n = take8 (in);
+  struct drain_totals totals = { 0 };
+
+  if (choice % 4 < 2) {
+    if (buffer_set_size (&dev->buffer, n / 4 * BUFFER_CHUNK) == -1)
+      check_always (d->trouble);
+    return;
+  }
+  if (choice % 8 == 7)
+    (void) !drain_for_room (dev);
+  drain_hold (dev);
+  (void) drain_step_locked (dev, 0, 1 + n, 1 + choice / 8, &totals);
+  if (choice % 8 == 3)
+    (void) buffer_trim (&dev->buffer);
+  drain_unhold (dev);
+  check_always (totals.failed == 0 || d->limited || d->trouble);
+}
+
 static void
 op_workers (struct input *in, struct disk *d)
 {
@@ -338,6 +361,8 @@ static const struct operation {
   { "reset", op_reset },
   { "write back", op_write_back },
   { "trouble", op_trouble },
+  { "buffer", op_buffer },
+  { "buffer", op_buffer },
 };
 
 /* -- life ---------------------------------------------------------------- */
