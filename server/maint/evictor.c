@@ -446,10 +446,11 @@ look (struct evictor *e)
 static bool
 is_punching (struct evictor *e)
 {
+  uint64_t late = backed_late_punches (e->dev->backed); /* for minutes */
   struct blocks_stats st;
 
   blocks_get_stats (e->dev->backed->blocks, &st);
-  return st.punching > 0;
+  return st.punching > late;
 }
 
 /* Nothing could be written because blocks were being punched, or because a

@@ -100,6 +100,18 @@ release_due (struct backed *b, uint64_t now)
   pthread_mutex_unlock (&b->lock);
 }
 
+uint64_t
+backed_late_punches (struct backed *b)
+{
+  uint64_t n = 0;
+
+  pthread_mutex_lock (&b->lock);
+  for (struct late_run *run = b->late; run; run = run->next)
+    n += run->punched ? run->n : 0;
+  pthread_mutex_unlock (&b->lock);
+  return n;
+}
+
 void
 backed_audit_late (struct backed *b, struct blocks_audit *audit)
 {

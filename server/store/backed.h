@@ -59,6 +59,11 @@ void backed_destroy (struct backed *b);
  */
 void backed_release_later (struct backed *b, uint64_t first, unsigned n);
 
+/* Blocks that were punched, but for the same reason are nobody's for a while:
+ * they count as being punched (dev/blocks.h).
+ */
+uint64_t backed_late_punches (struct backed *b);
+
 /* For the auditor: name those runs. */
 void backed_audit_late (struct backed *b, struct blocks_audit *audit);
 

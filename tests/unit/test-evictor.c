@@ -367,6 +367,31 @@ test_punches_in_flight (void **state)
   finish ();
 }
 
+/* Punched, but kept back for longer than a writer waits: that is full. */
+static void
+test_punches_kept_back (void **state)
+{
+  uint64_t start;
+  unsigned n;
+
+  (void) state;
+  setup (400, 80, 90);
+  atomic_store (&store->base.can_punch, true);
+  blocks_set_punch (f.dev->backed->blocks, true);
+  (void) fill_up (0);
+  store->resent = true;
+  must_discard (&f, 0, DISK);
+  while (backed_late_punches (f.dev->backed) < 400)
+    unit_sleep_ms (1);
+  start = clock_ns ();
+  for (n = 0; try_write_aged (n, 1, 0) == 0; n++)
+    ;
+  assert_int_equal (errno, ENOSPC);
+  assert_true (clock_ns () - start < ROOM_TIMEOUT_NS);
+  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), 0);
+  finish ();
+}
+
 /* Nothing completes; the writer waits.  It goes on when something does. */
 static void
 start_stalled (struct unit_thread *writer, unsigned *first)
@@ -654,6 +679,7 @@ main (void)
     UNIT_TEST (test_store_fails),
     UNIT_TEST (test_budget_used_up),
     UNIT_TEST (test_punches_in_flight),
+    UNIT_TEST (test_punches_kept_back),
     UNIT_TEST (test_writer_waits),
     UNIT_TEST (test_limit_raised_for_a_writer),
     UNIT_TEST (test_stop_lets_go),
