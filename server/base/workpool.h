@@ -38,7 +38,7 @@ unsigned workpool_threads (struct workpool *wp);
 void workpool_destroy (struct workpool *wp);
 
 /* Run fn (ctx, 0 … chunks-1); returns when all are done.  May sleep; the
- * caller holds no lock.
+ * caller holds no lock that fn, or whoever fn waits for, could need.
  */
 void workpool_share (struct workpool *wp, unsigned chunks, workpool_fn fn,
                      void *ctx);

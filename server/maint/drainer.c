@@ -15,9 +15,8 @@
 /* What was not needed for so long goes back: twice as long at the most. */
 #define TRIM_NS (UINT64_C (3000) * 1000000)
 
-/* One step: what it looks at, and what it compresses, some 100 µs of work. */
+/* What one step looks at. */
 #define STEP_LOOKS 2048u
-#define STEP_ENTRIES 16u
 
 struct drainer {
   struct device *dev;
@@ -55,7 +54,7 @@ go_around (struct device *dev, struct pace *pace, const atomic_bool *cancel,
 
     drain_hold (dev);
     n = drain_step_locked (dev, all ? 0 : drainer_due (&dev->buffer),
-                           left < STEP_LOOKS ? left : STEP_LOOKS, STEP_ENTRIES,
+                           left < STEP_LOOKS ? left : STEP_LOOKS, DRAIN_BATCH,
                            &totals);
     drain_unhold (dev);
     left -= n;

@@ -19,26 +19,29 @@
 /* Failures after which memory is really out. */
 #define MAX_FAILURES 4
 
+/* Threads that a step is shared by at the most. */
+#define DRAIN_LANES 4
+
 int
 drain_init (struct drain *d, uint32_t slot_size)
 {
-  void *copy = alloc_zeroed (CACHE_LINE, slot_size);
+  char *copies = alloc_zeroed (CACHE_LINE, (size_t) DRAIN_LANES * slot_size);
 
-  if (!copy)
+  if (!copies)
     return -1;
   mutex_init (&d->lock, RANK_DRAIN);
-  d->copy = copy;
+  d->copies = copies;
   return 0;
 }
 
 void
 drain_destroy (struct drain *d) NO_THREAD_SAFETY_ANALYSIS
 {
-  if (!d->copy)
+  if (!d->copies)
     return;
   mutex_destroy (&d->lock);
-  free (d->copy);
-  d->copy = NULL;
+  free (d->copies);
+  d->copies = NULL;
 }
 
 /* -- one entry ----------------------------------------------------------- */
@@ -126,27 +129,79 @@ note (struct device *dev, enum drain_result r, struct drain_totals *totals)
     device_count (dev, DEV_DRAIN_FAILED, 1);
 }
 
+/* The entries of a step, and the lanes that work on them side by side: lane i
+ * has every lanes-th from the i-th on, a claim and a copy of its own.
+ */
+struct batch {
+  struct device *dev;
+  char *copies;
+  unsigned lanes, n;
+  uint32_t entries[DRAIN_BATCH];
+  struct drain_totals totals[DRAIN_LANES];
+};
+
+static void
+drain_lane (void *ctx, unsigned lane)
+{
+  struct batch *b = ctx;
+  unsigned claim = claim_take (b->dev);
+  char *copy = b->copies + (size_t) lane * b->dev->buffer.slot_size;
+
+  if (!claim)
+    return;
+  for (unsigned i = lane; i < b->n; i += b->lanes)
+    note (b->dev, drain_entry (b->dev, b->entries[i], claim, copy),
+          &b->totals[lane]);
+  claim_release (b->dev, claim);
+}
+
+/* While requests run their CPUs are not taken for this: one lane is enough
+ * then, and the drainer's pace (maint/pace.h) is for one.
+ */
+static unsigned
+lanes_for (struct device *dev, unsigned n)
+{
+  unsigned lanes = zcomp_workers (dev->store->zcomp);
+
+  if (store_requests (dev->store) > 0 || n < 2 * DRAIN_LANES)
+    return 1;
+  if (lanes > dev->store->cpus)
+    lanes = dev->store->cpus;
+  return lanes < DRAIN_LANES ? lanes : DRAIN_LANES;
+}
+
+static void
+drain_batch (struct batch *b, struct drain_totals *totals)
+{
+  b->lanes = lanes_for (b->dev, b->n);
+  workpool_share (b->dev->store->workpool, b->lanes, drain_lane, b);
+  for (unsigned lane = 0; lane < b->lanes; lane++) {
+    totals->done += b->totals[lane].done;
+    totals->lost += b->totals[lane].lost;
+    totals->failed += b->totals[lane].failed;
+  }
+}
+
 uint32_t
 drain_step_locked (struct device *dev, uint32_t min_age_ms, uint32_t looks,
                    uint32_t most, struct drain_totals *totals)
 {
   struct drain *d = &dev->drain;
+  struct batch b = { .dev = dev, .copies = d->copies };
   uint32_t entries = buffer_entries (&dev->buffer);
   uint32_t now = clock_coarse_ms (), looked = 0;
-  unsigned claim = claim_take (dev);
 
-  while (claim && looked < looks && looked < entries && most > 0) {
+  if (most > DRAIN_BATCH)
+    most = DRAIN_BATCH;
+  for (; looked < looks && looked < entries && b.n < most; looked++) {
     if (d->hand >= entries)
       d->hand = 0;
-    if (is_due (buffer_entry (&dev->buffer, d->hand), now, min_age_ms)) {
-      note (dev, drain_entry (dev, d->hand, claim, d->copy), totals);
-      most--;
-    }
+    if (is_due (buffer_entry (&dev->buffer, d->hand), now, min_age_ms))
+      b.entries[b.n++] = d->hand;
     d->hand++;
-    looked++;
   }
-  if (claim)
-    claim_release (dev, claim);
+  if (b.n)
+    drain_batch (&b, totals);
   return looked;
 }
 

@@ -24,9 +24,13 @@
  * whoever finds no room drains first and tries again (drain_for_room): nothing
  * is refused while the buffer has something that could be made smaller.
  *
+ * A step's entries are shared with idle workers, but only while no request
+ * runs.
+ *
  * Locks: 'lock' (rank DRAIN) is held for a step: there is one at a time,
  * whether the drainer's (maint/drainer.h), a writer's that needs room, or
- * somebody's who wants the buffer empty.
+ * somebody's who wants the buffer empty.  Who holds it waits for the workers
+ * that help: they have no need of it, and are inside the step alone.
  */
 
 #ifndef ZRAM_DRAIN_H
@@ -41,10 +45,13 @@ struct device;
 
 struct drain {
   struct mutex lock;
-  void *copy GUARDED_BY (lock);    /* slot_size bytes, owned */
+  char *copies GUARDED_BY (lock);  /* a slot for each lane, owned */
   uint32_t hand GUARDED_BY (lock); /* entry */
   _Atomic uint64_t rounds;         /* drain_for_room has made some */
 };
+
+/* Entries of a step at the most: some 100 µs of work. */
+#define DRAIN_BATCH 16u
 
 struct drain_totals {
   uint32_t done, lost, failed;
