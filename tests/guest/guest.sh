@@ -251,8 +251,9 @@ await_or ()
   local i
   for ((i = 0; i < $2 * 10; i++)); do
     if grep -q "^$1" "$tmp/asked"; then return 0; fi
-    # The script is over, or the guest is: nothing more will come.
-    if grep -q '^status ' "$tmp/asked"; then return 1; fi
+    # The script is over, or the guest is: nothing more will come.  But what
+    # is awaited may have come since it was looked for.
+    if grep -q '^status ' "$tmp/asked"; then grep -q "^$1" "$tmp/asked"; return; fi
     if ! running "$qemu"; then sleep 0.2; grep -q "^$1" "$tmp/asked"; return; fi
     sleep 0.1
   done
