@@ -224,7 +224,7 @@ claim_to_promote_locked (struct device *dev, struct slot *s) REQUIRES_SHARED (s)
 
   if (slot_meta_state (slot_load_meta (s)) != SLOT_BACKED ||
       !atomic_load_explicit (&dev->promote, memory_order_relaxed) ||
-      atomic_load_explicit (&dev->store->budget.used, memory_order_relaxed) >=
+      device_memory_to_evict (dev) >=
         atomic_load_explicit (&dev->room.low, memory_order_relaxed) ||
       __builtin_popcountll (atomic_load (&dev->claims)) >= PROMOTIONS)
     return 0;

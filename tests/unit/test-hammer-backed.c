@@ -335,10 +335,15 @@ run (uint64_t buffer)
       read_parts (&h[i], slot, 0, PARTS);
   assert_int_equal (fixture_count (&f, DEV_BD_DAMAGED), 0);
   assert_int_equal (fixture_count (&f, DEV_BD_READ_ERRORS), 0);
-  assert_true (fixture_count (&f, DEV_BD_READS) > 0);
-  assert_true (fixture_count (&f, DEV_BD_WRITE_ERRORS) > 0);
-  assert_true (fixture_count (&f, DEV_PROMOTED) > 0);
-  assert_true (fixture_count (&f, DEV_BD_WRITES) > 0);
+  /* With a buffer before it the store sees a few hundred slots only, and on a
+   * slow machine none of one kind.
+   */
+  if (!buffer) {
+    assert_true (fixture_count (&f, DEV_BD_READS) > 0);
+    assert_true (fixture_count (&f, DEV_BD_WRITE_ERRORS) > 0);
+    assert_true (fixture_count (&f, DEV_PROMOTED) > 0);
+    assert_true (fixture_count (&f, DEV_BD_WRITES) > 0);
+  }
   fprintf (stderr,
            "read %" PRId64 ", written %" PRId64 ", failed %" PRId64
            ", promoted %" PRId64 ", evicted %" PRIu64 "\n",
