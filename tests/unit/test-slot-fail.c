@@ -248,9 +248,10 @@ test_faults (void **state)
     if (points[p].allocator &&
         strcmp (points[p].allocator, fixture_allocator ()) != 0)
       continue;
-    for (unsigned nth = 1; nth < 12; nth++) {
+    /* The first of its kind may need some luck: go on until there was one. */
+    for (unsigned nth = 1; nth < 12 || (failed == 0 && nth < 100); nth++) {
       fixture_open (&f, SLOT, "zstd", 1, SLOTS * SLOT);
-      if (nth > 3)
+      if (nth > 3 && nth < 12)
         fill_slots (&f, &rng);
       else
         memset (model, 0, sizeof model);
@@ -265,7 +266,8 @@ test_faults (void **state)
       check_all (&f);
       fixture_close (&f);
     }
-    assert_true (failed > 0);
+    if (failed == 0)
+      fail_msg ("%s did not fail anything", points[p].name);
   }
 }
 
