@@ -156,8 +156,7 @@ set_write_buffer (const char *value)
 {
   int64_t n;
 
-  if (!parse_size (value, &n) ||
-      (n != 0 && (n < WRITE_BUFFER_MIN || n > WRITE_BUFFER_MAX)))
+  if (!parse_size (value, &n) || !write_buffer_is_valid (n))
     return refuse ("write_buffer", value,
                    "a size from 1M to 1T, or 0 for none");
   keys.write_buffer = (uint64_t) n;

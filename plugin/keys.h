@@ -19,6 +19,12 @@
 #define WRITE_BUFFER_MIN (1 << 20)
 #define WRITE_BUFFER_MAX (INT64_C (1) << 40)
 
+static inline bool
+write_buffer_is_valid (int64_t bytes)
+{
+  return bytes == 0 || (bytes >= WRITE_BUFFER_MIN && bytes <= WRITE_BUFFER_MAX);
+}
+
 /* Kept free for swap if swap_reserve= does not say: the requests that the
  * kernel's client has in flight, 128 of 128 KiB, as they are.  Of a mem_limit
  * an eighth at the most.

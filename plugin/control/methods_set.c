@@ -114,8 +114,7 @@ run_write_buffer (struct engine *e, const json_t *params, struct reply *r)
   json_int_t bytes = json_integer_value (set);
 
   if (set) {
-    if (!json_is_integer (set) || bytes < 0 ||
-        (bytes > 0 && (bytes < WRITE_BUFFER_MIN || bytes > WRITE_BUFFER_MAX))) {
+    if (!json_is_integer (set) || !write_buffer_is_valid (bytes)) {
       reply_bad_param (r, "set", set,
                        "a number of bytes from 1048576 to 1099511627776, or 0 "
                        "for none");

@@ -8,6 +8,7 @@ const unsigned budget_percent[BUDGET_LEVELS] = { 80, 90, 95 };
 
 #define FALL 5        /* percent */
 #define SPARE_MOST 16 /* a part of the limit */
+#define HEADROOM 16   /* likewise */
 
 /* The level for this use: up as soon as it is crossed, down only well below
  * it.
@@ -59,6 +60,15 @@ budget_take_warning (struct budget *b)
     return 0;
   level = atomic_exchange (&b->untold, 0);
   return level ? budget_percent[level - 1] : 0;
+}
+
+bool
+budget_has_headroom (struct budget *b, uint64_t bytes)
+{
+  uint64_t limit = atomic_load_explicit (&b->limit, memory_order_relaxed);
+  uint64_t used = atomic_load_explicit (&b->used, memory_order_relaxed);
+
+  return limit == 0 || used + bytes <= limit - limit / HEADROOM;
 }
 
 /* -- the spare ----------------------------------------------------------- */

@@ -53,6 +53,11 @@ void budget_spare_end (void);
 /* May the calling thread let 'used' become that, which is near the limit? */
 bool budget_spare_allows (struct budget *b, uint64_t used);
 
+/* Would so many bytes more leave the last sixteenth of the limit free?  For
+ * what is kept ready, which must not take that from the data.  A hint.
+ */
+bool budget_has_headroom (struct budget *b, uint64_t bytes);
+
 /* The percentage that was crossed and is to be logged, once; 0: none. */
 unsigned budget_take_warning (struct budget *b);
 

@@ -203,6 +203,15 @@ wanted_pages_locked (struct arena *a) REQUIRES (a->lock)
   return best;
 }
 
+/* Can the first 'n' spans be used? */
+static bool
+commit_spans_locked (struct arena *a, uint64_t n) REQUIRES (a->lock)
+{
+  return reserve_commit (&a->memory, n * a->span_size) == 0 &&
+         reserve_commit (&a->zspages, n * sizeof (struct zspage)) == 0 &&
+         reserve_commit (&a->cold_map, (n / 64 + 1) * sizeof (uint64_t)) == 0;
+}
+
 static uint32_t
 extend_locked (struct arena *a) REQUIRES (a->lock)
 {
@@ -212,11 +221,7 @@ extend_locked (struct arena *a) REQUIRES (a->lock)
     errno = ENOMEM;
     return ARENA_NO_SPAN;
   }
-  if (reserve_commit (&a->memory, (span + UINT64_C (1)) * a->span_size) ||
-      reserve_commit (&a->zspages,
-                      (span + UINT64_C (1)) * sizeof (struct zspage)) ||
-      reserve_commit (&a->cold_map,
-                      (span / 64 + UINT64_C (1)) * sizeof (uint64_t))) {
+  if (!commit_spans_locked (a, span + UINT64_C (1))) {
     errno = ENOMEM;
     return ARENA_NO_SPAN;
   }
@@ -421,17 +426,6 @@ arena_fill_span (struct arena *a, uint32_t span, uint32_t pages)
     arena_populate (a, span, from, pages);
 }
 
-/* The reserve must not take the last that a limit leaves to the data. */
-static bool
-has_headroom (struct arena *a, uint64_t pages)
-{
-  uint64_t limit = atomic_load_explicit (&a->budget->limit,
-                                         memory_order_relaxed);
-  uint64_t used = atomic_load_explicit (&a->budget->used, memory_order_relaxed);
-
-  return limit == 0 || used + pages * MEM_PAGE <= limit - limit / 16;
-}
-
 /* What the next spans after the end will need, which is outside the budget. */
 static void
 fill_ahead (struct arena *a)
@@ -442,9 +436,7 @@ fill_ahead (struct arena *a)
   mutex_lock (&a->lock);
   top = a->top;
   end = top + AHEAD_SPANS < a->max_spans ? top + AHEAD_SPANS : a->max_spans;
-  can = reserve_commit (&a->memory, end * a->span_size) == 0 &&
-        reserve_commit (&a->zspages, end * sizeof (struct zspage)) == 0 &&
-        reserve_commit (&a->cold_map, (end / 64 + 1) * sizeof (uint64_t)) == 0;
+  can = commit_spans_locked (a, end);
   mutex_unlock (&a->lock);
   if (!can)
     return;
@@ -463,7 +455,7 @@ arena_fill (struct arena *a)
   fill_ahead (a);
   mutex_lock (&a->lock);
   pages = wanted_pages_locked (a);
-  if (pages && has_headroom (a, pages)) {
+  if (pages && budget_has_headroom (a->budget, (uint64_t) pages * MEM_PAGE)) {
     span = cold_take_lowest_locked (a, UINT32_MAX);
     if (span == ARENA_NO_SPAN)
       span = extend_locked (a);

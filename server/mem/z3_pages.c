@@ -108,15 +108,21 @@ descriptor_pages (uint32_t top)
   return (uint32_t) ((top * sizeof (struct z3page) + MEM_PAGE - 1) / MEM_PAGE);
 }
 
+/* Can the first 'n' pages be used? */
+static bool
+commit_pages_locked (struct z3_pool *pool, size_t n) REQUIRES (pool->lock)
+{
+  return reserve_commit (&pool->memory, n * pool->page_size) == 0 &&
+         reserve_commit (&pool->pages, n * sizeof (struct z3page)) == 0 &&
+         reserve_commit (&pool->cold, (n / 64 + 1) * sizeof (uint64_t)) == 0;
+}
+
 static bool
 extend_locked (struct z3_pool *pool, uint32_t *page) REQUIRES (pool->lock)
 {
   uint32_t top = pool->top + 1, need = descriptor_pages (top);
 
-  if (top > pool->max_pages ||
-      reserve_commit (&pool->memory, (size_t) top * pool->page_size) ||
-      reserve_commit (&pool->pages, (size_t) top * sizeof (struct z3page)) ||
-      reserve_commit (&pool->cold, ((size_t) top / 64 + 1) * 8)) {
+  if (top > pool->max_pages || !commit_pages_locked (pool, top)) {
     errno = ENOMEM;
     return false;
   }
@@ -288,19 +294,6 @@ z3_kept (struct z3_pool *pool)
   return bytes;
 }
 
-/* The reserve must not take the last that a limit leaves to the data. */
-static bool
-charge_with_headroom (struct z3_pool *pool)
-{
-  uint64_t limit = atomic_load_explicit (&pool->budget->limit,
-                                         memory_order_relaxed);
-  uint64_t used = atomic_load_explicit (&pool->budget->used,
-                                        memory_order_relaxed);
-
-  return (limit == 0 || used + pool->page_size <= limit - limit / 16) &&
-         budget_charge (pool->budget, pool->page_size);
-}
-
 /* One page, and descriptors ahead of those in use, which are not charged
  * before they are.
  */
@@ -315,12 +308,11 @@ z3_fill (struct z3_pool *pool)
   mutex_lock (&pool->lock);
   described = (size_t) pool->described * MEM_PAGE;
   if (pool->top + ahead < pool->max_pages &&
-      (reserve_commit (&pool->memory,
-                       (size_t) (pool->top + ahead) * pool->page_size) ||
-       reserve_commit (&pool->pages,
-                       (size_t) (pool->top + ahead) * sizeof (struct z3page))))
+      !commit_pages_locked (pool, pool->top + ahead))
     described = SIZE_MAX;
-  got = pool->hot_pages < pool->keep && charge_with_headroom (pool);
+  got = pool->hot_pages < pool->keep &&
+        budget_has_headroom (pool->budget, pool->page_size) &&
+        budget_charge (pool->budget, pool->page_size);
   if (got && !cold_take_locked (pool, &page) && !extend_locked (pool, &page)) {
     budget_refund (pool->budget, pool->page_size);
     got = false;

@@ -163,7 +163,7 @@ lanes_for (struct device *dev, unsigned n)
 {
   unsigned lanes = zcomp_workers (dev->store->zcomp);
 
-  if (store_requests (dev->store) > 0 || n < 2 * DRAIN_LANES)
+  if (n < 2 * DRAIN_LANES || store_requests (dev->store) > 0)
     return 1;
   if (lanes > dev->store->cpus)
     lanes = dev->store->cpus;
