@@ -127,49 +127,13 @@ test_numbers_are_exclusive (void **state)
 
 /* -- what happens in between --------------------------------------------- */
 
-static void
-other_data (uint64_t i)
-{
-  put (i, 2);
-}
-
-static void
-same_data (uint64_t i)
-{
-  put (i, 1);
-}
-
-static void
-part (uint64_t i)
-{
-  must_write (&f, "x", 1, i * SLOT + 4000);
-}
-
-static void
-trim_part (uint64_t i)
-{
-  must_discard (&f, i * SLOT + 4000, 8);
-}
-
-static void
-discard (uint64_t i)
-{
-  must_discard (&f, i * SLOT, SLOT);
-}
+#include "meanwhile.h"
 
 static void
 discard_and_rewrite (uint64_t i)
 {
   discard (i);
   put (i, 1);
-}
-
-static void
-zero (uint64_t i)
-{
-  static const char zeroes[SLOT];
-
-  must_write (&f, zeroes, SLOT, i * SLOT);
 }
 
 static void
@@ -189,13 +153,6 @@ raw (uint64_t i)
 
   fill_kind (buf, SLOT, KIND_RANDOM, &rng);
   must_write (&f, buf, SLOT, i * SLOT);
-}
-
-static void
-reset (uint64_t i)
-{
-  (void) i;
-  device_reset (f.dev);
 }
 
 static void

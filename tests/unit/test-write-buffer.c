@@ -718,35 +718,7 @@ test_audit (void **state) NO_THREAD_SAFETY_ANALYSIS
 
 /* -- a drain that is overtaken -------------------------------------------- */
 
-static void
-other_data (uint64_t i)
-{
-  put (i, 2);
-}
-
-static void
-same_data (uint64_t i)
-{
-  put (i, 1);
-}
-
-static void
-part (uint64_t i)
-{
-  must_write (&f, "x", 1, i * SLOT + 4000);
-}
-
-static void
-trim_part (uint64_t i)
-{
-  must_discard (&f, i * SLOT + 4000, 8);
-}
-
-static void
-discard (uint64_t i)
-{
-  must_discard (&f, i * SLOT, SLOT);
-}
+#include "meanwhile.h"
 
 /* The free list is LIFO: it gets the same entry. */
 static void
@@ -770,27 +742,12 @@ discard_and_others (uint64_t i)
 }
 
 static void
-zero (uint64_t i)
-{
-  static const char zeroes[SLOT];
-
-  must_write (&f, zeroes, SLOT, i * SLOT);
-}
-
-static void
 direct (uint64_t i)
 {
   discard (i);
   set_size (0);
   put (i, 2);
   set_size (BUFFER);
-}
-
-static void
-reset (uint64_t i)
-{
-  (void) i;
-  device_reset (f.dev);
 }
 
 static void
