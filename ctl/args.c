@@ -41,6 +41,26 @@ arg_number (const char *verb, const char *arg, int64_t min, int64_t max)
   return n;
 }
 
+json_t *
+arg_string (const char *verb, const char *arg)
+{
+  json_t *s = json_string (arg);
+
+  /* jansson does not tell this from want of memory, which is rarer. */
+  if (!s)
+    die (STATUS_USAGE, "%s %s: expected a word in UTF-8", verb, arg);
+  return s;
+}
+
+void
+arg_put (const char *verb, json_t *params, const char *key, json_t *value)
+{
+  if (json_object_get (params, key))
+    die (STATUS_USAGE, "%s %s: given twice", verb, key);
+  if (json_object_set_new (params, key, value) == -1)
+    die (STATUS_REFUSED, "out of memory");
+}
+
 double
 arg_seconds (const char *verb, const char *arg)
 {

@@ -9,9 +9,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 /* A whole number from min to max. */
 int64_t arg_number (const char *verb, const char *arg, int64_t min,
                     int64_t max);
+
+/* A string for JSON, which is UTF-8. */
+json_t *arg_string (const char *verb, const char *arg);
+
+/* Makes it a member of params, which takes it over; given twice it is wrong. */
+void arg_put (const char *verb, json_t *params, const char *key, json_t *value);
 
 /* A time in seconds, fractions allowed, more than 0. */
 double arg_seconds (const char *verb, const char *arg);

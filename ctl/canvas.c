@@ -9,6 +9,8 @@
 
 #include "canvas.h"
 #include "ctl.h"
+#include "out.h"
+#include "zram-shown.h"
 
 static int
 within (int n, int min, int max)
@@ -20,8 +22,8 @@ struct canvas
 canvas_create (int rows, int columns)
 {
   struct canvas c = {
-    .rows = within (rows, CANVAS_ROWS_MIN, CANVAS_SIDE_MAX),
-    .columns = within (columns, CANVAS_COLUMNS_MIN, CANVAS_SIDE_MAX),
+    .rows = within (rows, CANVAS_SIDE_MIN, CANVAS_SIDE_MAX),
+    .columns = within (columns, CANVAS_SIDE_MIN, CANVAS_SIDE_MAX),
     .unicode = strcmp (nl_langinfo (CODESET), "UTF-8") == 0,
   };
   int n = c.rows * c.columns;
@@ -49,26 +51,34 @@ canvas_put (struct canvas *c, int row, int column, enum tone tone, wchar_t ch)
   c->cells[row * c->columns + column] = (struct cell){ ch, tone };
 }
 
-/* Bytes that are not ASCII (in a path) are shown as question marks. */
-static wchar_t
-letter (char ch)
-{
-  return ch >= ' ' && ch <= '~' ? (wchar_t) ch : L'?';
-}
+/* Fewer rows than this have better use for the last one. */
+#define KEYS_ROWS 8
 
 int
 canvas_print (struct canvas *c, int row, int column, enum tone tone,
               const char *fmt, ...)
 {
-  char text[CANVAS_SIDE_MAX + 1];
+  char text[CANVAS_SIDE_MAX + 1], shown[4 * sizeof text];
   va_list ap;
 
   va_start (ap, fmt);
   vsnprintf (text, sizeof text, fmt, ap);
   va_end (ap);
-  for (const char *s = text; *s; s++)
-    canvas_put (c, row, column++, tone, letter (*s));
+  shown_cut (shown, sizeof shown, text, SHOWN_ASCII);
+  for (const char *s = shown; *s; s++)
+    canvas_put (c, row, column++, tone, (wchar_t) *s);
   return column;
+}
+
+void
+canvas_fit (struct canvas *c, int row, enum tone tone, unsigned n,
+            char texts[][CANVAS_TEXT])
+{
+  unsigned i = 0;
+
+  while (i + 1 < n && (int) strlen (texts[i]) > c->columns)
+    i++;
+  canvas_print (c, row, 0, tone, "%s", texts[i]);
 }
 
 int
@@ -94,20 +104,24 @@ void
 canvas_tail (struct canvas *c, int row, int column, int width, enum tone tone,
              const char *text)
 {
-  int n = (int) strlen (text);
+  char *shown, *end;
+  size_t n;
 
   if (width < 4)
     return;
-  if (n > width)
-    canvas_print (c, row, column, tone, "...%s", text + n - (width - 3));
-  else
-    canvas_print (c, row, column, tone, "%s", text);
+  shown = shown_copy (text, SHOWN_VALUE | SHOWN_ASCII);
+  if (!shown)
+    die (STATUS_REFUSED, "out of memory");
+  n = strlen (shown);
+  end = n > (size_t) width ? shown + n - (size_t) (width - 3) : shown;
+  canvas_print (c, row, column, tone, "%s%s", end == shown ? "" : "...", end);
+  free (shown);
 }
 
 void
 canvas_keys (struct canvas *c)
 {
-  if (!c->live)
+  if (!c->live || c->rows < KEYS_ROWS)
     return;
   for (int i = 0; i < c->columns; i++)
     canvas_put (c, c->rows - 1, i, TONE_PLAIN, L' ');
@@ -125,7 +139,7 @@ row_end (const struct canvas *c, int row)
 }
 
 void
-canvas_write (const struct canvas *c, FILE *to)
+canvas_write (const struct canvas *c)
 {
   int rows = c->rows;
 
@@ -133,7 +147,7 @@ canvas_write (const struct canvas *c, FILE *to)
     rows--;
   for (int row = 0; row < rows; row++) {
     for (int i = 0; i < row_end (c, row); i++)
-      fprintf (to, "%lc", (wint_t) c->cells[row * c->columns + i].ch);
-    fputc ('\n', to);
+      out_cell (c->cells[row * c->columns + i].ch);
+    out_newline ();
   }
 }

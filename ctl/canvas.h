@@ -15,7 +15,6 @@
 #define NBDZRAMCTL_CANVAS_H
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <wchar.h>
 
 /* What a colour means; the screen chooses it. */
@@ -48,30 +47,40 @@ struct canvas {
 struct canvas canvas_create (int rows, int columns);
 void canvas_free (struct canvas *c);
 
-/* The smallest and largest that make sense; others are brought to them. */
-#define CANVAS_ROWS_MIN 4
-#define CANVAS_COLUMNS_MIN 20
+/* The smallest and largest; others are brought to them. */
+#define CANVAS_SIDE_MIN 1
 #define CANVAS_SIDE_MAX 1000
 
 void canvas_put (struct canvas *c, int row, int column, enum tone tone,
                  wchar_t ch);
 
-/* Text from column on.  Returns the column behind it. */
+/* Text from column on, bytes that are not ASCII as \xNN.  Returns the column
+ * behind it.
+ */
 int canvas_print (struct canvas *c, int row, int column, enum tone tone,
                   const char *fmt, ...) __attribute__ ((format (printf, 5, 6)));
+
+/* The first of n texts that fits into a row by itself; none: the last, cut. */
+#define CANVAS_TEXT 100
+void canvas_fit (struct canvas *c, int row, enum tone tone, unsigned n,
+                 char texts[][CANVAS_TEXT]);
 
 /* "[######----]" with a share (0 to 1) of width cells filled. */
 int canvas_bar (struct canvas *c, int row, int column, int width,
                 enum tone tone, double share);
 
-/* The name of something, from column on, cut at its beginning to width. */
+/* The name of something, from column on, cut at its beginning to width; as a
+ * value of zram-shown.h.
+ */
 void canvas_tail (struct canvas *c, int row, int column, int width,
                   enum tone tone, const char *text);
 
-/* The last row says which keys there are, if somebody can press them. */
+/* The last row says which keys there are, if somebody can press them and there
+ * are rows for that.
+ */
 void canvas_keys (struct canvas *c);
 
 /* As text, without blanks at the ends of lines and empty lines at the end. */
-void canvas_write (const struct canvas *c, FILE *to);
+void canvas_write (const struct canvas *c);
 
 #endif /* NBDZRAMCTL_CANVAS_H */

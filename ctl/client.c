@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "answer.h"
@@ -18,8 +20,9 @@
 #include "signals.h"
 #include "zram-protocol.h"
 
-/* The server answers within milliseconds whatever it does, so this long a
- * silence means that it is stopped or is not our server.
+/* The server answers within milliseconds whatever it does, so one that has not
+ * taken a request and answered it in full by then is stopped, or is not our
+ * server.
  */
 #define PATIENCE_S 30
 
@@ -29,6 +32,7 @@
 struct client {
   int fd;
   const char *socket;
+  int64_t deadline_ms; /* of the exchange at hand */
   json_int_t id;
   char *buf; /* what was received: len bytes, room for cap */
   size_t len, cap;
@@ -78,13 +82,12 @@ make_address (const char *path, struct sockaddr_un *addr, int *dir)
 static int
 connect_to (const char *path)
 {
-  struct timeval tv = { .tv_sec = PATIENCE_S };
+  struct timeval tv = { .tv_sec = PATIENCE_S }; /* connect waits so long */
   struct sockaddr_un addr;
   int dir = -1, fd = -1, err;
 
   if (make_address (path, &addr, &dir) &&
       (fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0) {
-    setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
     setsockopt (fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
     if (connect (fd, (struct sockaddr *) &addr, sizeof addr) < 0) {
       err = errno;
@@ -115,6 +118,15 @@ client_close (struct ctl *ctl)
 
 /* -- one line each way -------------------------------------------------- */
 
+static int64_t
+now_ms (void)
+{
+  struct timespec ts;
+
+  clock_gettime (CLOCK_MONOTONIC, &ts);
+  return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 /* After a system call failed: returns if it is to be done again. */
 static void
 again_or_die (struct client *c)
@@ -125,9 +137,22 @@ again_or_die (struct client *c)
     return;
   }
   if (errno == EAGAIN || errno == EWOULDBLOCK)
-    die (STATUS_NO_SERVER, "the server at %s does not answer", c->socket);
+    return;
   die (STATUS_NO_SERVER, "lost the server at %s: %s", c->socket,
        strerror (errno));
+}
+
+/* Until the socket is ready, or the deadline. */
+static void
+wait_for (struct client *c, short events)
+{
+  int64_t left = c->deadline_ms - now_ms ();
+  struct pollfd fd = { .fd = c->fd, .events = events };
+
+  if (left <= 0)
+    die (STATUS_NO_SERVER, "the server at %s does not answer", c->socket);
+  if (poll (&fd, 1, (int) left) < 0)
+    again_or_die (c);
 }
 
 static void
@@ -137,16 +162,19 @@ send_line (struct client *c, char *line)
 
   line[len++] = '\n'; /* in the place of its end */
   while (done < len) {
-    ssize_t n = send (c->fd, line + done, len - done, MSG_NOSIGNAL);
+    ssize_t n = send (c->fd, line + done, len - done,
+                      MSG_NOSIGNAL | MSG_DONTWAIT);
 
-    if (n > 0)
+    if (n > 0) {
       done += (size_t) n;
-    else
-      again_or_die (c);
+      continue;
+    }
+    again_or_die (c);
+    wait_for (c, POLLOUT);
   }
 }
 
-/* Up to the end of the line, which is overwritten by a NUL. */
+/* Up to the end of the line, which is not counted in len. */
 static void
 receive_line (struct client *c)
 {
@@ -154,13 +182,14 @@ receive_line (struct client *c)
 
   c->len = 0;
   do {
+    wait_for (c, POLLIN);
     if (c->cap - c->len < 4096) {
       c->cap = c->cap ? 2 * c->cap : 16384;
       if (c->cap > ANSWER_MAX)
         die (STATUS_NO_SERVER, "the answer of %s has no end", c->socket);
       c->buf = need (realloc (c->buf, c->cap));
     }
-    ssize_t n = recv (c->fd, c->buf + c->len, c->cap - c->len, 0);
+    ssize_t n = recv (c->fd, c->buf + c->len, c->cap - c->len, MSG_DONTWAIT);
 
     if (n == 0)
       die (STATUS_NO_SERVER, "lost the server at %s: it hung up", c->socket);
@@ -171,7 +200,7 @@ receive_line (struct client *c)
     end = memchr (c->buf + c->len, '\n', (size_t) n);
     c->len += (size_t) n;
   } while (!end);
-  *end = '\0';
+  c->len = (size_t) (end - c->buf);
 }
 
 static json_t *
@@ -185,12 +214,19 @@ exchange (struct client *c, const char *method, json_t *params)
                        "method", method, "params",
                        params ? params : json_object ());
   line = need (json_dumps (need (request), JSON_COMPACT));
+  /* All that can make it long is what it was called with. */
+  if (strlen (line) > ZRAM_REQUEST_MAX)
+    die (STATUS_USAGE,
+         "%s: the arguments are too long: a request has at most "
+         "%d bytes",
+         method, ZRAM_REQUEST_MAX);
+  c->deadline_ms = now_ms () + PATIENCE_S * 1000;
   send_line (c, line);
   free (line);
   json_decref (request);
 
   receive_line (c);
-  answer = json_loads (c->buf, 0, &error);
+  answer = json_loadb (c->buf, c->len, 0, &error);
   if (!json_is_object (answer))
     die (STATUS_NO_SERVER, "%s does not speak our protocol: %s", c->socket,
          answer ? "not an object" : error.text);
@@ -200,14 +236,21 @@ exchange (struct client *c, const char *method, json_t *params)
 /* -- calls -------------------------------------------------------------- */
 
 /* What is to be said of an error, and how it ends. */
-static void
+static void __attribute__ ((noreturn))
 die_of_error (const char *method, json_t *error)
 {
   const char *message = answer_string (error, "message");
 
-  if (answer_i64 (error, "code") == ZRAM_ERROR_PARAMS)
+  switch (answer_i64 (error, "code")) {
+  case ZRAM_ERROR_PARAMS:
     die (STATUS_USAGE, "%s: %s", method, message);
-  die (STATUS_REFUSED, "%s: %s", method, message);
+  case ZRAM_ERROR_PARSE:
+  case ZRAM_ERROR_REQUEST:
+  case ZRAM_ERROR_METHOD: /* it does not know what this program does */
+    die (STATUS_NO_SERVER, "%s: %s", method, message);
+  default:
+    die (STATUS_REFUSED, "%s: %s", method, message);
+  }
 }
 
 /* A server of another kind, or of another time, is as good as none. */
@@ -215,7 +258,12 @@ static void
 check_version (struct client *c)
 {
   json_t *answer = exchange (c, ZRAM_METHOD_VERSION, NULL);
-  int64_t version = answer_i64 (answer, "result.protocol");
+  json_t *error = json_object_get (answer, "error");
+  int64_t version;
+
+  if (error) /* it has too many clients, say */
+    die_of_error (ZRAM_METHOD_VERSION, error);
+  version = answer_i64 (answer, "result.protocol");
 
   if (version != ZRAM_PROTOCOL_VERSION)
     die (STATUS_NO_SERVER, "%s speaks protocol %lld, this program %d",

@@ -15,7 +15,7 @@
 /* The result, which the caller owns.  params is taken over; NULL for none.
  * The first call connects.  Dies if the server refuses (STATUS_REFUSED), does
  * not like the parameters (STATUS_USAGE), is not there or does not answer
- * (STATUS_NO_SERVER).
+ * within 30 s (STATUS_NO_SERVER).
  */
 json_t *client_call (struct ctl *ctl, const char *method, json_t *params);
 

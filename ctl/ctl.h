@@ -6,7 +6,8 @@
  *   client.c     one request, one answer
  *   answer.c     fields out of answers
  *   args.c       numbers, sizes and ranges out of arguments
- *   text.c       sizes, times and JSON for people
+ *   text.c       sizes and times for people
+ *   out.c        the one way to stdout and stderr
  *   print_*.c    verbs that print one answer
  *   knobs.c      verbs that read or set one value
  *   jobs.c       verbs that start long work; progress.c follows it
@@ -39,7 +40,9 @@ struct ctl {
   bool no_headings; /* --noheadings: the table without its first line */
 };
 
-/* Prints "nbdzramctl: ..." as the one line on stderr and ends with status. */
+/* Prints "nbdzramctl: ..." as the one line on stderr, whatever is in it, and
+ * ends with status.
+ */
 void die (int status, const char *fmt, ...)
   __attribute__ ((format (printf, 2, 3), noreturn));
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "ctl.h"
+#include "out.h"
 
 static void (*before_death) (void);
 
@@ -19,15 +20,16 @@ set_before_death (void (*fn) (void))
 void
 die (int status, const char *fmt, ...)
 {
+  char *why = NULL;
   va_list ap;
 
   if (before_death)
     before_death ();
-  fflush (stdout);
-  fputs ("nbdzramctl: ", stderr);
+  out_end ();
   va_start (ap, fmt);
-  vfprintf (stderr, fmt, ap);
+  if (vasprintf (&why, fmt, ap) == -1)
+    why = NULL;
   va_end (ap);
-  fputc ('\n', stderr);
+  err_line ("nbdzramctl: %s", why ? why : "out of memory");
   exit (status);
 }

@@ -35,9 +35,9 @@ run_compact (struct ctl *ctl, const struct arguments *args)
 /* -- KEY=VALUE ---------------------------------------------------------- */
 
 static void
-put_number (json_t *params, const char *key, int64_t n)
+put_number (const char *verb, json_t *params, const char *key, int64_t n)
 {
-  json_object_set_new (params, key, json_integer (n));
+  arg_put (verb, params, key, json_integer (n));
 }
 
 static void
@@ -46,8 +46,9 @@ put_range (struct ctl *ctl, json_t *params, const char *value)
   int64_t start, count;
 
   arg_range ("recompress range", value, &start, &count);
-  put_number (params, "start", start);
-  put_number (params, "count", slots_up_to_end (ctl, start, count));
+  put_number ("recompress range", params, "start", start);
+  put_number ("recompress range", params, "count",
+              slots_up_to_end (ctl, start, count));
 }
 
 /* The value, if the word is KEY=VALUE; else NULL. */
@@ -66,16 +67,18 @@ put_recompress (struct ctl *ctl, json_t *params, const char *word)
   const char *v;
 
   if ((v = value_of (word, "type")) != NULL)
-    json_object_set_new (params, "type", json_string (v));
+    arg_put ("recompress", params, "type", arg_string ("recompress type", v));
   else if ((v = value_of (word, "algorithm")) != NULL)
-    json_object_set_new (params, "algorithm", json_string (v));
+    arg_put ("recompress", params, "algorithm",
+             arg_string ("recompress algorithm", v));
   else if ((v = value_of (word, "priority")) != NULL)
-    put_number (params, "priority",
+    put_number ("recompress", params, "priority",
                 arg_number ("recompress priority", v, 1, INT64_MAX));
   else if ((v = value_of (word, "threshold")) != NULL)
-    put_number (params, "threshold", arg_size ("recompress threshold", v));
+    put_number ("recompress", params, "threshold",
+                arg_size ("recompress threshold", v));
   else if ((v = value_of (word, "max_slots")) != NULL)
-    put_number (params, "max_slots",
+    put_number ("recompress", params, "max_slots",
                 arg_number ("recompress max_slots", v, 0, INT64_MAX));
   else if ((v = value_of (word, "range")) != NULL)
     put_range (ctl, params, v);
@@ -104,10 +107,10 @@ run_train (struct ctl *ctl, const struct arguments *args)
 
   for (int i = 0; i < args->n; i++)
     if ((v = value_of (args->v[i], "samples")) != NULL)
-      put_number (params, "samples",
+      put_number ("train", params, "samples",
                   arg_number ("train samples", v, 1, INT64_MAX));
     else if ((v = value_of (args->v[i], "size")) != NULL)
-      put_number (params, "size", arg_size ("train size", v));
+      put_number ("train", params, "size", arg_size ("train size", v));
     else
       die (STATUS_USAGE, "train %s: expected samples= or size=", args->v[i]);
   return run_job (ctl, ZRAM_METHOD_TRAIN, params);
@@ -135,7 +138,7 @@ put_writeback (struct ctl *ctl, json_t *params, const char *word)
   const char *v;
 
   if ((v = value_of (word, "type")) != NULL)
-    json_object_set_new (params, "type", json_string (v));
+    arg_put ("writeback", params, "type", arg_string ("writeback type", v));
   else if ((v = value_of (word, "page_index")) != NULL)
     append (
       params, "page_index",

@@ -12,6 +12,7 @@
 #include "answer.h"
 #include "args.h"
 #include "client.h"
+#include "out.h"
 #include "text.h"
 #include "verbs.h"
 #include "zram-protocol.h"
@@ -23,9 +24,9 @@ number (struct ctl *ctl, const char *method, json_t *params)
   json_t *answer = client_call (ctl, method, params);
 
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else
-    printf ("%" PRIu64 "\n", answer_u64 (answer, method));
+    out_line ("%" PRIu64, answer_u64 (answer, method));
   json_decref (answer);
   return STATUS_OK;
 }
@@ -88,9 +89,10 @@ print_algorithms (json_t *answer)
   {
     const char *s = json_string_value (name) ? json_string_value (name) : "?";
 
-    printf (strcmp (s, current) == 0 ? "%s[%s]" : "%s%s", i ? " " : "", s);
+    out (strcmp (s, current) == 0 ? "%s[%s]" : "%s%s", i ? " " : "", s);
   }
-  printf ("\nlevel: %" PRId64 "\n", answer_i64 (answer, "level"));
+  out_newline ();
+  out_line ("level: %" PRId64, answer_i64 (answer, "level"));
 }
 
 int
@@ -99,14 +101,14 @@ run_algorithm (struct ctl *ctl, const struct arguments *args)
   json_t *params = NULL, *answer;
 
   if (args->n)
-    params = json_pack ("{s:s}", "set", args->v[0]);
+    params = json_pack ("{s:o}", "set", arg_string (args->verb, args->v[0]));
   if (args->n == 2)
     json_object_set_new (
       params, "level",
       json_integer (arg_number (args->verb, args->v[1], INT32_MIN, INT32_MAX)));
   answer = client_call (ctl, ZRAM_METHOD_ALGORITHM, params);
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else
     print_algorithms (answer);
   json_decref (answer);
@@ -131,24 +133,26 @@ print_method (json_t *method)
 {
   json_t *dictionary = answer_member (method, "dictionary");
 
-  printf ("%" PRId64 ": %s, level %" PRId64, answer_i64 (method, "priority"),
-          answer_string (method, "algorithm"), answer_i64 (method, "level"));
+  out ("%" PRId64 ": %s, level %" PRId64, answer_i64 (method, "priority"),
+       answer_string (method, "algorithm"), answer_i64 (method, "level"));
   if (!json_is_null (dictionary))
-    printf (", dictionary %s of %" PRIu64 " bytes",
-            answer_string (dictionary, "id"), answer_u64 (dictionary, "size"));
-  putchar ('\n');
+    out (", dictionary %s of %" PRIu64 " bytes",
+         answer_string (dictionary, "id"), answer_u64 (dictionary, "size"));
+  out_newline ();
 }
 
 int
 run_recomp_algorithm (struct ctl *ctl, const struct arguments *args)
 {
-  json_t *params = args->n ? json_pack ("{s:s}", "set", args->v[0]) : NULL;
+  json_t *params = args->n ? json_pack ("{s:o}", "set",
+                                        arg_string (args->verb, args->v[0]))
+                           : NULL;
   json_t *answer = client_call (ctl, ZRAM_METHOD_RECOMP_ALGORITHM, params);
   json_t *method;
   size_t i;
 
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else
     json_array_foreach (answer_array (answer, "methods"), i, method)
       print_method (method);
@@ -164,7 +168,7 @@ run_writeback_limit (struct ctl *ctl, const struct arguments *args)
   json_t *params = NULL, *answer, *left;
 
   if (args->n && strcmp (args->v[0], "off") == 0)
-    params = json_pack ("{s:s}", "set", "off");
+    params = json_pack ("{s:o}", "set", arg_string (args->verb, "off"));
   else if (args->n)
     params = json_pack (
       "{s:I}", "set",
@@ -172,11 +176,11 @@ run_writeback_limit (struct ctl *ctl, const struct arguments *args)
   answer = client_call (ctl, ZRAM_METHOD_WRITEBACK_LIMIT, params);
   left = answer_member (answer, "writeback_limit");
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else if (json_is_null (left))
-    puts ("off");
+    out_line ("off");
   else
-    printf ("%" PRIu64 "\n", answer_u64 (answer, "writeback_limit"));
+    out_line ("%" PRIu64, answer_u64 (answer, "writeback_limit"));
   json_decref (answer);
   return STATUS_OK;
 }
@@ -192,17 +196,16 @@ run_evict (struct ctl *ctl, const struct arguments *args)
 
     if (!low && strncmp (word, "high=", 5) != 0)
       die (STATUS_USAGE, "evict %s: expected low=N or high=N", word);
-    json_object_set_new (
-      params, low ? "low" : "high",
-      json_integer (arg_number (low ? "evict low" : "evict high",
-                                word + (low ? 4 : 5), 1, 100)));
+    arg_put ("evict", params, low ? "low" : "high",
+             json_integer (arg_number (low ? "evict low" : "evict high",
+                                       word + (low ? 4 : 5), 1, 100)));
   }
   answer = client_call (ctl, ZRAM_METHOD_EVICT, params);
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else
-    printf ("low=%" PRIu64 " high=%" PRIu64 "\n", answer_u64 (answer, "low"),
-            answer_u64 (answer, "high"));
+    out_line ("low=%" PRIu64 " high=%" PRIu64, answer_u64 (answer, "low"),
+              answer_u64 (answer, "high"));
   json_decref (answer);
   return STATUS_OK;
 }
@@ -219,9 +222,9 @@ run_promote (struct ctl *ctl, const struct arguments *args)
     ctl, ZRAM_METHOD_PROMOTE,
     word ? json_pack ("{s:b}", "set", strcmp (word, "on") == 0) : NULL);
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else
-    puts (answer_bool (answer, "promote") ? "on" : "off");
+    out_line (answer_bool (answer, "promote") ? "on" : "off");
   json_decref (answer);
   return STATUS_OK;
 }
@@ -255,15 +258,15 @@ idle_params (struct ctl *ctl, const struct arguments *args)
       die (STATUS_USAGE, "idle range: which slots? (such as 5, 5-9 or 5-)");
     arg_range ("idle range", args->v[1], &start, &count);
     count = slots_up_to_end (ctl, start, count);
-    return json_pack ("{s:s, s:I, s:I}", "mode", "range", "start",
-                      (json_int_t) start, "count", (json_int_t) count);
+    return json_pack ("{s:o, s:I, s:I}", "mode", arg_string ("idle", "range"),
+                      "start", (json_int_t) start, "count", (json_int_t) count);
   }
   if (args->n > 1)
     die (STATUS_USAGE, "idle %s %s: unexpected argument %s", what, args->v[1],
          args->v[1]);
   if (strcmp (what, "all") == 0)
-    return json_pack ("{s:s}", "mode", "all");
-  return json_pack ("{s:s, s:I}", "mode", "age", "seconds",
+    return json_pack ("{s:o}", "mode", arg_string ("idle", "all"));
+  return json_pack ("{s:o, s:I}", "mode", arg_string ("idle", "age"), "seconds",
                     (json_int_t) arg_number ("idle", what, 0, INT32_MAX));
 }
 
@@ -273,9 +276,9 @@ run_idle (struct ctl *ctl, const struct arguments *args)
   json_t *answer = client_call (ctl, ZRAM_METHOD_IDLE, idle_params (ctl, args));
 
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else
-    printf ("%" PRIu64 " slots marked idle\n", answer_u64 (answer, "marked"));
+    out_line ("%" PRIu64 " slots marked idle", answer_u64 (answer, "marked"));
   json_decref (answer);
   return STATUS_OK;
 }

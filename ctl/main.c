@@ -10,6 +10,7 @@
 
 #include "client.h"
 #include "ctl.h"
+#include "out.h"
 #include "socket_path.h"
 #include "verbs.h"
 
@@ -18,35 +19,36 @@ help (void)
 {
   char left[48];
 
-  printf ("Usage: nbdzramctl [-s SOCKET] [--json] [VERB ...]\n"
-          "\n"
-          "See and steer a compressed RAM disk.  Without a verb: a table.\n"
-          "\n"
-          "Options:\n"
-          "  -s, --socket SOCKET   control socket of the server (else from\n"
-          "                        NBDZRAM_SOCKET, else that of scripts/run)\n"
-          "  -j, --json            print the answer as JSON\n"
-          "  -b, --bytes           table: sizes in bytes\n"
-          "  -n, --noheadings      table: no headings\n"
-          "  -h, --help            this text\n"
-          "  -V, --version         the version\n"
-          "\n"
-          "Verbs:\n");
+  out_text (
+    "Usage: nbdzramctl [-s SOCKET] [--json] [VERB ...]\n"
+    "\n"
+    "See and steer a compressed RAM disk.  Without a verb: a table.\n"
+    "\n"
+    "Options:\n"
+    "  -s, --socket SOCKET   control socket of the server (else from\n"
+    "                        NBDZRAM_SOCKET, else that of scripts/run)\n"
+    "  -j, --json            print the answer as JSON\n"
+    "  -b, --bytes           table: sizes in bytes\n"
+    "  -n, --noheadings      table: no headings\n"
+    "  -h, --help            this text\n"
+    "  -V, --version         the version\n"
+    "\n"
+    "Verbs:\n");
   for (const struct verb *v = verbs; v->name; v++) {
     snprintf (left, sizeof left, "%s %s", v->name, v->args);
-    printf ("  %-28s %s\n", left, v->help);
+    out_line ("  %-28s %s", left, v->help);
   }
-  printf ("\n"
-          "RANGE is a slot or slots: 5, 5-9, 5-.  SIZE: 4096, 512M, 2G.\n"
-          "recompress: type=idle|huge|huge_idle threshold=BYTES max_slots=N\n"
-          "            algorithm=NAME|priority=N range=RANGE\n"
-          "train: samples=N size=SIZE\n"
-          "writeback: type=idle|huge|huge_idle|incompressible, or "
-          "page_index=N ...\n"
-          "           page_indexes=A-B ... (slots, the last included)\n"
-          "METHOD is NAME[:level=N][:dict=FILE].\n"
-          "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no "
-          "server.\n");
+  out_text ("\n"
+            "RANGE is a slot or slots: 5, 5-9, 5-.  SIZE: 4096, 512M, 2G.\n"
+            "recompress: type=idle|huge|huge_idle threshold=BYTES max_slots=N\n"
+            "            algorithm=NAME|priority=N range=RANGE\n"
+            "train: samples=N size=SIZE\n"
+            "writeback: type=idle|huge|huge_idle|incompressible, or "
+            "page_index=N ...\n"
+            "           page_indexes=A-B ... (slots, the last included)\n"
+            "METHOD is NAME[:level=N][:dict=FILE].\n"
+            "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no "
+            "server.\n");
 }
 
 /* An unknown option, or one that lacks its value: say which. */
@@ -96,10 +98,10 @@ read_options (struct ctl *ctl, int argc, char **argv)
       break;
     case 'h':
       help ();
-      exit (STATUS_OK);
+      exit (out_end () == 0 ? STATUS_OK : STATUS_REFUSED);
     case 'V':
-      printf ("nbdzramctl %s\n", PACKAGE_VERSION);
-      exit (STATUS_OK);
+      out_line ("nbdzramctl %s", PACKAGE_VERSION);
+      exit (out_end () == 0 ? STATUS_OK : STATUS_REFUSED);
     default:
       die_of_option (c, argv[optind - 1]);
     }
@@ -107,7 +109,15 @@ read_options (struct ctl *ctl, int argc, char **argv)
   return optind;
 }
 
-/* Takes --json and the verb's flag out of the words behind the verb. */
+static void __attribute__ ((noreturn)) help_with (const struct verb *verb)
+{
+  out_line ("Usage: nbdzramctl [-s SOCKET] [--json] %s%s%s", verb->name,
+            *verb->args ? " " : "", verb->args);
+  out_line ("%s", verb->help);
+  exit (out_end () == 0 ? STATUS_OK : STATUS_REFUSED);
+}
+
+/* Takes --json, --help and the verb's flag out of the words behind the verb. */
 static void
 read_arguments (struct ctl *ctl, const struct verb *verb, char **words,
                 struct arguments *args)
@@ -115,8 +125,10 @@ read_arguments (struct ctl *ctl, const struct verb *verb, char **words,
   args->verb = verb->name;
   args->v = words;
   for (char **w = words; *w; w++) {
-    if (strcmp (*w, "--json") == 0)
+    if (strcmp (*w, "--json") == 0 || strcmp (*w, "-j") == 0)
       ctl->json = true;
+    else if (strcmp (*w, "--help") == 0 || strcmp (*w, "-h") == 0)
+      help_with (verb);
     else if (verb->flag && strcmp (*w, verb->flag) == 0)
       args->flag = true;
     else if (strncmp (*w, "--", 2) == 0)
@@ -157,12 +169,13 @@ main (int argc, char *argv[])
 {
   int status;
 
+  out_begin ();
   /* Letters and frames as the terminal has them, numbers as scripts do. */
   setlocale (LC_ALL, "");
   setlocale (LC_NUMERIC, "C");
   status = run (argc, argv);
-  if (fflush (stdout) != 0 || ferror (stdout)) {
-    fprintf (stderr, "nbdzramctl: standard output: cannot write\n");
+  if (out_end () == -1) {
+    err_line ("nbdzramctl: standard output: cannot write");
     if (status == STATUS_OK)
       status = STATUS_REFUSED;
   }

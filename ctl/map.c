@@ -6,6 +6,7 @@
 #include "args.h"
 #include "client.h"
 #include "map.h"
+#include "out.h"
 #include "screen.h"
 #include "text.h"
 #include "verbs.h"
@@ -52,7 +53,7 @@ run_map (struct ctl *ctl, const struct arguments *args)
 
   if (ctl->json) {
     look (&m, JSON_CELLS);
-    text_json (m.cells);
+    out_json_answer (m.cells);
   }
   else if (args->flag || !screen_available ())
     status = screen_once (frame, &m);

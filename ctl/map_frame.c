@@ -25,6 +25,10 @@
 #define ABOVE 2 /* rows */
 #define BELOW 4
 
+/* On a smaller picture there are only cells. */
+#define LEAST_COLUMNS 20
+#define LEAST_ROWS 8
+
 enum look { EMPTY, SAME, GOOD, FAIR, POOR, HUGE, IDLE, BACKED, LOOKS };
 
 static const struct {
@@ -65,17 +69,28 @@ look_of (json_t *cell)
 }
 
 static int
+left_of (const struct canvas *c)
+{
+  return c->columns < LEAST_COLUMNS ? 0 : LABEL + 1;
+}
+
+static int
+above (const struct canvas *c)
+{
+  return c->rows < LEAST_ROWS ? 0 : ABOVE;
+}
+
+static int
 across (const struct canvas *c)
 {
-  return c->columns - LABEL - 1;
+  return c->columns - left_of (c);
 }
 
 int
 map_room (const struct canvas *c)
 {
-  int down = c->rows - ABOVE - BELOW;
-
-  return across (c) * (down > 0 ? down : 1);
+  return across (c) *
+         (c->rows < LEAST_ROWS ? c->rows : c->rows - ABOVE - BELOW);
 }
 
 static void
@@ -132,18 +147,20 @@ map_draw (const struct map *m, struct canvas *c)
   int wide = across (c), rows = (int) ((n + (size_t) wide - 1) / (size_t) wide);
   char start[TEXT_MAX];
 
-  draw_title (m, c, n);
+  if (above (c))
+    draw_title (m, c, n);
   json_array_foreach (cells, i, cell)
   {
-    int row = ABOVE + (int) i / wide, column = (int) i % wide;
+    int row = above (c) + (int) i / wide, column = (int) i % wide;
 
-    if (column == 0)
+    if (column == 0 && left_of (c))
       canvas_print (c, row, 0, TONE_DIM, "%*s", LABEL,
                     text_size (start, (uint64_t) ((double) slots / (double) n *
                                                   (double) i) *
                                         bytes));
-    draw_look (c, row, LABEL + 1 + column, look_of (cell));
+    draw_look (c, row, left_of (c) + column, look_of (cell));
   }
-  draw_legend (c, ABOVE + rows + 1);
+  if (above (c))
+    draw_legend (c, ABOVE + rows + 1);
   canvas_keys (c);
 }

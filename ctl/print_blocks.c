@@ -16,6 +16,7 @@
 #include "answer.h"
 #include "args.h"
 #include "client.h"
+#include "out.h"
 #include "text.h"
 #include "verbs.h"
 #include "zram-protocol.h"
@@ -24,12 +25,12 @@ static void
 print_slot (const struct ctl *ctl, json_t *slot, bool first)
 {
   if (ctl->json) {
-    fputs (first ? "\n  " : ",\n  ", stdout);
-    json_dumpf (slot, stdout, 0);
+    out_text (first ? "\n  " : ",\n  ");
+    out_json (slot);
     return;
   }
-  printf ("%12" PRIu64 " %12.6f %s\n", answer_u64 (slot, "i"),
-          answer_real (slot, "t"), answer_string (slot, "s"));
+  out_line ("%12" PRIu64 " %12.6f %s", answer_u64 (slot, "i"),
+            answer_real (slot, "t"), answer_string (slot, "s"));
 }
 
 /* Those in [start, end). */
@@ -70,9 +71,9 @@ run_block_state (struct ctl *ctl, const struct arguments *args)
   if (args->n)
     arg_range (args->verb, args->v[0], &start, &count);
   if (ctl->json)
-    fputs ("{\"slots\": [", stdout);
+    out ("{\"slots\": [");
   print_slots (ctl, start, start + count);
   if (ctl->json)
-    puts ("\n]}");
+    out_text ("\n]}\n");
   return STATUS_OK;
 }

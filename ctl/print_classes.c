@@ -12,6 +12,7 @@
 
 #include "answer.h"
 #include "client.h"
+#include "out.h"
 #include "text.h"
 #include "verbs.h"
 #include "zram-protocol.h"
@@ -39,7 +40,7 @@ struct totals {
 static void
 print_headings (void)
 {
-  printf (" %5s %5s", "class", "size");
+  out (" %5s %5s", "class", "size");
   for (int g = 1; g < GROUPS; g++) {
     char percent[8];
 
@@ -47,11 +48,11 @@ print_headings (void)
               g == GROUPS - 1   ? 100
               : g == GROUPS - 2 ? 99
                                 : 10 * g);
-    printf (" %9s", percent);
+    out (" %9s", percent);
   }
   for (size_t f = 0; f < NFIELDS; f++)
-    printf (" %*s", fields[f].width, fields[f].heading);
-  putchar ('\n');
+    out (" %*s", fields[f].width, fields[f].heading);
+  out_newline ();
 }
 
 static void
@@ -59,35 +60,36 @@ print_class (json_t *class, struct totals *t)
 {
   json_t *groups = answer_array (class, "groups");
 
-  printf (" %5" PRIu64 " %5" PRIu64, answer_u64 (class, "class"),
-          answer_u64 (class, "size"));
+  out (" %5" PRIu64 " %5" PRIu64, answer_u64 (class, "class"),
+       answer_u64 (class, "size"));
   for (size_t g = 1; g < GROUPS; g++) {
     uint64_t n = answer_u64_at (groups, g);
 
     t->groups[g] += n;
-    printf (" %9" PRIu64, n);
+    out (" %9" PRIu64, n);
   }
   for (size_t f = 0; f < NFIELDS; f++) {
     uint64_t n = answer_u64 (class, fields[f].name);
 
     t->fields[f] += n;
-    printf (" %*" PRIu64, fields[f].width, n);
+    out (" %*" PRIu64, fields[f].width, n);
   }
-  putchar ('\n');
+  out_newline ();
 }
 
 static void
 print_totals (const struct totals *t)
 {
-  printf ("\n %5s %5s", "Total", "");
+  out_newline ();
+  out (" %5s %5s", "Total", "");
   for (size_t g = 1; g < GROUPS; g++)
-    printf (" %9" PRIu64, t->groups[g]);
+    out (" %9" PRIu64, t->groups[g]);
   for (size_t f = 0; f < NFIELDS; f++)
     if (fields[f].total)
-      printf (" %*" PRIu64, fields[f].width, t->fields[f]);
+      out (" %*" PRIu64, fields[f].width, t->fields[f]);
     else
-      printf (" %*s", fields[f].width, "");
-  putchar ('\n');
+      out (" %*s", fields[f].width, "");
+  out_newline ();
 }
 
 int
@@ -99,7 +101,7 @@ run_classes (struct ctl *ctl, const struct arguments *args)
 
   (void) args;
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else {
     print_headings ();
     json_array_foreach (answer_array (answer, "classes"), i, class)

@@ -9,6 +9,7 @@
 #include "answer.h"
 #include "client.h"
 #include "histogram.h"
+#include "out.h"
 #include "text.h"
 #include "verbs.h"
 #include "zram-protocol.h"
@@ -27,14 +28,14 @@ print_kind (const char *name, const struct histogram *h)
 {
   char buf[TEXT_MAX];
 
-  printf ("%-11s %12" PRIu64, name, h->count * h->sampled);
-  printf (" %8s", h->count ? text_ns (buf, h->sum_ns / h->count) : "-");
+  out ("%-11s %12" PRIu64, name, h->count * h->sampled);
+  out (" %8s", h->count ? text_ns (buf, h->sum_ns / h->count) : "-");
   for (size_t i = 0; i < NPERCENTILES; i++)
-    printf (" %8s",
-            h->count
-              ? text_ns (buf, histogram_percentile (h, percentiles[i].share))
-              : "-");
-  putchar ('\n');
+    out (" %8s",
+         h->count
+           ? text_ns (buf, histogram_percentile (h, percentiles[i].share))
+           : "-");
+  out_newline ();
 }
 
 int
@@ -44,12 +45,12 @@ run_latency (struct ctl *ctl, const struct arguments *args)
 
   (void) args;
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else {
-    printf ("%-11s %12s %8s", "KIND", "COUNT", "MEAN");
+    out ("%-11s %12s %8s", "KIND", "COUNT", "MEAN");
     for (size_t i = 0; i < NPERCENTILES; i++)
-      printf (" %8s", percentiles[i].heading);
-    putchar ('\n');
+      out (" %8s", percentiles[i].heading);
+    out_newline ();
     for (const char *const *kind = latency_kinds; *kind; kind++) {
       struct histogram h = histogram_of (answer_member (answer, *kind));
 

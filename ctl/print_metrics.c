@@ -7,6 +7,7 @@
 
 #include "answer.h"
 #include "client.h"
+#include "out.h"
 #include "text.h"
 #include "verbs.h"
 #include "zram-protocol.h"
@@ -18,9 +19,9 @@ run_metrics (struct ctl *ctl, const struct arguments *args)
 
   (void) args;
   if (ctl->json)
-    text_json (answer);
+    out_json_answer (answer);
   else
-    fputs (answer_string (answer, "text"), stdout);
+    out_text (answer_string (answer, "text"));
   json_decref (answer);
   return STATUS_OK;
 }

@@ -10,6 +10,7 @@
 
 #include "answer.h"
 #include "client.h"
+#include "out.h"
 #include "text.h"
 #include "verbs.h"
 #include "zram-protocol.h"
@@ -25,12 +26,12 @@ print_part (struct ctl *ctl, const char *part, const char *const *fields,
   for (const char *const *f = fields; *f; f++)
     json_object_set_new (only, *f, json_integer (answer_i64 (values, *f)));
   if (ctl->json)
-    text_json (only);
+    out_json_answer (only);
   else {
-    fputs (before, stdout);
+    out_text (before);
     for (const char *const *f = fields; *f; f++)
-      printf ("%s%8" PRIu64, f == fields ? "" : " ", answer_u64 (values, *f));
-    putchar ('\n');
+      out ("%s%8" PRIu64, f == fields ? "" : " ", answer_u64 (values, *f));
+    out_newline ();
   }
   json_decref (only);
   json_decref (stats);

@@ -8,10 +8,12 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "answer.h"
 #include "client.h"
+#include "out.h"
 #include "text.h"
 #include "verbs.h"
 #include "zram-protocol.h"
@@ -38,48 +40,48 @@ static const struct column {
 };
 #define NCOLUMNS (sizeof columns / sizeof columns[0])
 
-/* buf is used, or not; what is returned lives as long as both arguments. */
-static const char *
-field (const struct ctl *ctl, const struct column *c, json_t *stats,
-       char buf[TEXT_MAX])
+/* To be freed. */
+static char *
+field (const struct ctl *ctl, const struct column *c, json_t *stats)
 {
+  char buf[TEXT_MAX];
+
   switch (c->kind) {
   case NAME:
-    return ctl->socket;
+    return out_value (ctl->socket);
   case WORD:
-    return answer_string (stats, c->path);
+    return out_value (answer_string (stats, c->path));
   case RATIO:
-    return text_ratio (buf, answer_u64 (stats, "mm.orig_data_size"),
-                       answer_u64 (stats, "mm.mem_used_total"));
+    return out_value (text_ratio (buf, answer_u64 (stats, "mm.orig_data_size"),
+                                  answer_u64 (stats, "mm.mem_used_total")));
   case SIZE:
     if (!ctl->bytes)
-      return text_size (buf, answer_u64 (stats, c->path));
+      return out_value (text_size (buf, answer_u64 (stats, c->path)));
     break;
   case COUNT:
     break;
   }
   snprintf (buf, TEXT_MAX, "%" PRIu64, answer_u64 (stats, c->path));
-  return buf;
+  return out_value (buf);
 }
 
 static void
-print_line (const char *const cells[NCOLUMNS], const int widths[NCOLUMNS],
-            size_t n)
+print_line (const char *const *cells, const int *widths, size_t n)
 {
   for (size_t i = 0; i < n; i++) {
     bool left = columns[i].kind == NAME || columns[i].kind == WORD;
 
-    printf ("%s%*s", i ? " " : "", left ? -widths[i] : widths[i], cells[i]);
+    out ("%s%*s", i ? " " : "", left ? -widths[i] : widths[i], cells[i]);
   }
-  putchar ('\n');
+  out_newline ();
 }
 
 int
 run_table (struct ctl *ctl, const struct arguments *args)
 {
   json_t *stats = client_call (ctl, ZRAM_METHOD_STATS, NULL);
-  const char *headings[NCOLUMNS], *cells[NCOLUMNS];
-  char buf[NCOLUMNS][TEXT_MAX];
+  const char *headings[NCOLUMNS];
+  char *cells[NCOLUMNS];
   int widths[NCOLUMNS];
   size_t n = NCOLUMNS;
 
@@ -87,18 +89,20 @@ run_table (struct ctl *ctl, const struct arguments *args)
   if (json_is_null (answer_member (stats, "backing")))
     n--;
   if (ctl->json)
-    text_json (stats);
+    out_json_answer (stats);
   else {
     for (size_t i = 0; i < n; i++) {
       headings[i] = columns[i].heading;
-      cells[i] = field (ctl, &columns[i], stats, buf[i]);
+      cells[i] = field (ctl, &columns[i], stats);
       widths[i] = (int) strlen (cells[i]);
       if (!ctl->no_headings && widths[i] < (int) strlen (headings[i]))
         widths[i] = (int) strlen (headings[i]);
     }
     if (!ctl->no_headings)
       print_line (headings, widths, n);
-    print_line (cells, widths, n);
+    print_line ((const char *const *) cells, widths, n);
+    for (size_t i = 0; i < n; i++)
+      free (cells[i]);
   }
   json_decref (stats);
   return STATUS_OK;

@@ -10,7 +10,10 @@
 
 #include "answer.h"
 #include "client.h"
+#include "out.h"
+#include "out.h"
 #include "progress.h"
+#include "screen.h"
 #include "signals.h"
 #include "text.h"
 #include "zram-protocol.h"
@@ -40,6 +43,13 @@ terminal_columns (void)
   return 80;
 }
 
+/* Seconds that a number has room for, whatever a server says. */
+static double
+within (double seconds)
+{
+  return seconds < 1e15 ? seconds : 1e15;
+}
+
 /* ", 400/s, 0:02 left" */
 static void
 pace (char *buf, size_t size, uint64_t done, uint64_t left, bool known,
@@ -55,7 +65,7 @@ pace (char *buf, size_t size, uint64_t done, uint64_t left, bool known,
               text_duration (time, (uint64_t) seconds));
   else {
     if (rate > 0)
-      text_duration (time, (uint64_t) ((double) left / rate + 0.5));
+      text_duration (time, (uint64_t) within ((double) left / rate + 0.5));
     snprintf (buf, size, ", %s/s, %s left", per_second, time);
   }
 }
@@ -109,16 +119,16 @@ draw_bar (const char *kind, json_t *job, const char *text)
 
   if (width > BAR_MAX)
     width = BAR_MAX;
-  fputs ("\r\033[K", stderr);
+  err_erase_line ();
   if (!total_is_known (job)) {
     /* No bar, but it can be seen to live. */
     snprintf (line, sizeof line, "%s %c %s", kind,
               "|/-\\"[answer_u64 (job, "elapsed_ms") / LOOK_MS % 4], text);
-    fprintf (stderr, "%.*s", columns > 0 ? columns : 0, line);
+    err ("%.*s", columns > 0 ? columns : 0, line);
     return;
   }
   if (width < 5) {
-    fprintf (stderr, "%.*s", columns > 0 ? columns : 0, text);
+    err ("%.*s", columns > 0 ? columns : 0, text);
     return;
   }
   double share = (double) answer_u64 (job, "done") /
@@ -127,13 +137,7 @@ draw_bar (const char *kind, json_t *job, const char *text)
 
   memset (bar, '-', sizeof bar);
   memset (bar, '#', (size_t) full);
-  fprintf (stderr, "%s [%.*s] %s", kind, width, bar, text);
-}
-
-static void
-clear_bar (void)
-{
-  fputs ("\r\033[K", stderr);
+  err ("%s [%.*s] %s", kind, width, bar, text);
 }
 
 /* What is on the terminal, or was last said. */
@@ -156,10 +160,9 @@ show (struct view *v, json_t *job)
   if (v->terminal)
     draw_bar (kind, job, text);
   else if (elapsed >= v->next_ms) {
-    fprintf (stderr, "%s: %s\n", kind, text);
+    err_line ("%s: %s", kind, text);
     v->next_ms = elapsed - elapsed % LINE_MS + LINE_MS;
   }
-  fflush (stderr);
 }
 
 /* -- how it ended ------------------------------------------------------- */
@@ -171,12 +174,12 @@ print_outcome (json_t *job, const char *state, const char *message)
   uint64_t ms = answer_u64 (job, "elapsed_ms");
   char time[TEXT_MAX];
 
-  printf ("%s: %s after %s", answer_string (job, "kind"), state,
-          ms ? text_ns (time, ms * 1000000) : "0ms");
+  out ("%s: %s after %s", answer_string (job, "kind"), state,
+       ms ? text_ns (time, ms * 1000000) : "0ms");
   if (json_is_integer (answer_member (job, "total")))
-    printf (", %" PRIu64 "/%" PRIu64 " %s", answer_u64 (job, "done"),
-            answer_u64 (job, "total"), answer_string (job, "unit"));
-  printf ("%s%s\n", *message ? ": " : "", message);
+    out (", %" PRIu64 "/%" PRIu64 " %s", answer_u64 (job, "done"),
+         answer_u64 (job, "total"), answer_string (job, "unit"));
+  out_line ("%s%s", *message ? ": " : "", message);
 }
 
 static int
@@ -188,14 +191,14 @@ finish (struct ctl *ctl, json_t *job)
   bool failed = strcmp (state, ZRAM_JOB_FAILED) == 0;
 
   if (ctl->json)
-    text_json (job);
+    out_json_answer (job);
   else
     print_outcome (job, state, failed ? "" : message);
   if (strcmp (state, ZRAM_JOB_DONE) == 0)
     return STATUS_OK;
-  fflush (stdout);
-  fprintf (stderr, "nbdzramctl: %s %s%s%s\n", kind, state,
-           failed && *message ? ": " : "", failed ? message : "");
+  out_end ();
+  err_line ("nbdzramctl: %s %s%s%s", kind, state,
+            failed && *message ? ": " : "", failed ? message : "");
   return STATUS_REFUSED;
 }
 
@@ -215,7 +218,7 @@ int
 progress_follow (struct ctl *ctl, int64_t id)
 {
   struct view view = {
-    .terminal = isatty (STDERR_FILENO),
+    .terminal = screen_can_erase (STDERR_FILENO),
     .next_ms = LINE_MS,
   };
   unsigned pause = FIRST_LOOK_MS;
@@ -223,7 +226,7 @@ progress_follow (struct ctl *ctl, int64_t id)
 
   view.silent = ctl->json && !view.terminal;
   if (view.terminal)
-    set_before_death (clear_bar);
+    set_before_death (err_erase_line);
   for (;;) {
     job = client_call (ctl, ZRAM_METHOD_JOB,
                        json_pack ("{s:I}", "id", (json_int_t) id));
@@ -241,7 +244,7 @@ progress_follow (struct ctl *ctl, int64_t id)
     pause = pause < LOOK_MS / 2 ? 2 * pause : LOOK_MS;
   }
   if (view.terminal)
-    clear_bar ();
+    err_erase_line ();
   set_before_death (NULL);
 
   int status = finish (ctl, job);

@@ -7,6 +7,7 @@
 
 #include <curses.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +39,15 @@ screen_end (void)
   endwin ();
 }
 
+/* https://no-color.org: not if it is set to anything. */
+static bool
+wants_colours (void)
+{
+  const char *no = getenv ("NO_COLOR");
+
+  return !no || !*no;
+}
+
 static void
 screen_begin (void)
 {
@@ -52,7 +62,7 @@ screen_begin (void)
   nonl ();
   keypad (stdscr, TRUE);
   curs_set (0);
-  if (has_colors () && start_color () == OK) {
+  if (wants_colours () && has_colors () && start_color () == OK) {
     bool own = use_default_colors () == OK;
 
     for (short t = 0; t < TONES; t++)
@@ -70,7 +80,8 @@ show (const struct canvas *c)
     for (int column = 0; column < c->columns && column < COLS; column++) {
       const struct cell *cell = &c->cells[row * c->columns + column];
       wchar_t text[2] = { cell->ch, L'\0' };
-      short pair = has_colors () ? (short) (cell->tone + 1) : 0;
+      short pair = wants_colours () && has_colors () ? (short) (cell->tone + 1)
+                                                     : 0;
       cchar_t ch;
 
       setcchar (&ch, text, tones[cell->tone].attr, pair, NULL);
@@ -146,9 +157,9 @@ static int
 from_environment (const char *name, int otherwise)
 {
   const char *s = getenv (name);
-  int n = s ? atoi (s) : 0;
+  long n = s ? strtol (s, NULL, 10) : 0;
 
-  return n > 0 ? n : otherwise;
+  return n <= 0 ? otherwise : n < CANVAS_SIDE_MAX ? (int) n : CANVAS_SIDE_MAX;
 }
 
 int
@@ -165,13 +176,21 @@ screen_once (frame_fn *draw, void *ctx)
                                    from_environment ("COLUMNS", ws.ws_col));
 
   draw (ctx, &c, true);
-  canvas_write (&c, stdout);
+  canvas_write (&c);
   canvas_free (&c);
   return STATUS_OK;
 }
 
 bool
+screen_can_erase (int fd)
+{
+  const char *term = getenv ("TERM");
+
+  return isatty (fd) && term && *term && strcmp (term, "dumb") != 0;
+}
+
+bool
 screen_available (void)
 {
-  return isatty (STDIN_FILENO) && isatty (STDOUT_FILENO);
+  return isatty (STDIN_FILENO) && screen_can_erase (STDOUT_FILENO);
 }

@@ -26,7 +26,12 @@ int screen_run (double interval, frame_fn *draw, void *ctx);
  */
 int screen_once (frame_fn *draw, void *ctx);
 
-/* Is there a screen to run on? */
+/* Is there a screen to run on?  Not on what TERM calls dumb, or does not name:
+ * the cursor cannot be moved there.
+ */
 bool screen_available (void);
+
+/* Is that a terminal where a line can be written again? */
+bool screen_can_erase (int fd);
 
 #endif /* NBDZRAMCTL_SCREEN_H */

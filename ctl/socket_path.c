@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "socket_path.h"
 
-#define NAME "run/control.sock"
+#define SELF "/proc/self/exe"
 
 /* BUILD/run/control.sock, if this program is BUILD/ctl/nbdzramctl. */
 static bool
@@ -19,7 +21,7 @@ beside_program (char path[PATH_MAX])
 {
   static const char place[] = "/ctl/nbdzramctl";
   char self[PATH_MAX];
-  ssize_t n = readlink ("/proc/self/exe", self, sizeof self - 1);
+  ssize_t n = readlink (SELF, self, sizeof self - 1);
   size_t tail = sizeof place - 1;
 
   if (n < (ssize_t) tail)
@@ -27,8 +29,18 @@ beside_program (char path[PATH_MAX])
   self[n] = '\0';
   if (strcmp (self + n - tail, place) != 0)
     return false;
-  return snprintf (path, PATH_MAX, "%.*s/" NAME, (int) ((size_t) n - tail),
-                   self) < PATH_MAX;
+  return snprintf (path, PATH_MAX, "%.*s/run/control.sock",
+                   (int) ((size_t) n - tail), self) < PATH_MAX;
+}
+
+/* Who owns the program could have it do anything. */
+static bool
+is_trusted (uid_t owner)
+{
+  struct stat self;
+
+  return owner == geteuid () || owner == 0 ||
+         (stat (SELF, &self) == 0 && owner == self.st_uid);
 }
 
 const char *
@@ -36,12 +48,15 @@ socket_path (void)
 {
   static char path[PATH_MAX];
   const char *env = getenv ("NBDZRAM_SOCKET");
+  struct stat st;
 
   if (env && *env)
     return env;
-  if (beside_program (path))
-    return path;
-  if (access (NAME, F_OK) == 0 && access ("build/" NAME, F_OK) < 0)
-    return NAME;
-  return "build/" NAME;
+  if (!beside_program (path))
+    die (STATUS_NO_SERVER, "which server? (-s SOCKET, or NBDZRAM_SOCKET)");
+  /* scripts/run may have left a link: the socket itself is looked at. */
+  if (stat (path, &st) == 0 && !is_trusted (st.st_uid))
+    die (STATUS_NO_SERVER,
+         "%s belongs to somebody else (-s SOCKET, if it is meant)", path);
+  return path;
 }

@@ -11,7 +11,8 @@
 static void
 three_digits (char buf[TEXT_MAX], double n, const char *unit)
 {
-  uint64_t tenths = (uint64_t) (n * 10 + 0.5);
+  /* A strange server may have strange numbers. */
+  uint64_t tenths = n < 1e15 ? (uint64_t) (n * 10 + 0.5) : 10000;
 
   if (tenths >= 1000 || tenths % 10 == 0)
     snprintf (buf, TEXT_MAX, "%.0f%s", n, unit);
@@ -82,11 +83,4 @@ text_ratio (char buf[TEXT_MAX], uint64_t orig, uint64_t compr)
   else
     snprintf (buf, TEXT_MAX, "%.2f", (double) orig / (double) compr);
   return buf;
-}
-
-void
-text_json (const json_t *value)
-{
-  json_dumpf (value, stdout, JSON_INDENT (2) | JSON_ENCODE_ANY);
-  putchar ('\n');
 }

@@ -6,8 +6,6 @@
 
 #include <stdint.h>
 
-#include <jansson.h>
-
 #define TEXT_MAX 32
 
 /* 0B 4K 1.5M 8G: at most four digits and a suffix, as zramctl writes it. */
@@ -24,8 +22,5 @@ const char *text_duration (char buf[TEXT_MAX], uint64_t seconds);
 
 /* How many times smaller; "-" where nothing is stored. */
 const char *text_ratio (char buf[TEXT_MAX], uint64_t orig, uint64_t compr);
-
-/* --json: one value and a newline on stdout. */
-void text_json (const json_t *value);
 
 #endif /* NBDZRAMCTL_TEXT_H */

@@ -7,6 +7,7 @@
 #include "answer.h"
 #include "args.h"
 #include "client.h"
+#include "out.h"
 #include "screen.h"
 #include "text.h"
 #include "top.h"
@@ -59,7 +60,7 @@ print_json (struct ctl *ctl)
   json_object_set_new (all, "latency",
                        client_call (ctl, ZRAM_METHOD_LATENCY, NULL));
   json_object_update (all, classes);
-  text_json (all);
+  out_json_answer (all);
   json_decref (all);
   json_decref (classes);
   return STATUS_OK;

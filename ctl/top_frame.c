@@ -9,6 +9,10 @@
  *
  *   the classes with the most pages, as many as there is room for
  *   keys
+ *
+ * Where there is too little room for that, what matters most comes first:
+ * Memory, Data, Store, then the rest; and where there are few columns a line
+ * says less, down to how many tenths of the memory are used.
  */
 
 #include <config.h>
@@ -24,6 +28,16 @@
 #define LABEL 10 /* columns in front of the figures */
 #define BAR 24
 
+/* With fewer columns lines have no bars, and say the figures only. */
+#define WIDE 60
+
+/* Whatever a server says. */
+static uint64_t
+seconds_of (double s)
+{
+  return s > 0 && s < 1e15 ? (uint64_t) s : 0;
+}
+
 static void
 draw_title (const struct top *t, struct canvas *c, int row)
 {
@@ -35,7 +49,7 @@ draw_title (const struct top *t, struct canvas *c, int row)
             "%s, %s level %" PRId64 ", up %s, %" PRIu64 " %s",
             text_size (size, answer_u64 (stats, "disksize")),
             answer_string (stats, "algorithm"), answer_i64 (stats, "level"),
-            text_duration (up, (uint64_t) answer_real (stats, "uptime_s")),
+            text_duration (up, seconds_of (answer_real (stats, "uptime_s"))),
             clients, clients == 1 ? "client" : "clients");
 
   int from = c->columns - (int) strlen (right);
@@ -72,6 +86,12 @@ draw_kind (const struct top *t, struct canvas *c, int row, int k)
     rate = sample_rate (&t->now, &t->before, kinds[k].requests);
   else
     rate = (double) (h.count * h.sampled) / (seconds > 0.01 ? seconds : 1);
+  if (c->columns < LABEL + 10) {
+    canvas_print (c, row, 0, TONE_PLAIN, "%s %s", text_count (buf, rate),
+                  kinds[k].name);
+    histogram_free (&h);
+    return;
+  }
   canvas_print (c, row, 0, TONE_HEADING, "%s", kinds[k].name);
   canvas_print (c, row, LABEL, TONE_PLAIN, "%10s", text_count (buf, rate));
   if (kinds[k].bytes) {
@@ -110,6 +130,34 @@ tone_of_share (double share)
   return share >= 0.9 ? TONE_BAD : share >= 0.8 ? TONE_WARN : TONE_GOOD;
 }
 
+/* "1.2M of 16M (8%)" and shorter. */
+static void
+draw_memory_narrow (struct canvas *c, int row, uint64_t used, uint64_t limit)
+{
+  double percent = limit ? 100 * (double) used / (double) limit : 0;
+  char a[TEXT_MAX], b[TEXT_MAX], texts[6][CANVAS_TEXT];
+  enum tone tone = limit ? tone_of_share (percent / 100) : TONE_PLAIN;
+
+  text_size (a, used);
+  text_size (b, limit);
+  if (!limit) {
+    snprintf (texts[0], CANVAS_TEXT, "Memory %s, no limit", a);
+    snprintf (texts[1], CANVAS_TEXT, "Memory %s", a);
+    snprintf (texts[2], CANVAS_TEXT, "%s", a);
+    snprintf (texts[3], CANVAS_TEXT, "%s", a + strlen (a) - 1); /* the unit */
+    canvas_fit (c, row, tone, 4, texts);
+    return;
+  }
+  snprintf (texts[0], CANVAS_TEXT, "Memory %s of %s (%.0f%%)", a, b, percent);
+  snprintf (texts[1], CANVAS_TEXT, "Memory %s of %s", a, b);
+  snprintf (texts[2], CANVAS_TEXT, "Memory %s %.0f%%", a, percent);
+  snprintf (texts[3], CANVAS_TEXT, "%s %.0f%%", a, percent);
+  snprintf (texts[4], CANVAS_TEXT, "%.0f%%", percent);
+  snprintf (texts[5], CANVAS_TEXT, "%d",
+            percent < 90 ? (int) (percent / 10) : 9); /* tenths */
+  canvas_fit (c, row, tone, 6, texts);
+}
+
 static void
 draw_memory (const struct top *t, struct canvas *c, int row)
 {
@@ -119,6 +167,10 @@ draw_memory (const struct top *t, struct canvas *c, int row)
   char a[TEXT_MAX], b[TEXT_MAX], d[TEXT_MAX];
   int at = LABEL;
 
+  if (c->columns < WIDE) {
+    draw_memory_narrow (c, row, used, limit);
+    return;
+  }
   canvas_print (c, row, 0, TONE_HEADING, "Memory");
   if (limit) {
     double share = (double) used / (double) limit;
@@ -138,8 +190,17 @@ draw_data (const struct top *t, struct canvas *c, int row)
 {
   uint64_t orig = answer_u64 (t->now.stats, "mm.orig_data_size");
   uint64_t compr = answer_u64 (t->now.stats, "mm.compr_data_size");
-  char a[TEXT_MAX], b[TEXT_MAX];
+  char a[TEXT_MAX], b[TEXT_MAX], texts[3][CANVAS_TEXT];
 
+  if (c->columns < WIDE) {
+    text_size (a, orig);
+    text_size (b, compr);
+    snprintf (texts[0], CANVAS_TEXT, "Data %s compressed to %s", a, b);
+    snprintf (texts[1], CANVAS_TEXT, "Data %s to %s", a, b);
+    snprintf (texts[2], CANVAS_TEXT, "%s to %s", a, b);
+    canvas_fit (c, row, TONE_PLAIN, 3, texts);
+    return;
+  }
   canvas_print (c, row, 0, TONE_HEADING, "Data");
   canvas_print (c, row, LABEL, TONE_PLAIN,
                 "%s compressed to %s; pages: %" PRIu64 " same, %" PRIu64
@@ -253,6 +314,17 @@ draw_store (const struct top *t, struct canvas *c, int row)
   int at;
 
   state = state_of_store (store, &tone);
+  if (c->columns < WIDE) {
+    char texts[3][CANVAS_TEXT];
+
+    text_size (a, used * 4096);
+    text_size (b, all * 4096);
+    snprintf (texts[0], CANVAS_TEXT, "Store %s: %s of %s", state, a, b);
+    snprintf (texts[1], CANVAS_TEXT, "Store %s", state);
+    snprintf (texts[2], CANVAS_TEXT, "%s", state);
+    canvas_fit (c, row, tone, 3, texts);
+    return;
+  }
   canvas_print (c, row, 0, TONE_HEADING, "Store");
   at = canvas_bar (c, row, LABEL, BAR, tone_of_share (share), share) + 1;
   at = canvas_print (c, row, at, tone, "%s", state);
@@ -331,22 +403,74 @@ draw_classes (const struct top *t, struct canvas *c, int row, int end)
   free (sorted);
 }
 
-void
-top_draw (const struct top *t, struct canvas *c)
+static bool
+has_buffer (const struct top *t)
 {
-  int row = 0;
+  return answer_u64 (t->now.stats, "write_buffer.capacity") > 0;
+}
 
-  draw_title (t, c, row);
-  row = draw_kinds (t, c, row + 2) + 1;
+static bool
+has_store (const struct top *t)
+{
+  return !json_is_null (answer_member (t->now.stats, "backing"));
+}
+
+/* What is below the requests: returns the row behind it. */
+static int
+draw_state (const struct top *t, struct canvas *c, int row)
+{
   draw_memory (t, c, row++);
   draw_data (t, c, row++);
   draw_ratio (t, c, row++);
   draw_streams (t, c, row++);
   draw_passes (t, c, row++);
-  if (answer_u64 (t->now.stats, "write_buffer.capacity") > 0)
+  if (has_buffer (t))
     draw_buffer (t, c, row++);
-  if (!json_is_null (answer_member (t->now.stats, "backing")))
+  if (has_store (t))
     draw_store (t, c, row++);
+  return row;
+}
+
+/* Rows of all but the classes. */
+static int
+rows_needed (const struct top *t, const struct canvas *c)
+{
+  return 1 + 1 + (1 + NKINDS) + 1 + 5 + has_buffer (t) + has_store (t) +
+         c->live;
+}
+
+/* As far as there are rows. */
+static void
+draw_few (const struct top *t, struct canvas *c)
+{
+  int row = 0;
+
+  draw_memory (t, c, row++);
+  draw_data (t, c, row++);
+  if (has_store (t))
+    draw_store (t, c, row++);
+  row = draw_kinds (t, c, row);
+  draw_title (t, c, row++);
+  draw_ratio (t, c, row++);
+  draw_streams (t, c, row++);
+  draw_passes (t, c, row++);
+  if (has_buffer (t))
+    draw_buffer (t, c, row++);
   draw_classes (t, c, row + 1, c->rows - 1);
+}
+
+void
+top_draw (const struct top *t, struct canvas *c)
+{
+  int row = 0;
+
+  if (c->columns < WIDE || c->rows < rows_needed (t, c))
+    draw_few (t, c);
+  else {
+    draw_title (t, c, row);
+    row = draw_kinds (t, c, row + 2) + 1;
+    row = draw_state (t, c, row);
+    draw_classes (t, c, row + 1, c->rows - 1);
+  }
   canvas_keys (c);
 }

@@ -20,13 +20,11 @@
 #include <linux/vm_sockets.h>
 #endif
 
-#define NBDKIT_API_VERSION 2
-#include <nbdkit-plugin.h>
-
 #include "base/check.h"
 #include "base/clock.h"
 #include "plugin/control/thread.h"
 #include "plugin/ending.h"
+#include "plugin/nbdkit.h"
 
 /* nbdkit has one, or a few by socket activation; we have two. */
 #define MAX_LISTENERS 32

@@ -10,9 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define NBDKIT_API_VERSION 2
-#include <nbdkit-plugin.h>
-
 #include "base/cpu.h"
 #include "comp/zcomp.h"
 #include "dev/backing.h"
@@ -21,6 +18,8 @@
 #include "maint/recompress_policy.h"
 #include "mem/pool.h"
 #include "plugin/keys.h"
+#include "plugin/nbdkit.h"
+#include "zram-shown.h"
 
 struct keys keys = {
   .size = -1,
@@ -99,10 +98,16 @@ parse_size (const char *value, int64_t *result)
   return *result >= 0;
 }
 
+/* Of a value that is refused, or of an unknown key, so much is logged. */
+#define VALUE_SHOWN 200
+
 static int
 refuse (const char *key, const char *value, const char *allowed)
 {
-  nbdkit_error ("%s=%s: must be %s", key, value, allowed);
+  char shown[VALUE_SHOWN];
+
+  nbdkit_error ("%s=%s: must be %s", key,
+                shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE), allowed);
   return -1;
 }
 
@@ -263,7 +268,11 @@ make_absolute (struct method_key *m)
 static int
 refuse_for (const char *key, const char *value, const struct reason *why)
 {
-  nbdkit_error ("%s=%s: %s", key, value, why->text);
+  char shown[VALUE_SHOWN];
+
+  nbdkit_error ("%s=%s: %s", key,
+                shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE),
+                why->text);
   return -1;
 }
 
@@ -319,6 +328,23 @@ keys_free (void)
   free (keys.primary.dict);
   free (keys.control);
   free (keys.backing);
+}
+
+static int
+refuse_unknown (const char *key, const char *value)
+{
+  char shown[VALUE_SHOWN], key_shown[VALUE_SHOWN];
+
+  nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
+                "dict, recompress, auto_recompress, recompress_cpu, slot_size, "
+                "allocator, mem_limit, write_buffer, backing, backing_size, "
+                "backing_timeout, "
+                "writeback_limit, evict_high, evict_low, promote, workers, "
+                "compact_threshold, compact_pause, control, metrics, "
+                "swap and swap_reserve",
+                shown_cut (key_shown, sizeof key_shown, key, SHOWN_MESSAGE),
+                shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE));
+  return -1;
 }
 
 int
@@ -386,15 +412,7 @@ keys_set (const char *key, const char *value)
     return set_bool (key, value, &keys.swap);
   if (strcmp (key, "swap_reserve") == 0)
     return set_swap_reserve (value);
-  nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
-                "dict, recompress, auto_recompress, recompress_cpu, slot_size, "
-                "allocator, mem_limit, write_buffer, backing, backing_size, "
-                "backing_timeout, "
-                "writeback_limit, evict_high, evict_low, promote, workers, "
-                "compact_threshold, compact_pause, control, metrics, "
-                "swap and swap_reserve",
-                key, value);
-  return -1;
+  return refuse_unknown (key, value);
 }
 
 static int
@@ -405,10 +423,12 @@ complete_level (void)
 
   if (keys.level &&
       !parse_number (keys.level, codec->level_min, codec->level_max, &level)) {
-    nbdkit_error ("level=%s: must be a number from %d to %d for "
-                  "algorithm=%s",
-                  keys.level, codec->level_min, codec->level_max, codec->name);
-    return -1;
+    char allowed[120];
+
+    snprintf (allowed, sizeof allowed,
+              "a number from %d to %d for algorithm=%s", codec->level_min,
+              codec->level_max, codec->name);
+    return refuse ("level", keys.level, allowed);
   }
   keys.primary.level = (int) level;
   return 0;

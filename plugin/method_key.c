@@ -12,6 +12,10 @@
 
 #include "comp/dict.h"
 #include "plugin/method_key.h"
+#include "zram-shown.h"
+
+/* Of a name or path, so much is in a reason: the rest of it must fit too. */
+#define NAME_SHOWN 120
 
 static void __attribute__ ((format (printf, 2, 3)))
 reason_set (struct reason *why, const char *format, ...)
@@ -81,6 +85,7 @@ method_key_set_dict (const char *path, struct method_key *method,
 static int
 set_option (const char *option, struct method_key *m, struct reason *why)
 {
+  char shown[NAME_SHOWN];
   long level;
 
   if (strncmp (option, "dict=", 5) == 0 && option[5])
@@ -92,7 +97,8 @@ set_option (const char *option, struct method_key *m, struct reason *why)
     return 0;
   }
   reason_set (why, "'%s' must be level=N, N from %d to %d for %s, or dict=FILE",
-              option, m->codec->level_min, m->codec->level_max, m->codec->name);
+              shown_cut (shown, sizeof shown, option, SHOWN_MESSAGE),
+              m->codec->level_min, m->codec->level_max, m->codec->name);
   return -1;
 }
 
@@ -100,12 +106,13 @@ static int
 parse_words (char *text, struct method_key *m, struct reason *why)
 {
   const char *name = strsep (&text, ":"), *option;
-  char names[128];
+  char names[128], shown[NAME_SHOWN];
 
   *m = (struct method_key){ .codec = codec_find (name) };
   if (!m->codec) {
     method_key_names (", ", names, sizeof names);
-    reason_set (why, "'%s' must be one of: %s", name, names);
+    reason_set (why, "'%s' must be one of: %s",
+                shown_cut (shown, sizeof shown, name, SHOWN_MESSAGE), names);
     return -1;
   }
   m->level = m->codec->level_default;
@@ -172,19 +179,31 @@ open_file (const char *path)
   return fopen (path, "re");
 }
 
+static void
+refuse_file (struct reason *why, const char *path, const char *reason)
+{
+  char shown[NAME_SHOWN];
+
+  reason_set (why, "dict=%s: %s",
+              shown_cut (shown, sizeof shown, path, SHOWN_MESSAGE), reason);
+}
+
 /* The file's bytes, to be freed; NULL with a reason. */
 static void *
 read_file (const char *path, size_t *size, struct reason *why)
 {
   FILE *f = open_file (path);
   char *bytes = f ? malloc (DICT_MAX + 1) : NULL;
+  char most[40];
 
   if (bytes)
     *size = fread (bytes, 1, DICT_MAX + 1, f);
   if (!bytes || ferror (f))
-    reason_set (why, "dict=%s: %s", path, strerror (errno));
-  else if (*size > DICT_MAX)
-    reason_set (why, "dict=%s: must be at most %d bytes", path, DICT_MAX);
+    refuse_file (why, path, strerror (errno));
+  else if (*size > DICT_MAX) {
+    snprintf (most, sizeof most, "must be at most %d bytes", DICT_MAX);
+    refuse_file (why, path, most);
+  }
   else {
     fclose (f);
     return bytes;
@@ -229,7 +248,7 @@ method_key_format (struct zcomp *zcomp, const struct method_key *m,
   r = zcomp_dict_add (zcomp, m->codec, bytes, size, &format, &why);
   free (bytes);
   if (r == -1) {
-    reason_set (reason, "dict=%s: %s", m->dict, why ? why : strerror (errno));
+    refuse_file (reason, m->dict, why ? why : strerror (errno));
     return -1;
   }
   result->format = format;

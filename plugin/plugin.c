@@ -16,9 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NBDKIT_API_VERSION 2
-#include <nbdkit-plugin.h>
-
 #include "base/clock.h"
 #include "maint/compactor.h"
 #include "maint/refill.h"
@@ -26,10 +23,12 @@
 #include "plugin/control/metrics_http.h"
 #include "plugin/ending.h"
 #include "plugin/keys.h"
+#include "plugin/nbdkit.h"
 #include "plugin/swap.h"
 #include "store/audit.h"
 #include "store/extents.h"
 #include "store/range.h"
+#include "zram-shown.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -415,6 +414,7 @@ describe_full (char *buf, size_t size)
   struct blocks_stats blocks;
   struct backing_stats io;
   const char *store_is;
+  char where[300];
 
   if (!device->backed) {
     snprintf (buf, size, "mem_limit=%" PRIu64 " is used up",
@@ -435,7 +435,8 @@ describe_full (char *buf, size_t size)
   snprintf (buf, size,
             "mem_limit=%" PRIu64 " is used up, and backing=%s (%" PRIu64
             " of %" PRIu64 " bytes used) %s",
-            atomic_load (&store->budget.limit), keys.backing,
+            atomic_load (&store->budget.limit),
+            shown_cut (where, sizeof where, keys.backing, SHOWN_MESSAGE),
             blocks.used * BACKING_BLOCK, blocks.total * BACKING_BLOCK,
             store_is);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "plugin/control/listener.h"
+#include "zram-shown.h"
 
 #define BACKLOG 128
 
@@ -134,6 +135,7 @@ listener_open (struct listener *l, const char *path, char *why, size_t size)
 {
   const struct refusal r = { path, why, size };
   static pthread_once_t once = PTHREAD_ONCE_INIT;
+  char shown[200];
   int folder, status;
 
   pthread_once (&once, count_forks);
@@ -143,7 +145,8 @@ listener_open (struct listener *l, const char *path, char *why, size_t size)
   l->address.sun_family = AF_UNIX;
   if (strlen (path) >= sizeof l->address.sun_path) {
     snprintf (why, size, "%s: too long: a socket's path has at most %zu bytes",
-              path, sizeof l->address.sun_path - 1);
+              shown_cut (shown, sizeof shown, path, SHOWN_MESSAGE),
+              sizeof l->address.sun_path - 1);
     return -1;
   }
   strcpy (l->address.sun_path, path);

@@ -10,6 +10,7 @@
 #include "comp/train.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/methods.h"
+#include "plugin/method_key.h"
 
 bool
 begin_job (struct engine *e, const struct job_request *request, struct reply *r)
@@ -82,7 +83,24 @@ recompress_type (const json_t *params, struct reply *r,
   return false;
 }
 
-/* By number, or by the name of its codec. */
+/* "one of: …": the secondary methods; all codecs, if there are none. */
+static void
+method_names (struct engine *e, const struct zcomp_method *methods, unsigned n,
+              char *buf, size_t size)
+{
+  size_t len = (size_t) snprintf (buf, size, "one of: ");
+
+  if (n == 0)
+    method_key_names (", ", buf + len, size - len);
+  for (unsigned i = 0; i < n && len < size; i++)
+    len += (size_t) snprintf (
+      buf + len, size - len, "%s%s", i ? ", " : "",
+      zcomp_format_name (e->store->zcomp, methods[i].format));
+}
+
+/* By number, or by the name of its codec.  Without a secondary method only what
+ * can never be right is refused here.
+ */
 static bool
 recompress_priority (struct engine *e, const json_t *params, struct reply *r,
                      struct recompress_request *q)
@@ -91,20 +109,17 @@ recompress_priority (struct engine *e, const json_t *params, struct reply *r,
   unsigned n = recompressor_peek (e->recompressor, methods);
   uint64_t priority;
   const char *name;
-  char names[100] = "";
-  size_t len = 0;
+  char names[160];
 
   if (params_has (params, "priority")) {
-    if (!params_number (r, params, "priority", 1, n, &priority))
+    if (!params_number (r, params, "priority", 1, n ? n : RECOMPRESS_METHODS,
+                        &priority))
       return false;
     q->priority = (unsigned) priority;
   }
   if (!params_has (params, "algorithm"))
     return true;
-  for (unsigned i = 0; i < n && len < sizeof names; i++)
-    len += (size_t) snprintf (
-      names + len, sizeof names - len, "%s%s", i ? ", " : "one of: ",
-      zcomp_format_name (e->store->zcomp, methods[i].format));
+  method_names (e, methods, n, names, sizeof names);
   if (q->priority || !params_string (r, params, "algorithm", names, &name)) {
     if (q->priority)
       reply_error (r, ZRAM_ERROR_PARAMS,
@@ -115,6 +130,8 @@ recompress_priority (struct engine *e, const json_t *params, struct reply *r,
     if (strcmp (zcomp_format_name (e->store->zcomp, methods[i - 1].format),
                 name) == 0)
       q->priority = i;
+  if (n == 0 && codec_find (name))
+    return true;
   if (!q->priority)
     reply_bad_param (r, "algorithm", json_object_get (params, "algorithm"),
                      names);
@@ -152,12 +169,6 @@ run_recompress (struct engine *e, const json_t *params, struct reply *r)
   struct zcomp_method methods[RECOMPRESS_METHODS];
   uint64_t threshold;
 
-  if (recompressor_peek (e->recompressor, methods) == 0) {
-    reply_error (r, ZRAM_ERROR_REFUSED,
-                 "there is no secondary algorithm: start the server with "
-                 "recompress=, or set recomp_algorithm");
-    return;
-  }
   if (!recompress_type (params, r, q) ||
       !recompress_priority (e, params, r, q) ||
       !optional (params, "threshold", 0, e->store->config.slot_size, r,
@@ -165,6 +176,12 @@ run_recompress (struct engine *e, const json_t *params, struct reply *r)
       !optional (params, "max_slots", 0, INT64_MAX, r, &q->max_slots) ||
       !recompress_range (e, params, r, q))
     return;
+  if (recompressor_peek (e->recompressor, methods) == 0) {
+    reply_error (r, ZRAM_ERROR_REFUSED,
+                 "there is no secondary algorithm: start the server with "
+                 "recompress=, or set recomp_algorithm");
+    return;
+  }
   q->threshold = (uint32_t) threshold;
   begin_job (e, &request, r);
 }
@@ -196,11 +213,12 @@ gains_of (const struct train_result *t)
 
     json_array_append_new (
       list,
-      json_pack ("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "algorithm",
-                 g->codec->name, "size", (json_int_t) g->size, "methods",
-                 (json_int_t) g->methods, "before", (json_int_t) g->before,
-                 "after", (json_int_t) g->after, "saves", (json_int_t) g->saves,
-                 "costs", (json_int_t) g->costs, "installed", g->installed));
+      json_pack ("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "algorithm",
+                 json_value (g->codec->name), "size", (json_int_t) g->size,
+                 "methods", (json_int_t) g->methods, "before",
+                 (json_int_t) g->before, "after", (json_int_t) g->after,
+                 "saves", (json_int_t) g->saves, "costs", (json_int_t) g->costs,
+                 "installed", g->installed));
   }
   return list;
 }
@@ -209,12 +227,13 @@ static json_t *
 written_of (const struct writeback_totals *t)
 {
   const struct batch_totals *w = &t->written;
+  const char *stopped = job_stopped_by (t);
 
   return json_pack (
-    "{s:I, s:I, s:I, s:I, s:I, s:s?}", "slots", (json_int_t) w->slots, "bytes",
+    "{s:I, s:I, s:I, s:I, s:I, s:o}", "slots", (json_int_t) w->slots, "bytes",
     (json_int_t) w->bytes, "lost", (json_int_t) w->lost, "failed",
     (json_int_t) w->failed, "store_bytes", (json_int_t) w->store_bytes,
-    "stopped_by", job_stopped_by (t));
+    "stopped_by", stopped ? json_message (stopped) : json_null ());
 }
 
 static json_t *
@@ -256,13 +275,14 @@ result_of (const struct job *job)
 static json_t *
 json_of (const struct job *job)
 {
-  return json_pack (
-    "{s:I, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:o}", "id", (json_int_t) job->id,
-    "kind", job_kind_name (job->request.kind), "state",
-    job_state_name (job->state), "done", (json_int_t) job->done, "total",
-    (json_int_t) job->total, "unit", job_unit (job->request.kind), "elapsed_ms",
-    (json_int_t) job->elapsed_ms, "message", job->message, "result",
-    result_of (job));
+  return json_pack ("{s:I, s:o, s:o, s:I, s:I, s:o, s:I, s:o, s:o}", "id",
+                    (json_int_t) job->id, "kind",
+                    json_value (job_kind_name (job->request.kind)), "state",
+                    json_value (job_state_name (job->state)), "done",
+                    (json_int_t) job->done, "total", (json_int_t) job->total,
+                    "unit", json_value (job_unit (job->request.kind)),
+                    "elapsed_ms", (json_int_t) job->elapsed_ms, "message",
+                    json_message (job->message), "result", result_of (job));
 }
 
 /* clang-format on */

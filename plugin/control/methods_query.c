@@ -24,8 +24,8 @@ run_version (struct engine *e, const json_t *params, struct reply *r)
 {
   (void) e;
   (void) params;
-  reply_json (r, json_pack ("{s:i, s:s}", "protocol", ZRAM_PROTOCOL_VERSION,
-                            "version", PACKAGE_VERSION));
+  reply_json (r, json_pack ("{s:i, s:o}", "protocol", ZRAM_PROTOCOL_VERSION,
+                            "version", json_value (PACKAGE_VERSION)));
 }
 
 /* -- stats -------------------------------------------------------------- */
@@ -42,12 +42,12 @@ stats_head (struct engine *e)
                buffer_used (&e->dev->buffer) == 0; /* it drains by itself */
 
   return json_pack (
-    "{s:I, s:I, s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
+    "{s:I, s:I, s:I, s:o, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
     "disksize", N (e->dev->size), "slot_size", N (e->store->config.slot_size),
     "slots", N (e->dev->table.slots), "algorithm",
-    zcomp_format_name (e->store->zcomp, primary.format), "level", primary.level,
-    "allocator", pool_name (e->store->pool), "workers",
-    N (zcomp_workers (e->store->zcomp)), "streams_busy",
+    json_value (zcomp_format_name (e->store->zcomp, primary.format)), "level",
+    primary.level, "allocator", json_value (pool_name (e->store->pool)),
+    "workers", N (zcomp_workers (e->store->zcomp)), "streams_busy",
     N (zcomp_busy (e->store->zcomp)), "swap_reserve",
     N (e->store->config.keep_ready), "free_ready",
     N (pool_kept (e->store->pool)), "clients", N (atomic_load (&e->clients)),
@@ -211,7 +211,7 @@ add_slot (const struct engine *e, struct text *out, uint64_t index,
 {
   text_printf (out,
                "%s{\"i\":%" PRIu64 ",\"t\":%" PRIu32
-               ",\"s\":\"%c%c%c%c%c%c\",\"size\":%" PRIu32 ",\"codec\":\"%s\"}",
+               ",\"s\":\"%c%c%c%c%c%c\",\"size\":%" PRIu32 ",\"codec\":",
                first ? "" : ",", index, info->age_s,
                info->state == SLOT_SAME ? ZRAM_FLAG_SAME : ZRAM_FLAG_NONE,
                info->state == SLOT_BACKED ? ZRAM_FLAG_WRITTEN_BACK
@@ -220,7 +220,9 @@ add_slot (const struct engine *e, struct text *out, uint64_t index,
                info->idle ? ZRAM_FLAG_IDLE : ZRAM_FLAG_NONE,
                info->recompressed ? ZRAM_FLAG_RECOMPRESSED : ZRAM_FLAG_NONE,
                info->incompressible ? ZRAM_FLAG_INCOMPRESSIBLE : ZRAM_FLAG_NONE,
-               info->size, codec_name (e, info));
+               info->size);
+  text_value (out, codec_name (e, info));
+  text_puts (out, "}");
 }
 
 void
@@ -288,8 +290,9 @@ add_times (struct text *out, const struct times *times)
   bool first = true;
 
   times_read (times, &s);
-  text_printf (out, "\"%s\":{\"count\":%" PRIu64 ",\"sum_ns\":%" PRIu64,
-               times->name, s.count, s.sum_ns);
+  text_value (out, times->name);
+  text_printf (out, ":{\"count\":%" PRIu64 ",\"sum_ns\":%" PRIu64, s.count,
+               s.sum_ns);
   if (times->sampled > 1)
     text_printf (out, ",\"sampled\":%u", times->sampled);
   text_puts (out, ",\"buckets\":[");
@@ -325,7 +328,6 @@ run_metrics (struct engine *e, const json_t *params, struct reply *r)
   (void) params;
   metrics_text (e, &text);
   reply_json (r, text.broken ? NULL
-                             : json_pack ("{s:s%}", "text", text_begin (&text),
-                                          text_size (&text)));
+                             : json_pack ("{s:o}", "text", json_lines (&text)));
   text_free (&text);
 }

@@ -8,6 +8,7 @@
 #include "plugin/control/methods.h"
 #include "plugin/method_key.h"
 #include "store/claim.h"
+#include "zram-shown.h"
 
 /* -- by itself ---------------------------------------------------------- */
 
@@ -38,7 +39,8 @@ dictionary (struct zcomp *zcomp, unsigned format)
   if (zcomp_dict_info (zcomp, format, &info) == -1)
     return json_null ();
   snprintf (id, sizeof id, "%016" PRIx64, info.id);
-  return json_pack ("{s:s, s:I}", "id", id, "size", (json_int_t) info.size);
+  return json_pack ("{s:o, s:I}", "id", json_value (id), "size",
+                    (json_int_t) info.size);
 }
 
 json_t *
@@ -52,11 +54,23 @@ recomp_methods (struct engine *e)
   for (unsigned i = 0; i < n && list; i++)
     json_array_append_new (
       list,
-      json_pack ("{s:i, s:s, s:i, s:o}", "priority", (int) i + 1, "algorithm",
-                 zcomp_format_name (zcomp, methods[i].format), "level",
-                 methods[i].level, "dictionary",
+      json_pack ("{s:i, s:o, s:i, s:o}", "priority", (int) i + 1, "algorithm",
+                 json_value (zcomp_format_name (zcomp, methods[i].format)),
+                 "level", methods[i].level, "dictionary",
                  dictionary (zcomp, methods[i].format)));
   return list;
+}
+
+/* Of what was to be set, so much goes back in a message. */
+#define SET_SHOWN 120
+
+static void
+refuse_set (struct reply *r, int code, const char *value, const char *why)
+{
+  char shown[SET_SHOWN];
+
+  reply_error (r, code, "set=%s: %s",
+               shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE), why);
 }
 
 /* The dictionaries that are loaded before one fails are thrown away with
@@ -99,17 +113,17 @@ set_methods (struct engine *e, const json_t *params, struct reply *r)
   if (!params_string (r, params, "set", allowed, &value))
     return false;
   if (*value && method_keys_parse (value, keys, &count, &why) == -1) {
-    reply_error (r, ZRAM_ERROR_PARAMS, "set=%s: %s", value, why.text);
+    refuse_set (r, ZRAM_ERROR_PARAMS, value, why.text);
     return false;
   }
   if (!paths_are_absolute (keys, count))
-    reply_error (r, ZRAM_ERROR_PARAMS,
-                 "set=%s: the path of a dictionary must begin with /", value);
+    refuse_set (r, ZRAM_ERROR_PARAMS, value,
+                "the path of a dictionary must begin with /");
   else if (settings_trylock (e, r)) {
     ok = set_methods_locked (e, keys, count, &why);
     mutex_unlock (&e->store->settings);
     if (!ok)
-      reply_error (r, ZRAM_ERROR_REFUSED, "set=%s: %s", value, why.text);
+      refuse_set (r, ZRAM_ERROR_REFUSED, value, why.text);
   }
   method_keys_free (keys, &count);
   return ok;

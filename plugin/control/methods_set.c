@@ -150,7 +150,7 @@ available (char *names, size_t size)
 
     if (!codec || !list)
       continue;
-    json_array_append_new (list, json_string (codec->name));
+    json_array_append_new (list, json_value (codec->name));
     if (len < size)
       len += (size_t) snprintf (names + len, size - len, "%s%s",
                                 len ? ", " : "", codec->name);
@@ -220,8 +220,9 @@ run_algorithm (struct engine *e, const json_t *params, struct reply *r)
     return;
   }
   primary = zcomp_primary (e->store->zcomp);
-  reply_json (r, json_pack ("{s:s, s:i, s:o}", "algorithm",
-                            zcomp_format_name (e->store->zcomp, primary.format),
+  reply_json (r, json_pack ("{s:o, s:i, s:o}", "algorithm",
+                            json_value (zcomp_format_name (e->store->zcomp,
+                                                           primary.format)),
                             "level", primary.level, "available", list));
 }
 

@@ -12,7 +12,9 @@
 /* Counts in JSON are signed. */
 #define N(x) ((json_int_t) (x))
 
-/* Of none of this is there any use without it. */
+/* Of none of this is there any use without it.  Looked at last: a value that is
+ * not allowed is that whether there is a store or not.
+ */
 static bool
 has_store (struct engine *e, struct reply *r)
 {
@@ -69,11 +71,11 @@ backing_json (struct engine *e, const struct device_stats *st)
   if (!v.present)
     return json_null ();
   return json_pack (
-    "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I,"
+    "{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I,"
     " s:b, s:o, s:b, s:o, s:o, s:o}",
-    "where", e->backing_where ? e->backing_where : "", "kind",
-    backing_kind (io), "size", N (v.size), "blocks", N (v.blocks.total),
-    "used_blocks", N (v.blocks.used), "waiting_blocks",
+    "where", json_value (e->backing_where ? e->backing_where : ""), "kind",
+    json_value (backing_kind (io)), "size", N (v.size), "blocks",
+    N (v.blocks.total), "used_blocks", N (v.blocks.used), "waiting_blocks",
     N (v.blocks.waiting + v.blocks.punching), "free_blocks", N (v.blocks.free),
     "live_bytes", N (v.blocks.live_bytes), "can_punch", backing_can_punch (io),
     "memory", N (v.blocks.memory), "writeback_running",
@@ -186,8 +188,6 @@ run_writeback (struct engine *e, const json_t *params, struct reply *r)
                params_has (params, "page_indexes"),
        ok;
 
-  if (!has_store (e, r))
-    return;
   if (type == index) {
     reply_error (r, ZRAM_ERROR_PARAMS,
                  type ? "type: not together with page_index or page_indexes"
@@ -196,7 +196,7 @@ run_writeback (struct engine *e, const json_t *params, struct reply *r)
   }
   ok = type ? writeback_type (params, r, q)
             : writeback_ranges (e, params, r, q);
-  if (!ok || !begin_job (e, &request, r))
+  if (!ok || !has_store (e, r) || !begin_job (e, &request, r))
     free ((void *) (uintptr_t) q->ranges);
 }
 
@@ -210,13 +210,13 @@ run_writeback_limit (struct engine *e, const json_t *params, struct reply *r)
   const char *word = json_string_value (set);
   bool off = word && strcmp (word, "off") == 0;
 
-  if (!has_store (e, r))
-    return;
   if (set && !off && (!json_is_integer (set) || json_integer_value (set) < 0)) {
     reply_bad_param (r, "set", set,
                      "a number of units of 4 KiB, or \"off\" for no limit");
     return;
   }
+  if (!has_store (e, r))
+    return;
   if (set)
     writeback_limit_set (limit, !off, (uint64_t) json_integer_value (set));
   reply_json (r, json_pack ("{s:o}", "writeback_limit",
@@ -228,16 +228,11 @@ run_writeback_limit (struct engine *e, const json_t *params, struct reply *r)
 void
 run_evict (struct engine *e, const json_t *params, struct reply *r)
 {
-  unsigned low, high;
+  unsigned low = EVICT_LOW, high = EVICT_HIGH;
   uint64_t n;
 
-  if (!has_store (e, r))
-    return;
-  if (!e->evictor) { /* in tests */
-    reply_error (r, ZRAM_ERROR_REFUSED, "nothing evicts here");
-    return;
-  }
-  evictor_get_marks (e->evictor, &low, &high);
+  if (e->evictor)
+    evictor_get_marks (e->evictor, &low, &high);
   if (params_has (params, "low")) {
     if (!params_number (r, params, "low", 1, 100, &n))
       return;
@@ -253,6 +248,12 @@ run_evict (struct engine *e, const json_t *params, struct reply *r)
                  high);
     return;
   }
+  if (!has_store (e, r))
+    return;
+  if (!e->evictor) { /* in tests */
+    reply_error (r, ZRAM_ERROR_REFUSED, "nothing evicts here");
+    return;
+  }
   if (params_has (params, "low") || params_has (params, "high"))
     evictor_set_marks (e->evictor, low, high);
   text_printf (r->result, "{\"low\":%u,\"high\":%u}", low, high);
@@ -263,13 +264,10 @@ run_promote (struct engine *e, const json_t *params, struct reply *r)
 {
   bool on;
 
-  if (!has_store (e, r))
+  if (!params_flag (r, params, "set", &on) || !has_store (e, r))
     return;
-  if (params_has (params, "set")) {
-    if (!params_flag (r, params, "set", &on))
-      return;
+  if (params_has (params, "set"))
     atomic_store (&e->dev->promote, on);
-  }
   text_printf (r->result, "{\"promote\":%s}",
                atomic_load (&e->dev->promote) ? "true" : "false");
 }

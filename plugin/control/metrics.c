@@ -3,12 +3,14 @@
 #include <config.h>
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "plugin/control/metrics.h"
 #include "plugin/control/store_view.h"
 #include "store/time_sample.h"
+#include "zram-shown.h"
 
 /* -- times -------------------------------------------------------------- */
 
@@ -54,12 +56,35 @@ one (struct text *out, const char *name, const char *type, const char *help,
   text_printf (out, "nbdzram_%s %" PRIu64 "\n", name, value);
 }
 
+/* A label's value, quoted: made harmless, then as the format wants it.  The one
+ * way for strings into the metrics.
+ */
 static void
-labelled (struct text *out, const char *name, const char *label,
-          const char *label_value, uint64_t value)
+label_value (struct text *out, const char *s)
 {
-  text_printf (out, "nbdzram_%s{%s=\"%s\"} %" PRIu64 "\n", name, label,
-               label_value, value);
+  char *shown = shown_copy (s, SHOWN_VALUE);
+
+  if (!shown) {
+    out->broken = true;
+    return;
+  }
+  text_puts (out, "\"");
+  for (const char *p = shown; *p; p++) {
+    if (*p == '"' || *p == '\\')
+      text_puts (out, "\\");
+    text_add (out, p, 1);
+  }
+  text_puts (out, "\"");
+  free (shown);
+}
+
+static void
+labelled (struct text *out, const char *name, const char *label, const char *is,
+          uint64_t value)
+{
+  text_printf (out, "nbdzram_%s{%s=", name, label);
+  label_value (out, is);
+  text_printf (out, "} %" PRIu64 "\n", value);
 }
 
 /* Powers of two, from about a microsecond to about 17 seconds, each of which
@@ -68,32 +93,59 @@ labelled (struct text *out, const char *name, const char *label,
 #define LE_FIRST_LOG2 10
 #define LE_LAST_LOG2 34
 
+/* The end of a name: of a bucket, or without one what all of them have. */
 static void
-histogram (struct text *out, const char *name, const char *labels,
+labels (struct text *out, const char *op, const char *le)
+{
+  if (!op && !le)
+    return;
+  text_puts (out, "{");
+  if (op) {
+    text_puts (out, "op=");
+    label_value (out, op);
+  }
+  if (le) {
+    text_puts (out, op ? ",le=" : "le=");
+    label_value (out, le);
+  }
+  text_puts (out, "}");
+}
+
+static void
+bucket (struct text *out, const char *name, const char *op, const char *le,
+        uint64_t below)
+{
+  text_printf (out, "nbdzram_%s_bucket", name);
+  labels (out, op, le);
+  text_printf (out, " %" PRIu64 "\n", below);
+}
+
+/* op: NULL if the family has only one. */
+static void
+histogram (struct text *out, const char *name, const char *op,
            const struct times *times)
 {
   struct histogram_snapshot s;
-  const char *comma = *labels ? "," : "";
-  char braced[64] = "";
   uint64_t below = 0;
   unsigned i = 0;
+  char seconds[32];
 
-  if (*labels)
-    snprintf (braced, sizeof braced, "{%s}", labels);
   times_read (times, &s);
   for (unsigned log2 = LE_FIRST_LOG2; log2 <= LE_LAST_LOG2; log2++) {
     uint64_t le = UINT64_C (1) << log2;
 
     for (; i < HISTOGRAM_BUCKETS && histogram_upper_ns (i) <= le; i++)
       below += s.bucket[i];
-    text_printf (out, "nbdzram_%s_bucket{%s%sle=\"%.12g\"} %" PRIu64 "\n", name,
-                 labels, comma, (double) le / 1e9, below);
+    snprintf (seconds, sizeof seconds, "%.12g", (double) le / 1e9);
+    bucket (out, name, op, seconds, below);
   }
-  text_printf (out, "nbdzram_%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", name,
-               labels, comma, s.count);
-  text_printf (out, "nbdzram_%s_sum%s %.9f\n", name, braced,
-               (double) s.sum_ns / 1e9);
-  text_printf (out, "nbdzram_%s_count%s %" PRIu64 "\n", name, braced, s.count);
+  bucket (out, name, op, "+Inf", s.count);
+  text_printf (out, "nbdzram_%s_sum", name);
+  labels (out, op, NULL);
+  text_printf (out, " %.9f\n", (double) s.sum_ns / 1e9);
+  text_printf (out, "nbdzram_%s_count", name);
+  labels (out, op, NULL);
+  text_printf (out, " %" PRIu64 "\n", s.count);
 }
 
 /* -- groups of families ------------------------------------------------- */
@@ -104,12 +156,12 @@ add_setup (struct engine *e, struct text *out)
   struct zcomp_method primary = zcomp_primary (e->store->zcomp);
 
   head (out, "build_info", "gauge", "Always 1; the version is a label.");
-  text_puts (out, "nbdzram_build_info{version=\"" PACKAGE_VERSION "\"} 1\n");
+  labelled (out, "build_info", "version", PACKAGE_VERSION, 1);
   head (out, "algorithm_info", "gauge",
         "Always 1; what new data is compressed with.");
-  text_printf (out, "nbdzram_algorithm_info{algorithm=\"%s\",level=\"%d\"} 1\n",
-               zcomp_format_name (e->store->zcomp, primary.format),
-               primary.level);
+  text_puts (out, "nbdzram_algorithm_info{algorithm=");
+  label_value (out, zcomp_format_name (e->store->zcomp, primary.format));
+  text_printf (out, ",level=\"%d\"} 1\n", primary.level);
   head (out, "uptime_seconds", "gauge", "Time since the server started.");
   text_printf (out, "nbdzram_uptime_seconds %.3f\n",
                (double) (clock_ns () - e->started_ns) / 1e9);
@@ -351,7 +403,6 @@ add_times (struct engine *e, struct text *out)
   static const char codec[] = "codec_duration_seconds";
   static const char lock[] = "lock_wait_seconds";
   struct times all[TIMES];
-  char label[32];
 
   times_of (e, all);
   head (out, requests, "histogram", "Time that requests took.");
@@ -363,11 +414,11 @@ add_times (struct engine *e, struct text *out)
     if (strcmp (all[i].name, "lock_wait") == 0)
       head (out, lock, "histogram",
             "Time waited for locks, where there was a wait.");
-    snprintf (label, sizeof label, "op=\"%s\"", all[i].name);
     if (strcmp (all[i].name, "lock_wait") == 0)
-      histogram (out, lock, "", &all[i]);
+      histogram (out, lock, NULL, &all[i]);
     else
-      histogram (out, all[i].sampled > 1 ? codec : requests, label, &all[i]);
+      histogram (out, all[i].sampled > 1 ? codec : requests, all[i].name,
+                 &all[i]);
   }
 }
 

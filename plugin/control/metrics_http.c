@@ -15,6 +15,7 @@
 #include "plugin/control/metrics.h"
 #include "plugin/control/metrics_http.h"
 #include "plugin/control/thread.h"
+#include "zram-shown.h"
 
 #define BACKLOG 32
 #define CONNECTIONS 32
@@ -155,19 +156,20 @@ open_socket (const char *where, char *why, size_t size)
                                   .ai_socktype = SOCK_STREAM };
   struct addrinfo *found = NULL;
   const char *port;
-  char *address = NULL, *copy = strdup (where);
+  char *address = NULL, *copy = strdup (where), shown[200];
   int fd = -1, err;
 
+  shown_cut (shown, sizeof shown, where, SHOWN_MESSAGE);
   port = copy ? split (copy, &address) : NULL;
   if (!port)
-    snprintf (why, size, "%s: %s", where, copy ? form : "out of memory");
+    snprintf (why, size, "%s: %s", shown, copy ? form : "out of memory");
   else if ((err = getaddrinfo (address, port, &hints, &found)) != 0)
-    snprintf (why, size, "%s: no such address (%s); %s", where,
+    snprintf (why, size, "%s: no such address (%s); %s", shown,
               gai_strerror (err), form);
   else {
     fd = listen_on (found);
     if (fd == -1)
-      snprintf (why, size, "%s: cannot listen there: %s", where,
+      snprintf (why, size, "%s: cannot listen there: %s", shown,
                 strerror (errno));
     freeaddrinfo (found);
   }

@@ -9,9 +9,66 @@
 #include <string.h>
 
 #include "plugin/control/reply.h"
+#include "zram-shown.h"
 
 /* Of a value that somebody sent us, so much goes back in a message. */
-#define SHOWN_MAX 60
+#define SHOWN_MAX 64
+
+/* -- strings in JSON ----------------------------------------------------- */
+
+static json_t *
+json_shown (const char *s, unsigned how)
+{
+  char *shown = shown_copy (s, how);
+  json_t *json = shown ? json_string (shown) : NULL;
+
+  free (shown);
+  return json;
+}
+
+json_t *
+json_value (const char *bytes)
+{
+  return json_shown (bytes, SHOWN_VALUE);
+}
+
+json_t *
+json_message (const char *sentence)
+{
+  return json_shown (sentence, SHOWN_MESSAGE);
+}
+
+json_t *
+json_lines (struct text *lines)
+{
+  text_add (lines, "", 1); /* a \0 */
+  return lines->broken ? NULL : json_shown (text_begin (lines), SHOWN_LINES);
+}
+
+void
+text_json (struct text *t, const json_t *json)
+{
+  char *s = json ? json_dumps (json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+  char *shown = s ? shown_json (s) : NULL;
+
+  if (shown)
+    text_puts (t, shown);
+  else
+    t->broken = true;
+  free (shown);
+  free (s);
+}
+
+void
+text_value (struct text *t, const char *bytes)
+{
+  json_t *json = json_value (bytes);
+
+  text_json (t, json);
+  json_decref (json);
+}
+
+/* -- answers ------------------------------------------------------------ */
 
 void
 reply_json (struct reply *r, json_t *result)
@@ -43,18 +100,19 @@ void
 reply_bad_param (struct reply *r, const char *name, const json_t *value,
                  const char *allowed)
 {
-  char *shown = value ? json_dumps (value, JSON_ENCODE_ANY | JSON_COMPACT |
-                                             JSON_ENSURE_ASCII)
-                      : NULL;
+  char *s = value ? json_dumps (value, JSON_ENCODE_ANY | JSON_COMPACT |
+                                         JSON_ENSURE_ASCII)
+                  : NULL;
+  char shown[SHOWN_MAX];
 
   if (!value)
     reply_error (r, ZRAM_ERROR_PARAMS, "%s: missing; must be %s", name,
                  allowed);
   else
-    reply_error (r, ZRAM_ERROR_PARAMS, "%s=%.*s%s: must be %s", name, SHOWN_MAX,
-                 shown ? shown : "?",
-                 shown && strlen (shown) > SHOWN_MAX ? "..." : "", allowed);
-  free (shown);
+    reply_error (r, ZRAM_ERROR_PARAMS, "%s=%s: must be %s", name,
+                 shown_cut (shown, sizeof shown, s ? s : "?", SHOWN_MESSAGE),
+                 allowed);
+  free (s);
 }
 
 /* -- parameters --------------------------------------------------------- */
@@ -73,6 +131,7 @@ is_among (const char *names, const char *name)
 bool
 params_known (struct reply *r, const json_t *params, const char *names)
 {
+  char shown[SHOWN_MAX];
   const char *name;
   json_t *value;
 
@@ -80,9 +139,9 @@ params_known (struct reply *r, const json_t *params, const char *names)
   {
     if (is_among (names, name))
       continue;
-    reply_error (r, ZRAM_ERROR_PARAMS, "%.*s: unknown parameter; %s%s",
-                 SHOWN_MAX, name, *names ? "known are: " : "there is none",
-                 names);
+    reply_error (r, ZRAM_ERROR_PARAMS, "%s: unknown parameter; %s%s",
+                 shown_cut (shown, sizeof shown, name, SHOWN_MESSAGE),
+                 *names ? "known are: " : "there is none", names);
     return false;
   }
   return true;

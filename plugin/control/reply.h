@@ -5,6 +5,7 @@
  *   method                              answer
  *     reply_json (r, json)                "result": json
  *     text_printf (r->result, …)          "result": that text, which is JSON
+ *                                         and has strings by text_value only
  *     reply_error (r, code, …)            "error": …, whatever was written
  *
  * The params_ functions answer with an error that names the parameter, its
@@ -22,11 +23,36 @@
 #include "plugin/control/text.h"
 #include "zram-protocol.h"
 
+/* Bytes of an error's message.  Strings of others in it are cut (zram-shown.h),
+ * so that what is said of them fits.
+ */
+#define REPLY_MESSAGE 640
+
 struct reply {
   struct text *result; /* not owned */
   int code;            /* 0 = no error */
-  char message[320];
+  char message[REPLY_MESSAGE];
 };
+
+/* -- strings in JSON ----------------------------------------------------- */
+
+/* The ways for strings into an answer: jansson takes none that is not UTF-8,
+ * and others believe what they get.  As zram-shown.h says; NULL: no memory.
+ * The first is for what may have to be undone, the second for sentences.
+ */
+json_t *json_value (const char *bytes) MUST_USE;
+json_t *json_message (const char *sentence) MUST_USE;
+
+/* A text of lines, whose ends stay. */
+json_t *json_lines (struct text *lines) MUST_USE;
+
+/* A value, quoted, behind the text. */
+void text_value (struct text *t, const char *bytes);
+
+/* JSON that others made (an id), behind the text. */
+void text_json (struct text *t, const json_t *json);
+
+/* -- answers ------------------------------------------------------------ */
 
 /* Takes over the reference; NULL: there was no memory. */
 void reply_json (struct reply *r, json_t *result);

@@ -9,6 +9,7 @@
 
 #include "plugin/control/methods.h"
 #include "plugin/control/rpc.h"
+#include "zram-shown.h"
 
 static void set_error (struct rpc_request *req, int code, const char *format,
                        ...) __attribute__ ((format (printf, 3, 4)));
@@ -41,6 +42,7 @@ parse_members (struct rpc_request *req)
     json_object_get (req->root, "jsonrpc"));
   const char *name = json_string_value (json_object_get (req->root, "method"));
   const json_t *id = json_object_get (req->root, "id");
+  char shown[64];
 
   if (id && !is_id (id)) {
     set_error (req, ZRAM_ERROR_REQUEST,
@@ -53,7 +55,8 @@ parse_members (struct rpc_request *req)
   else if (!name)
     set_error (req, ZRAM_ERROR_REQUEST, "method: must be a string");
   else if (!(req->method = method_find (name)))
-    set_error (req, ZRAM_ERROR_METHOD, "%.60s: no such method", name);
+    set_error (req, ZRAM_ERROR_METHOD, "%s: no such method",
+               shown_cut (shown, sizeof shown, name, SHOWN_MESSAGE));
   else
     return true;
   return false;
@@ -67,8 +70,14 @@ rpc_parse (struct rpc_request *req, const char *line, size_t len)
   memset (req, 0, sizeof *req);
   req->root = json_loadb (line, len, JSON_REJECT_DUPLICATES, &why);
   if (!req->root) {
-    set_error (req, ZRAM_ERROR_PARSE, "not JSON: column %d: %s", why.column,
-               why.text);
+    /* jansson could allow it, but what is a string in C ends there. */
+    if (json_error_code (&why) == json_error_null_character ||
+        json_error_code (&why) == json_error_null_byte_in_key)
+      set_error (req, ZRAM_ERROR_PARSE,
+                 "column %d: a string must not have \\u0000 in it", why.column);
+    else
+      set_error (req, ZRAM_ERROR_PARSE, "not JSON: column %d: %s", why.column,
+                 why.text);
     return;
   }
   if (!json_is_object (req->root)) {
@@ -94,36 +103,13 @@ rpc_request_free (struct rpc_request *req)
 /* -- answering ---------------------------------------------------------- */
 
 static void
-add_json (struct text *answer, const json_t *json)
-{
-  char *s = json_dumps (json, JSON_COMPACT | JSON_ENCODE_ANY);
-
-  if (s)
-    text_puts (answer, s);
-  else
-    answer->broken = true;
-  free (s);
-}
-
-static void
 add_head (struct text *answer, const json_t *id)
 {
   text_puts (answer, "{\"jsonrpc\":\"2.0\",\"id\":");
   if (id)
-    add_json (answer, id);
+    text_json (answer, id);
   else
     text_puts (answer, "null");
-}
-
-/* A string that may have been cut within a character. */
-static json_t *
-json_of_message (const char *message)
-{
-  json_t *s = NULL;
-
-  for (size_t len = strlen (message); !s && len > 0; len--)
-    s = json_stringn (message, len);
-  return s ? s : json_string ("");
 }
 
 void
@@ -131,14 +117,11 @@ rpc_add_error (struct text *answer, const json_t *id, int code,
                const char *message)
 {
   json_t *error = json_pack ("{s:i, s:o}", "code", code, "message",
-                             json_of_message (message));
+                             json_message (message));
 
   add_head (answer, id);
   text_puts (answer, ",\"error\":");
-  if (error)
-    add_json (answer, error);
-  else
-    answer->broken = true;
+  text_json (answer, error);
   text_puts (answer, "}\n");
   json_decref (error);
 }

@@ -31,7 +31,7 @@ struct rpc_request {
   const json_t *params;        /* in root; NULL if there are none */
   const struct method *method; /* NULL if there is an error already */
   int code;                    /* of that error */
-  char message[320];
+  char message[REPLY_MESSAGE];
 };
 
 /* The line is without its \n.  Always succeeds, and must be freed. */

@@ -110,7 +110,9 @@ step (struct pass *p, uint64_t index, uint32_t meta)
     p->totals->limit_reached = true;
   else if (r == PUT_FAILED)
     p->totals->error = err;
-  atomic_store (&p->progress->done, ++p->done);
+  else /* not the slot that ends the pass: nothing was done with it */
+    p->done++;
+  atomic_store (&p->progress->done, p->done);
   pace_step (p->pace, clock_ns () - start);
 }
 

@@ -177,6 +177,8 @@ mux resize-window -x 111 -y 20
 until_screen '^    408K ={40}(░){62}$'
 mux resize-window -x 22 -y 6
 until_screen '^      0B'
+mux resize-window -x 1 -y 1
+until_screen '^(░|▒|▓)$'
 mux resize-window -x 80 -y 24
 same_screen map_utf8
 mux send-keys q
@@ -277,7 +279,11 @@ until_screen '^write +[0-9.]+[kM]? +[0-9.]+[KMG] +[0-9.]+(ns|us|ms) '
 mux resize-window -x 130 -y 40
 until_screen '^(class  pages objects used *){3}$'
 mux resize-window -x 20 -y 5
-until_screen '^read'
+until_screen '^Memory [0-9.]+[KM] of 16M$'
+mux resize-window -x 6 -y 2
+until_screen '^[0-9.]+%$|^[0-9.]+[KM] [0-9]+%$'
+mux resize-window -x 1 -y 1
+until_screen '^[0-9]$'
 mux resize-window -x 80 -y 24
 until_screen '^class  pages objects used +class'
 touch "$tmp/stop"

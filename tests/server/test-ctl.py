@@ -498,16 +498,18 @@ def finds_socket(ctl, folder):
     os.symlink(ctl.path, deep + "/control.sock")
     p = run("-s", deep + "/control.sock", "mm_stat")
     equal((p.returncode, p.stdout), (OK, want), "a long path", p.stderr)
-    # An installed one, in a folder with a build tree.
-    os.makedirs(folder + "/top/build/run")
-    os.symlink(ctl.path, folder + "/top/build/run/control.sock")
+    # An installed one believes nothing that lies where it is called.
+    for run_folder in "/top/build/run", "/top/run":
+        os.makedirs(folder + run_folder)
+        os.symlink(ctl.path, folder + run_folder + "/control.sock")
     os.makedirs(folder + "/bin")
-    os.symlink(ctl.path, folder + "/top/x")
     subprocess.run(["cp", CTL, folder + "/bin/nbdzramctl"], check=True)
     p = subprocess.run([folder + "/bin/nbdzramctl", "mm_stat"], text=True,
                        capture_output=True, cwd=folder + "/top",
                        env=environment(), timeout=60)
-    equal((p.returncode, p.stdout), (OK, want), "build/run", p.stderr)
+    equal((p.returncode, p.stdout, p.stderr), (NO_SERVER, "",
+          "nbdzramctl: which server? (-s SOCKET, or NBDZRAM_SOCKET)\n"),
+          "called beside somebody's socket")
     # One of a build tree.
     os.makedirs(folder + "/tree/ctl")
     os.makedirs(folder + "/tree/run")
@@ -517,6 +519,15 @@ def finds_socket(ctl, folder):
                        text=True, capture_output=True, cwd="/",
                        env=environment(), timeout=60)
     equal((p.returncode, p.stdout), (OK, want), "a build tree's", p.stderr)
+    # Somebody else's socket in it.
+    if os.geteuid() == 0:
+        os.chown(folder + "/tree/run/control.sock", 12345, -1)
+        p = subprocess.run([folder + "/tree/ctl/nbdzramctl", "mm_stat"],
+                           text=True, capture_output=True, cwd="/",
+                           env=environment(), timeout=60)
+        os.chown(ctl.path, 0, -1)
+        equal((p.returncode, p.stdout), (NO_SERVER, ""), "a stranger's")
+        check("belongs to somebody else" in p.stderr, p.stderr)
 
 
 def full_disk(ctl):
