@@ -14,6 +14,16 @@
 #include "socket_path.h"
 #include "verbs.h"
 
+/* The status, unless what was to be printed could not be. */
+static int
+finish (int status)
+{
+  if (out_end () == 0)
+    return status;
+  err_line ("nbdzramctl: standard output: cannot write");
+  return status == STATUS_OK ? STATUS_REFUSED : status;
+}
+
 static void
 help (void)
 {
@@ -98,10 +108,10 @@ read_options (struct ctl *ctl, int argc, char **argv)
       break;
     case 'h':
       help ();
-      exit (out_end () == 0 ? STATUS_OK : STATUS_REFUSED);
+      exit (finish (STATUS_OK));
     case 'V':
       out_line ("nbdzramctl %s", PACKAGE_VERSION);
-      exit (out_end () == 0 ? STATUS_OK : STATUS_REFUSED);
+      exit (finish (STATUS_OK));
     default:
       die_of_option (c, argv[optind - 1]);
     }
@@ -114,7 +124,7 @@ static void __attribute__ ((noreturn)) help_with (const struct verb *verb)
   out_line ("Usage: nbdzramctl [-s SOCKET] [--json] %s%s%s", verb->name,
             *verb->args ? " " : "", verb->args);
   out_line ("%s", verb->help);
-  exit (out_end () == 0 ? STATUS_OK : STATUS_REFUSED);
+  exit (finish (STATUS_OK));
 }
 
 /* Takes --json, --help and the verb's flag out of the words behind the verb. */
@@ -167,17 +177,9 @@ run (int argc, char **argv)
 int
 main (int argc, char *argv[])
 {
-  int status;
-
   out_begin ();
   /* Letters and frames as the terminal has them, numbers as scripts do. */
   setlocale (LC_ALL, "");
   setlocale (LC_NUMERIC, "C");
-  status = run (argc, argv);
-  if (out_end () == -1) {
-    err_line ("nbdzramctl: standard output: cannot write");
-    if (status == STATUS_OK)
-      status = STATUS_REFUSED;
-  }
-  return status;
+  return finish (run (argc, argv));
 }

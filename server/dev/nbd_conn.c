@@ -80,11 +80,12 @@ nbd_conn_uri_is_fine (const char *uri, char *why, size_t why_size)
     p++;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
       const char *path = p + strlen (keys[i]);
+      size_t end = strcspn (p, "&;");
 
       if (strncmp (p, keys[i], strlen (keys[i])) == 0 && *path != '/' &&
           strncasecmp (path, "%2f", 3) != 0) {
         snprintf (why, why_size, "%.*s: expected an absolute path",
-                  (int) strcspn (p, "&;"), p);
+                  (int) (end < 100 ? end : 100), p);
         return false;
       }
     }
@@ -98,13 +99,20 @@ static void
 say_why (char *why, size_t why_size)
 {
   const char *error = nbd_get_error ();
+  size_t half = why_size / 2 - 2;
 
   if (error && strncmp (error, "nbd_", 4) == 0) {
     const char *colon = strstr (error, ": ");
 
     error = colon ? colon + 2 : error;
   }
-  snprintf (why, why_size, "%s", error ? error : "cannot connect");
+  error = error ? error : "cannot connect";
+  /* What is too long has a long name in it, and the reason behind that. */
+  if (strlen (error) < why_size)
+    strcpy (why, error);
+  else
+    snprintf (why, why_size, "%.*s...%s", (int) half, error,
+              error + strlen (error) - half);
 }
 
 bool

@@ -178,7 +178,8 @@ until_screen '^    408K ={40}(░){62}$'
 mux resize-window -x 22 -y 6
 until_screen '^      0B'
 mux resize-window -x 1 -y 1
-until_screen '^(░|▒|▓)$'
+mux resize-window -x 2 -y 2
+until_screen '^(·|=|░|▒|▓|█|i)+$'
 mux resize-window -x 80 -y 24
 same_screen map_utf8
 mux send-keys q
@@ -282,7 +283,9 @@ mux resize-window -x 20 -y 5
 until_screen '^Memory [0-9.]+[KM] of 16M$'
 mux resize-window -x 6 -y 2
 until_screen '^[0-9.]+%$|^[0-9.]+[KM] [0-9]+%$'
+# (Not every terminal can show its last cell, which is all of this one.)
 mux resize-window -x 1 -y 1
+mux resize-window -x 1 -y 2
 until_screen '^[0-9]$'
 mux resize-window -x 80 -y 24
 until_screen '^class  pages objects used +class'
