@@ -74,6 +74,33 @@ completes "zstd" -s "$tmp/control" algorithm z
 completes "" -s "$tmp/control" algorithm zstd ''
 stop_nbdkit
 
+# One that answers with a command: it is not run.
+cat >"$tmp/hostile.py" <<'END'
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+while True:
+    f = s.accept()[0].makefile("rwb")
+    for line in f:
+        q = json.loads(line)
+        name = "$(touch${IFS}%s)" % sys.argv[2]
+        f.write(json.dumps({"id": q["id"], "result": {
+            "protocol": 1, "algorithm": name, "level": 1,
+            "available": [name, "`touch${IFS}%s`" % sys.argv[2], "lz4"]}}
+            ).encode() + b"\n")
+        f.flush()
+END
+"$PYTHON" "$tmp/hostile.py" "$tmp/hostile" "$tmp/ran" &
+hostile=$!
+for ((i = 0; i < 600; i++)); do
+  [ ! -S "$tmp/hostile" ] || break
+  sleep 0.1
+done
+completes "lz4" -s "$tmp/hostile" algorithm l
+kill $hostile
+[ ! -e "$tmp/ran" ] || fail "completion ran what a server said"
+
 # And through bash's own machinery: a shell that is typed into.
 if ! command -v tmux >/dev/null; then
   skip "typed into a shell: needs tmux (the rest has passed)"

@@ -5,8 +5,9 @@
 # each through one place, which makes them harmless (include/zram-shown.h).
 # Whatever would go past it is found here; and that it is found is tried too.
 
+# shellcheck disable=SC2046  # lists of files are words
+
 set -u
-# shellcheck disable=SC2046
 
 failed=0
 
