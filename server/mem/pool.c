@@ -9,28 +9,26 @@
 #include "mem/z3fold.h"
 #include "mem/zsmalloc.h"
 
-static const char *const names[] = { "zsmalloc", "z3fold" };
+static const struct {
+  const char *name;
+  struct pool *(*create) (uint32_t, uint64_t, struct budget *);
+} allocators[] = { { "zsmalloc", zs_create }, { "z3fold", z3_create } };
+
+#define ALLOCATORS (sizeof allocators / sizeof allocators[0])
 
 const char *
 pool_allocator (unsigned i)
 {
-  return i < sizeof names / sizeof names[0] ? names[i] : NULL;
+  return i < ALLOCATORS ? allocators[i].name : NULL;
 }
 
 struct pool *
 pool_create (const char *allocator, uint32_t slot_size, uint64_t max_bytes,
              struct budget *budget)
 {
-  if (strcmp (allocator, names[0]) == 0) {
-    struct zs_pool *zs = zs_create (slot_size, max_bytes, budget);
-
-    return zs ? &zs->base : NULL;
-  }
-  if (strcmp (allocator, names[1]) == 0) {
-    struct z3_pool *z3 = z3_create (slot_size, max_bytes, budget);
-
-    return z3 ? &z3->base : NULL;
-  }
+  for (unsigned i = 0; i < ALLOCATORS; i++)
+    if (strcmp (allocator, allocators[i].name) == 0)
+      return allocators[i].create (slot_size, max_bytes, budget);
   errno = EINVAL;
   return NULL;
 }

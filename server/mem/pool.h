@@ -15,13 +15,14 @@
  *   maker fills it in, stores the handle into the cell
  *   pool_attach         from here on it may move, and the cell with it
  *   pool_pin … unpin    its address, for as long as it is pinned
+ *   pool_hand_over      another cell gets it
  *   pool_replace        the cell gets another value and the object is freed
  *
- * Contract of all of them: the owner of a cell calls pool_attach, pool_pin and
- * pool_replace with the cell's own lock held (the slot lock: shared for
- * pool_pin, exclusive for the others).  They take the allocator's locks, ranks
- * CLASS to TABLE; only what is said to do so sleeps.  None of them calls back
- * but pool_reclaim, and that with no lock held.
+ * Contract of all of them: the owner of a cell calls pool_attach, pool_pin,
+ * pool_hand_over and pool_replace with the cell's own lock held (the slot lock:
+ * shared for pool_pin, exclusive for the others).  They take the allocator's
+ * locks, ranks CLASS to TABLE; only what is said to do so sleeps.  None of them
+ * calls back but pool_reclaim, and that with no lock held.
  */
 
 #ifndef ZRAM_POOL_H
@@ -98,6 +99,7 @@ struct pool_ops {
   void (*drop) (struct pool *, uint64_t);
   void (*attach) (struct pool *, uint64_t, pool_cell *);
   void (*replace) (struct pool *, pool_cell *, uint64_t);
+  void (*hand_over) (struct pool *, pool_cell *, pool_cell *, uint64_t);
   void *(*pin) (struct pool *, pool_cell *, uint64_t *);
   void (*unpin) (struct pool *, uint64_t);
   void (*prefetch) (const struct pool *, uint64_t); /* or NULL */
@@ -188,6 +190,19 @@ static inline void
 pool_replace (struct pool *p, pool_cell *cell, uint64_t value)
 {
   p->ops->replace (p, cell, value);
+}
+
+/* The object that 'from' names gets another cell: 'to' gets its handle, 'from'
+ * gets 'value', and the object's back pointer becomes 'to', all in one critical
+ * section of the object's class or page lock.  The object stays where it is,
+ * and a mover finds it named by its cell at every moment.  What 'to' held is
+ * overwritten, so it names no object of its own.  The caller holds the locks of
+ * both cells, exclusively.
+ */
+static inline void
+pool_hand_over (struct pool *p, pool_cell *from, pool_cell *to, uint64_t value)
+{
+  p->ops->hand_over (p, from, to, value);
 }
 
 /* The address of the object that the cell names; it does not move until

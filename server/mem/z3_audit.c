@@ -8,8 +8,9 @@
 #include "mem/z3_internal.h"
 
 struct pool_spread
-z3_spread (struct z3_pool *pool)
+z3_spread (struct pool *p)
 {
+  struct z3_pool *pool = z3_of (p);
   struct pool_spread s;
 
   mutex_lock (&pool->lock);
@@ -22,8 +23,9 @@ z3_spread (struct z3_pool *pool)
  * headless ones, which are full.
  */
 struct pool_class_stats
-z3_class_stats (struct z3_pool *pool, unsigned id)
+z3_class_stats (struct pool *p, unsigned id)
 {
+  struct z3_pool *pool = z3_of (p);
   struct pool_class_stats st = { .size = pool->page_size / (id ? 1 : 3),
                                  .pages = pool->page_size / MEM_PAGE,
                                  .objs = id ? 1 : 3 };
@@ -46,8 +48,9 @@ z3_class_stats (struct z3_pool *pool, unsigned id)
 }
 
 bool
-z3_is_attached (struct z3_pool *pool, uint64_t handle, const pool_cell *cell)
+z3_is_attached (struct pool *p, uint64_t handle, const pool_cell *cell)
 {
+  struct z3_pool *pool = z3_of (p);
   struct z3page *z = z3_handle_page (pool, handle);
   bool is;
 
@@ -172,8 +175,9 @@ audit_locked (const struct z3_pool *pool, uint64_t *objects)
 }
 
 const char *
-z3_audit (struct z3_pool *pool, struct pool_audit *result)
+z3_audit (struct pool *p, struct pool_audit *result)
 {
+  struct z3_pool *pool = z3_of (p);
   uint32_t unit = pool->page_size / MEM_PAGE;
   const char *wrong;
 

@@ -1,15 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the files of z3fold share: a page's descriptor, its lock and its
- * references, and the lists.
+ * references, and the lists.  Who calls whom:
+ *
+ *   z3fold.c (objects) --> z3_pages.c (free pages, lists, LRU) --> z3_page.c
+ *            z3_reclaim.c, z3_audit.c -------^
  */
 
 #ifndef ZRAM_Z3_INTERNAL_H
 #define ZRAM_Z3_INTERNAL_H
 
+#include <stddef.h>
+
 #include "base/fault.h"
 #include "base/rwword.h"
 #include "mem/z3fold.h"
+
+_Static_assert(offsetof (struct z3_pool, base) == 0, "cast below");
+
+static inline struct z3_pool *
+z3_of (struct pool *p)
+{
+  return (struct z3_pool *) p;
+}
 
 enum z3_state { Z3_FREE, Z3_LIVE, Z3_DEAD };
 enum { Z3_NO_SHAPE, Z3_HEADLESS = 4 }; /* 1 to 3: so many objects */
@@ -125,6 +138,33 @@ z3_get (struct z3page *z)
 /* Drop n; the last frees the page.  Takes the pool's lock then. */
 void z3_put (struct z3_pool *pool, struct z3page *z, unsigned n);
 
+/* -- the place of objects: z3_page.c ------------------------------------- */
+
+struct z3_gap {
+  uint32_t start, chunks;
+};
+
+/* The largest gap; no chunks if there are three objects. */
+struct z3_gap z3_largest_gap_locked (const struct z3_pool *pool,
+                                     const struct z3page *z) REQUIRES (z);
+
+static inline unsigned
+z3_objects_locked (const struct z3page *z) REQUIRES (z)
+{
+  return (z->chunks[0] != 0) + (z->chunks[1] != 0) + (z->chunks[2] != 0);
+}
+
+/* Where an object of so many chunks goes in that gap: the first at the front,
+ * the last at the back, and the third behind what it follows.
+ */
+uint32_t z3_place_in (const struct z3_pool *pool, struct z3_gap gap,
+                      uint32_t chunks);
+
+/* Push two or one together, so that there is one gap.  What is pinned stays,
+ * and the page is marked untidy then.
+ */
+void z3_compact_locked (struct z3_pool *pool, struct z3page *z) REQUIRES (z);
+
 /* -- pages: z3_pages.c -------------------------------------------------- */
 
 /* A page of its own, charged and resident, LIVE, on no list, with one reference
@@ -146,27 +186,29 @@ void z3_list_locked (struct z3_pool *pool, struct z3page *z, bool fresh)
  */
 void z3_kill_locked (struct z3_pool *pool, struct z3page *z) REQUIRES (z);
 
-/* -- the place of objects: z3fold.c ------------------------------------- */
-
-struct z3_gap {
-  uint32_t start, chunks;
-};
-
-/* The largest gap; no chunks if there are three objects. */
-struct z3_gap z3_largest_gap_locked (const struct z3_pool *pool,
-                                     const struct z3page *z) REQUIRES (z);
-
-static inline unsigned
-z3_objects_locked (const struct z3page *z) REQUIRES (z)
-{
-  return (z->chunks[0] != 0) + (z->chunks[1] != 0) + (z->chunks[2] != 0);
-}
-
 /* -- the LRU, the pool's lock held: z3_pages.c -------------------------- */
 
 void z3_lru_remove_locked (struct z3_pool *pool, struct z3page *z)
   REQUIRES (pool->lock);
 void z3_lru_push_locked (struct z3_pool *pool, struct z3page *z)
   REQUIRES (pool->lock);
+
+/* -- the pool's operations (pool.h) that have files of their own ---------- */
+
+/* z3_pages.c */
+uint64_t z3_give_back (struct pool *p);
+void z3_trim (struct pool *p);
+void z3_keep (struct pool *p, uint64_t bytes);
+bool z3_fill (struct pool *p);
+uint64_t z3_kept (struct pool *p);
+
+/* z3_reclaim.c */
+enum pool_reclaimed z3_reclaim (struct pool *p, pool_evict *evict, void *ctx);
+
+/* z3_audit.c */
+struct pool_spread z3_spread (struct pool *p);
+struct pool_class_stats z3_class_stats (struct pool *p, unsigned id);
+bool z3_is_attached (struct pool *p, uint64_t handle, const pool_cell *cell);
+const char *z3_audit (struct pool *p, struct pool_audit *result);
 
 #endif /* ZRAM_Z3_INTERNAL_H */

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Pages of z3fold: free ones, the lists and the LRU.
+ * Contract: z3_internal.h.
  */
 
 #include <config.h>
 
 #include <errno.h>
-#include <stdlib.h>
 #include <time.h>
 
-#include "base/alloc.h"
 #include "base/check.h"
 #include "mem/z3_internal.h"
 
@@ -18,58 +17,6 @@
  */
 #define HOT_MIN (UINT64_C (256) << 10)
 #define HOT_MAX (UINT64_C (16) << 20)
-
-struct z3_pool *
-z3_create (uint32_t slot_size, uint64_t max_bytes, struct budget *budget)
-{
-  struct z3_pool *pool = alloc_zeroed (CACHE_LINE, sizeof *pool);
-
-  if (!pool)
-    return NULL;
-  pool->base.ops = &z3_pool_ops;
-  pool->page_size = slot_size;
-  pool->chunks = slot_size / Z3_CHUNK;
-  pool->budget = budget;
-  if (counter_set_init (&pool->base.counters, POOL_COUNTERS) == -1)
-    goto fail_counters;
-  if (reserve_open (&pool->memory, max_bytes, 64 * (size_t) slot_size) == -1)
-    goto fail_memory;
-  uint64_t pages = pool->memory.reserved / slot_size;
-  pool->max_pages = pages > UINT32_MAX - 1 ? UINT32_MAX - 1 : (uint32_t) pages;
-  size_t described = (size_t) pool->max_pages * sizeof (struct z3page);
-  size_t map = ((size_t) pool->max_pages / 64 + 1) * sizeof (uint64_t);
-  if (reserve_open (&pool->pages, described, described) == -1)
-    goto fail_pages;
-  if (reserve_open (&pool->cold, map, map) == -1)
-    goto fail_cold;
-  mutex_init (&pool->lock, RANK_Z3_LISTS);
-  return pool;
-
-fail_cold:
-  reserve_close (&pool->pages);
-fail_pages:
-  reserve_close (&pool->memory);
-fail_memory:
-  counter_set_destroy (&pool->base.counters);
-fail_counters:
-  free (pool);
-  return NULL;
-}
-
-void
-z3_destroy (struct z3_pool *pool)
-{
-  uint64_t pages = (uint64_t) pool->top - pool->cold_pages;
-
-  budget_refund (pool->budget, pages * pool->page_size +
-                                 (uint64_t) pool->described * MEM_PAGE);
-  mutex_destroy (&pool->lock);
-  reserve_close (&pool->cold);
-  reserve_close (&pool->pages);
-  reserve_close (&pool->memory);
-  counter_set_destroy (&pool->base.counters);
-  free (pool);
-}
 
 /* -- free pages --------------------------------------------------------- */
 
@@ -160,7 +107,8 @@ await_hot (struct z3_pool *pool)
   const struct timespec ms = { .tv_nsec = 1000000 };
 
   for (unsigned i = 0;
-       i < 1000 && atomic_load (&pool->filling) && z3_kept (pool) == 0; i++)
+       i < 1000 && atomic_load (&pool->filling) && z3_kept (&pool->base) == 0;
+       i++)
     nanosleep (&ms, NULL);
 }
 
@@ -269,23 +217,26 @@ z3_put (struct z3_pool *pool, struct z3page *z, unsigned n)
 }
 
 uint64_t
-z3_give_back (struct z3_pool *pool)
+z3_give_back (struct pool *p)
 {
+  struct z3_pool *pool = z3_of (p);
   uint64_t bytes = return_hot (pool, pool->keep);
 
-  z3_trim (pool);
+  z3_trim (p);
   return bytes;
 }
 
 void
-z3_keep (struct z3_pool *pool, uint64_t bytes)
+z3_keep (struct pool *p, uint64_t bytes)
 {
+  struct z3_pool *pool = z3_of (p);
   pool->keep = bytes / pool->page_size;
 }
 
 uint64_t
-z3_kept (struct z3_pool *pool)
+z3_kept (struct pool *p)
 {
+  struct z3_pool *pool = z3_of (p);
   uint64_t bytes;
 
   mutex_lock (&pool->lock);
@@ -298,8 +249,9 @@ z3_kept (struct z3_pool *pool)
  * before they are.
  */
 bool
-z3_fill (struct z3_pool *pool)
+z3_fill (struct pool *p)
 {
+  struct z3_pool *pool = z3_of (p);
   const uint32_t ahead = 4 * MEM_PAGE / sizeof (struct z3page);
   uint32_t page = 0;
   size_t described;
@@ -336,8 +288,9 @@ z3_fill (struct z3_pool *pool)
 
 /* With the lock held: what is below top may be handed out at any moment. */
 void
-z3_trim (struct z3_pool *pool)
+z3_trim (struct pool *p)
 {
+  struct z3_pool *pool = z3_of (p);
   uint32_t end, keep;
 
   mutex_lock (&pool->lock);

@@ -59,8 +59,9 @@ copy_cells_locked (const struct z3page *z, pool_cell **cells, bool *all)
 }
 
 enum pool_reclaimed
-z3_reclaim (struct z3_pool *pool, pool_evict *evict, void *ctx)
+z3_reclaim (struct pool *p, pool_evict *evict, void *ctx)
 {
+  struct z3_pool *pool = z3_of (p);
   struct z3page *z = take_oldest (pool);
   pool_cell *cells[Z3_BUDDIES];
   bool all;

@@ -1,103 +1,67 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Objects of z3fold: into a page, out of it, and pushed together inside.
+ * z3fold's operations on objects, as the pool's interface has them.
+ * Contract: pool.h, z3fold.h.
  */
 
 #include <config.h>
 
 #include <errno.h>
-#include <string.h>
+#include <stdlib.h>
 
+#include "base/alloc.h"
 #include "base/check.h"
 #include "mem/z3_internal.h"
 
-/* -- where objects lie; the page is locked ------------------------------ */
+/* -- looking at one ----------------------------------------------------- */
 
-/* The entries in use, by place; returns how many. */
-static unsigned
-in_order (const struct z3page *z, unsigned *order)
-{
-  unsigned n = 0;
-
-  for (unsigned e = 0; e < Z3_BUDDIES; e++) {
-    unsigned at = n;
-
-    if (!z->chunks[e])
-      continue;
-    for (; at > 0 && z->start[order[at - 1]] > z->start[e]; at--)
-      order[at] = order[at - 1];
-    order[at] = e;
-    n++;
-  }
-  return n;
-}
-
-struct z3_gap
-z3_largest_gap_locked (const struct z3_pool *pool, const struct z3page *z)
-{
-  unsigned order[Z3_BUDDIES], n = in_order (z, order);
-  struct z3_gap best = { 0, 0 };
-  uint32_t end = 0;
-
-  if (n == Z3_BUDDIES)
-    return best;
-  for (unsigned i = 0; i <= n; i++) {
-    uint32_t next = i < n ? z->start[order[i]] : pool->chunks;
-
-    if (next - end > best.chunks)
-      best = (struct z3_gap){ end, next - end };
-    if (i < n)
-      end = next + z->chunks[order[i]];
-  }
-  return best;
-}
-
-/* First at the front, last at the back, and the third behind what it follows.
+/* The handle cannot be out of date: it changes with the object only, and that
+ * stays for as long as the cell's lock is held.  (The auditor pins what may not
+ * be the cell's, and then asks z3_is_attached.)
  */
-static uint32_t
-place_in (const struct z3_pool *pool, struct z3_gap gap, uint32_t chunks)
+static void *
+z3_pin (struct pool *p, pool_cell *cell, uint64_t *handle)
 {
-  bool last = gap.start > 0 && gap.start + gap.chunks == pool->chunks;
+  struct z3_pool *pool = z3_of (p);
+  uint64_t h = atomic_load_explicit (cell, memory_order_relaxed);
+  struct z3page *z = z3_handle_page (pool, h);
+  unsigned e = z3_handle_entry (h);
+  void *mem;
 
-  return last ? pool->chunks - chunks : gap.start;
+  z3_get (z);
+  z3_lock (z);
+  z->pins[e]++;
+  mem = z3_bytes (pool, z, z->start[e]);
+  z3_unlock (z);
+  *handle = h;
+  return mem;
 }
 
-/* Move the object to that chunk unless it is pinned. */
 static void
-push_locked (struct z3_pool *pool, struct z3page *z, unsigned e, uint32_t to)
-  REQUIRES (z)
+z3_unpin (struct pool *p, uint64_t handle)
 {
-  if (z->start[e] == to)
-    return;
-  if (z->pins[e]) {
-    z->untidy = 1;
-    counter_add (&pool->base.counters, POOL_MOVER_SKIPS, 1);
-    return;
+  struct z3_pool *pool = z3_of (p);
+  struct z3page *z = z3_handle_page (pool, handle);
+  unsigned e = z3_handle_entry (handle);
+
+  z3_lock (z);
+  check_always (z->pins[e] > 0);
+  if (--z->pins[e] == 0 && z->untidy) {
+    z3_compact_locked (pool, z);
+    z3_list_locked (pool, z, false);
   }
-  memmove (z3_bytes (pool, z, to), z3_bytes (pool, z, z->start[e]),
-           (size_t) z->chunks[e] * Z3_CHUNK);
-  z->start[e] = (uint16_t) to;
-  counter_add (&pool->base.counters, POOL_OBJECTS_MOVED, 1);
+  z3_unlock (z);
+  z3_put (pool, z, 1);
 }
 
-/* One gap of what were two or three.  The first goes to the front; a second
- * that is not at the back comes up to it.
- */
 static void
-compact_locked (struct z3_pool *pool, struct z3page *z) REQUIRES (z)
+z3_used (struct pool *p, uint64_t handle)
 {
-  unsigned order[Z3_BUDDIES], n = in_order (z, order);
+  struct z3_pool *pool = z3_of (p);
+  struct z3page *z = z3_handle_page (pool, handle);
 
-  z->untidy = 0;
-  if (n == Z3_BUDDIES)
-    return;
-  push_locked (pool, z, order[0], 0);
-  if (n == 2) {
-    uint32_t front = z->start[order[0]] + z->chunks[order[0]];
-
-    if (z->start[order[1]] + z->chunks[order[1]] < pool->chunks)
-      push_locked (pool, z, order[1], front);
-  }
+  if (!atomic_load_explicit (&z->referenced, memory_order_relaxed))
+    atomic_store_explicit (&z->referenced, 1, memory_order_relaxed);
 }
 
 /* -- in ----------------------------------------------------------------- */
@@ -116,7 +80,7 @@ take_entry_locked (struct z3_pool *pool, struct z3page *z, uint32_t chunks)
     return -1;
   while (z->chunks[e])
     e++;
-  z->start[e] = (uint16_t) place_in (pool, gap, chunks);
+  z->start[e] = (uint16_t) z3_place_in (pool, gap, chunks);
   z->chunks[e] = (uint16_t) chunks;
   z->back[e] = NULL;
   z->pins[e] = 1; /* its maker's, until it is attached */
@@ -124,9 +88,10 @@ take_entry_locked (struct z3_pool *pool, struct z3page *z, uint32_t chunks)
   return e;
 }
 
-uint64_t
-z3_alloc (struct z3_pool *pool, uint32_t size, void **mem)
+static uint64_t
+z3_alloc (struct pool *p, uint32_t size, void **mem)
 {
+  struct z3_pool *pool = z3_of (p);
   uint32_t chunks = z3_chunks_for (size);
 
   if (fault_hit ("z3.alloc")) {
@@ -152,9 +117,10 @@ z3_alloc (struct z3_pool *pool, uint32_t size, void **mem)
   }
 }
 
-void
-z3_attach (struct z3_pool *pool, uint64_t handle, pool_cell *cell)
+static void
+z3_attach (struct pool *p, uint64_t handle, pool_cell *cell)
 {
+  struct z3_pool *pool = z3_of (p);
   struct z3page *z = z3_handle_page (pool, handle);
 
   z3_get (z);
@@ -162,7 +128,7 @@ z3_attach (struct z3_pool *pool, uint64_t handle, pool_cell *cell)
   check_debug (!z->back[z3_handle_entry (handle)]);
   z->back[z3_handle_entry (handle)] = cell;
   z3_unlock (z);
-  z3_unpin (pool, handle);
+  z3_unpin (p, handle);
 }
 
 /* -- out ---------------------------------------------------------------- */
@@ -180,14 +146,15 @@ free_locked (struct z3_pool *pool, struct z3page *z, unsigned e) REQUIRES (z)
     z3_kill_locked (pool, z);
     return 3;
   }
-  compact_locked (pool, z);
+  z3_compact_locked (pool, z);
   z3_list_locked (pool, z, false);
   return 1;
 }
 
-void
-z3_drop (struct z3_pool *pool, uint64_t handle)
+static void
+z3_drop (struct pool *p, uint64_t handle)
 {
+  struct z3_pool *pool = z3_of (p);
   struct z3page *z = z3_handle_page (pool, handle);
   unsigned e = z3_handle_entry (handle), refs;
 
@@ -200,9 +167,10 @@ z3_drop (struct z3_pool *pool, uint64_t handle)
   z3_put (pool, z, refs);
 }
 
-void
-z3_replace (struct z3_pool *pool, pool_cell *cell, uint64_t value)
+static void
+z3_replace (struct pool *p, pool_cell *cell, uint64_t value)
 {
+  struct z3_pool *pool = z3_of (p);
   uint64_t handle = atomic_load_explicit (cell, memory_order_relaxed);
   struct z3page *z = z3_handle_page (pool, handle);
   unsigned e = z3_handle_entry (handle), refs;
@@ -217,50 +185,179 @@ z3_replace (struct z3_pool *pool, pool_cell *cell, uint64_t value)
   z3_put (pool, z, refs);
 }
 
-/* -- looking at one ----------------------------------------------------- */
-
-/* The handle cannot be out of date: it changes with the object only, and that
- * stays for as long as the cell's lock is held.  (The auditor pins what may not
- * be the cell's, and then asks z3_is_attached.)
- */
-void *
-z3_pin (struct z3_pool *pool, pool_cell *cell, uint64_t *handle)
+static void
+z3_hand_over (struct pool *p, pool_cell *from, pool_cell *to, uint64_t value)
 {
-  uint64_t h = atomic_load_explicit (cell, memory_order_relaxed);
-  struct z3page *z = z3_handle_page (pool, h);
-  unsigned e = z3_handle_entry (h);
-  void *mem;
-
-  z3_get (z);
-  z3_lock (z);
-  z->pins[e]++;
-  mem = z3_bytes (pool, z, z->start[e]);
-  z3_unlock (z);
-  *handle = h;
-  return mem;
-}
-
-void
-z3_unpin (struct z3_pool *pool, uint64_t handle)
-{
+  struct z3_pool *pool = z3_of (p);
+  uint64_t handle = atomic_load_explicit (from, memory_order_relaxed);
   struct z3page *z = z3_handle_page (pool, handle);
   unsigned e = z3_handle_entry (handle);
 
+  /* The object keeps its page LIVE meanwhile, so there is no need for a
+   * reference: nothing of the page is looked at after it is unlocked.
+   */
   z3_lock (z);
-  check_always (z->pins[e] > 0);
-  if (--z->pins[e] == 0 && z->untidy) {
-    compact_locked (pool, z);
-    z3_list_locked (pool, z, false);
-  }
+  check_always (z->back[e] == from);
+  atomic_store_explicit (to, handle, memory_order_relaxed);
+  z->back[e] = to;
+  atomic_store_explicit (from, value, memory_order_relaxed);
   z3_unlock (z);
-  z3_put (pool, z, 1);
 }
 
-void
-z3_used (struct z3_pool *pool, uint64_t handle)
-{
-  struct z3page *z = z3_handle_page (pool, handle);
+/* -- sizes, and what does not move objects ------------------------------- */
 
-  if (!atomic_load_explicit (&z->referenced, memory_order_relaxed))
-    atomic_store_explicit (&z->referenced, 1, memory_order_relaxed);
+static uint32_t
+z3_largest (struct pool *p)
+{
+  return (z3_of (p)->chunks - 1) * Z3_CHUNK;
+}
+
+static uint32_t
+z3_room_for (struct pool *p, uint32_t size)
+{
+  (void) p;
+  return z3_chunks_for (size) * Z3_CHUNK;
+}
+
+static uint32_t
+z3_smaller_than (struct pool *p, uint32_t size)
+{
+  (void) p;
+  return (z3_chunks_for (size) - 1) * Z3_CHUNK;
+}
+
+/* Its chunks are its own: they change with the object only. */
+static bool
+z3_fits (struct pool *p, uint64_t handle, uint32_t size)
+{
+  const struct z3page *z = z3_handle_page (z3_of (p), handle);
+
+  return size <= z->chunks[z3_handle_entry (handle)] * Z3_CHUNK;
+}
+
+static uint64_t
+z3_freeable_pages (struct pool *p)
+{
+  (void) p;
+  return 0;
+}
+
+/* Pages are compacted as their objects are freed and unpinned. */
+static bool
+z3_compact_step (struct pool *p, struct pool_cursor *at)
+{
+  (void) p;
+  *at = (struct pool_cursor){ 0 };
+  return false;
+}
+
+static bool
+z3_migration_pays (struct pool *p)
+{
+  (void) p;
+  return false;
+}
+
+static bool
+z3_migrate_step (struct pool *p, struct pool_cursor *at)
+{
+  *at = (struct pool_cursor){ 0 };
+  z3_give_back (p);
+  return false;
+}
+
+static unsigned
+z3_class_count (struct pool *p)
+{
+  (void) p;
+  return 2;
+}
+
+/* -- life -------------------------------------------------------------------
+ */
+
+static void
+z3_destroy (struct pool *p)
+{
+  struct z3_pool *pool = z3_of (p);
+  uint64_t pages = (uint64_t) pool->top - pool->cold_pages;
+
+  budget_refund (pool->budget, pages * pool->page_size +
+                                 (uint64_t) pool->described * MEM_PAGE);
+  mutex_destroy (&pool->lock);
+  reserve_close (&pool->cold);
+  reserve_close (&pool->pages);
+  reserve_close (&pool->memory);
+  counter_set_destroy (&pool->base.counters);
+  free (pool);
+}
+
+static const struct pool_ops ops = {
+  .name = "z3fold",
+  .has_lru = true,
+  .destroy = z3_destroy,
+  .alloc = z3_alloc,
+  .drop = z3_drop,
+  .attach = z3_attach,
+  .replace = z3_replace,
+  .hand_over = z3_hand_over,
+  .pin = z3_pin,
+  .unpin = z3_unpin,
+  .largest = z3_largest,
+  .room_for = z3_room_for,
+  .smaller_than = z3_smaller_than,
+  .fits = z3_fits,
+  .freeable_pages = z3_freeable_pages,
+  .compact_step = z3_compact_step,
+  .migration_pays = z3_migration_pays,
+  .migrate_step = z3_migrate_step,
+  .give_back = z3_give_back,
+  .keep = z3_keep,
+  .fill = z3_fill,
+  .kept = z3_kept,
+  .trim = z3_trim,
+  .spread = z3_spread,
+  .class_count = z3_class_count,
+  .class_stats = z3_class_stats,
+  .is_attached = z3_is_attached,
+  .audit = z3_audit,
+  .used = z3_used,
+  .reclaim = z3_reclaim,
+};
+
+struct pool *
+z3_create (uint32_t slot_size, uint64_t max_bytes, struct budget *budget)
+{
+  struct z3_pool *pool = alloc_zeroed (CACHE_LINE, sizeof *pool);
+
+  if (!pool)
+    return NULL;
+  pool->base.ops = &ops;
+  pool->page_size = slot_size;
+  pool->chunks = slot_size / Z3_CHUNK;
+  pool->budget = budget;
+  if (counter_set_init (&pool->base.counters, POOL_COUNTERS) == -1)
+    goto fail_counters;
+  if (reserve_open (&pool->memory, max_bytes, 64 * (size_t) slot_size) == -1)
+    goto fail_memory;
+  uint64_t pages = pool->memory.reserved / slot_size;
+  pool->max_pages = pages > UINT32_MAX - 1 ? UINT32_MAX - 1 : (uint32_t) pages;
+  size_t described = (size_t) pool->max_pages * sizeof (struct z3page);
+  size_t map = ((size_t) pool->max_pages / 64 + 1) * sizeof (uint64_t);
+  if (reserve_open (&pool->pages, described, described) == -1)
+    goto fail_pages;
+  if (reserve_open (&pool->cold, map, map) == -1)
+    goto fail_cold;
+  mutex_init (&pool->lock, RANK_Z3_LISTS);
+  return &pool->base;
+
+fail_cold:
+  reserve_close (&pool->pages);
+fail_pages:
+  reserve_close (&pool->memory);
+fail_memory:
+  counter_set_destroy (&pool->base.counters);
+fail_counters:
+  free (pool);
+  return NULL;
 }

@@ -89,32 +89,8 @@ struct z3_pool {
   atomic_bool filling; /* z3_fill is trying to get there, and may */
 };
 
-extern const struct pool_ops z3_pool_ops;
-
-struct z3_pool *z3_create (uint32_t slot_size, uint64_t max_bytes,
-                           struct budget *budget) MUST_USE;
-void z3_destroy (struct z3_pool *pool);
-
-/* -- the pool's operations, as pool.h describes them -------------------- */
-
-uint64_t z3_alloc (struct z3_pool *pool, uint32_t size, void **mem) MUST_USE;
-void z3_drop (struct z3_pool *pool, uint64_t handle);
-void z3_attach (struct z3_pool *pool, uint64_t handle, pool_cell *cell);
-void z3_replace (struct z3_pool *pool, pool_cell *cell, uint64_t value);
-void *z3_pin (struct z3_pool *pool, pool_cell *cell, uint64_t *handle) MUST_USE;
-void z3_unpin (struct z3_pool *pool, uint64_t handle);
-void z3_used (struct z3_pool *pool, uint64_t handle);
-enum pool_reclaimed z3_reclaim (struct z3_pool *pool, pool_evict *evict,
-                                void *ctx);
-uint64_t z3_give_back (struct z3_pool *pool);
-void z3_trim (struct z3_pool *pool);
-void z3_keep (struct z3_pool *pool, uint64_t bytes);
-bool z3_fill (struct z3_pool *pool);
-uint64_t z3_kept (struct z3_pool *pool);
-struct pool_spread z3_spread (struct z3_pool *pool);
-struct pool_class_stats z3_class_stats (struct z3_pool *pool, unsigned id);
-bool z3_is_attached (struct z3_pool *pool, uint64_t handle,
-                     const pool_cell *cell);
-const char *z3_audit (struct z3_pool *pool, struct pool_audit *result);
+/* As zs_create. */
+struct pool *z3_create (uint32_t slot_size, uint64_t max_bytes,
+                        struct budget *budget) MUST_USE;
 
 #endif /* ZRAM_Z3FOLD_H */

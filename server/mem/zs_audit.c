@@ -9,8 +9,9 @@
 #include "mem/zs_internal.h"
 
 struct pool_class_stats
-zs_class_stats (struct zs_pool *pool, unsigned class_id)
+zs_class_stats (struct pool *p, unsigned class_id)
 {
+  struct zs_pool *pool = zs_of (p);
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   struct zs_class *c = &pool->class[class_id];
   struct pool_class_stats st = { .size = g->size,
@@ -31,8 +32,9 @@ zs_class_stats (struct zs_pool *pool, unsigned class_id)
 }
 
 bool
-zs_is_attached (struct zs_pool *pool, uint64_t handle, const zs_cell *cell)
+zs_is_attached (struct pool *p, uint64_t handle, const zs_cell *cell)
 {
+  struct zs_pool *pool = zs_of (p);
   struct zspage *z = arena_zspage (&pool->arena, zs_handle_span (handle));
 
   return atomic_load_explicit (&zs_backs (pool, z)[zs_handle_obj (handle)],
@@ -130,8 +132,9 @@ audit_class (struct zs_pool *pool, unsigned class_id, struct audit *all)
 }
 
 const char *
-zs_audit (struct zs_pool *pool, struct pool_audit *result)
+zs_audit (struct pool *p, struct pool_audit *result)
 {
+  struct zs_pool *pool = zs_of (p);
   struct audit all = { 0 };
 
   for (unsigned c = 0; c < pool->classes.n && !all.wrong; c++)

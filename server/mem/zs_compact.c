@@ -15,6 +15,11 @@
  * Under the class lock nothing of the class is allocated, freed or moved by
  * anybody else; the source's write lock keeps the readers of its objects
  * out.  The destination needs no lock: its free objects have no readers.
+ *
+ * The class lock is held for the copies of one zspage's objects (a span of
+ * 128 KiB) and for the one madvise that gives its tail back.  What asks the
+ * system for memory is done without it.
+ * Contract: zs_internal.h.
  */
 
 #include <config.h>
@@ -25,8 +30,9 @@
 #include "mem/zs_internal.h"
 
 uint64_t
-zs_freeable_pages (struct zs_pool *pool)
+zs_freeable_pages (struct pool *p)
 {
+  struct zs_pool *pool = zs_of (p);
   uint64_t pages = 0;
 
   for (unsigned id = 0; id < pool->classes.n; id++)
@@ -206,31 +212,61 @@ partial_locked (struct zs_pool *pool, unsigned class_id, bool fullest,
   return NULL;
 }
 
-/* Two zspages without holes may still fit in one, with pages that the fuller
- * one does not have yet.  Those are made resident now, because the mover may
- * not fault them in.  Returns how many; 0 also if that is over the limit.
+/* A destination that got more pages, which are to be made resident with no lock
+ * held.  An object in transit keeps it from being freed meanwhile, and its read
+ * lock keeps its end from being cut off.
  */
-static uint32_t
+struct extension {
+  struct zspage *z; /* NULL: none */
+  unsigned keeper;  /* the object in transit */
+  uint32_t from, to;
+};
+
+/* Two zspages without holes may still fit in one, with pages that the fuller
+ * one does not have yet.  Charge those.  None also if that is over the limit.
+ */
+static struct extension
 extend_destination_locked (struct zs_pool *pool, unsigned class_id)
-  REQUIRES (pool->class[class_id].lock)
+  REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   struct zspage *from = partial_locked (pool, class_id, false, NULL);
   struct zspage *to = from ? partial_locked (pool, class_id, true, from) : NULL;
-  uint32_t objs, before;
+  struct extension none = { 0 }, e = { .z = to };
+  uint32_t objs;
 
   if (!to || zs_other_with_room_locked (pool, class_id, from))
-    return 0;
+    return none;
   objs = to->fresh + from->inuse < g->objs ? to->fresh + from->inuse : g->objs;
-  before = to->resident;
-  if (zs_pages_for (g, objs) <= before ||
-      !arena_charge (&pool->arena, to, zs_pages_for (g, objs)))
-    return 0;
+  e.from = to->resident;
+  e.to = zs_pages_for (g, objs);
+  if (e.to <= e.from || !arena_charge (&pool->arena, to, e.to))
+    return none;
   zs_adjust_locked (&pool->class[class_id].resident,
-                    (int64_t) (to->resident - before));
-  arena_populate (&pool->arena, arena_span_of (&pool->arena, to), before,
-                  to->resident);
-  return to->resident - before;
+                    (int64_t) e.to - (int64_t) e.from);
+  e.keeper = zs_take_object_locked (pool, class_id, to, 0);
+  zs_regroup_locked (pool, class_id, to);
+  zspage_read_lock (to); /* at once: its writers hold the class lock */
+  return e;
+}
+
+/* Make the new pages resident: a system call that may take long, so the class
+ * is unlocked meanwhile.  Writers must not fault pages in, so this comes first.
+ */
+static void
+populate_extension_locked (struct zs_pool *pool, unsigned class_id,
+                           const struct extension *e, struct gain *gain)
+  REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+{
+  zs_class_unlock (pool, class_id);
+  fault_pause ("zs.compact.populate");
+  arena_populate (&pool->arena, arena_span_of (&pool->arena, e->z), e->from,
+                  e->to);
+  zspage_read_unlock (e->z);
+  zs_class_lock (pool, class_id);
+  zs_put_object_locked (pool, class_id, e->z, e->keeper);
+  gain->empty = zs_remove_if_empty_locked (pool, class_id, e->z);
+  gain->pages -= e->to - e->from;
 }
 
 /* Empty the emptiest zspage, or what can be moved out of it. */
@@ -239,10 +275,15 @@ drain_a_source_locked (struct zs_pool *pool, unsigned class_id,
                        struct gain *gain) REQUIRES (pool->class[class_id].lock)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  uint32_t more = extend_destination_locked (pool, class_id);
-  struct zspage *z = lock_source_locked (pool, class_id);
+  struct extension e = extend_destination_locked (pool, class_id);
 
-  gain->pages = -(int64_t) more;
+  if (e.z)
+    populate_extension_locked (pool, class_id, &e, gain);
+  if (gain->empty) { /* its other objects were freed meanwhile */
+    gain->pages += gain->empty->resident;
+    return;
+  }
+  struct zspage *z = lock_source_locked (pool, class_id);
   if (!z)
     return;
   gain->moved = move_objects_locked (pool, class_id, z);
@@ -276,8 +317,9 @@ compact_one (struct zs_pool *pool, unsigned class_id)
 }
 
 bool
-zs_compact_step (struct zs_pool *pool, struct pool_cursor *at)
+zs_compact_step (struct pool *p, struct pool_cursor *at)
 {
+  struct zs_pool *pool = zs_of (p);
   while (at->class_id < pool->classes.n) {
     struct gain gain = compact_one (pool, at->class_id);
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What zsmalloc.c, zs_compact.c and zs_migrate.c share.  Everything in the
- * second half wants the class lock held.
+ * What the files of zsmalloc share.  Who calls whom:
+ *
+ *   zsmalloc.c (objects) --> zs_compact.c ------> zs_class.c (zspages of a
+ * class) zs_migrate.c, zs_audit.c --------^
+ *
+ * Everything below the ruled line wants the class lock held.
  */
 
 #ifndef ZRAM_ZS_INTERNAL_H
@@ -10,6 +14,36 @@
 #include "mem/zsmalloc.h"
 
 #define ZS_BACK_FREE 1u
+
+_Static_assert(offsetof (struct zs_pool, base) == 0, "cast below");
+
+static inline struct zs_pool *
+zs_of (struct pool *p)
+{
+  return (struct zs_pool *) p;
+}
+
+/* -- the pool's operations (pool.h) that have files of their own ---------- */
+
+/* zs_compact.c.  A step empties one zspage into fuller ones of its class: it
+ * holds that class's lock while it copies one zspage's objects at the most.
+ */
+uint64_t zs_freeable_pages (struct pool *p);
+bool zs_compact_step (struct pool *p, struct pool_cursor *at);
+
+/* zs_migrate.c.  It pays when so many spans are free below the arena's end that
+ * this would sink by half or more.  A step moves the highest zspage to a lower
+ * span, and holds its class's lock while it copies that.
+ */
+bool zs_migration_pays (struct pool *p);
+bool zs_migrate_step (struct pool *p, struct pool_cursor *at);
+
+/* zs_audit.c.  Class locks in turn. */
+struct pool_class_stats zs_class_stats (struct pool *p, unsigned class_id);
+bool zs_is_attached (struct pool *p, uint64_t handle, const zs_cell *cell);
+const char *zs_audit (struct pool *p, struct pool_audit *result);
+
+/* -- zspages: zs_class.c ------------------------------------------------- */
 
 /* Pages populated at once where a zspage grows: a fault costs more than the
  * page (4.0 µs against 1.2 in twos and 1.1 in fours), but what one zspage of
@@ -118,6 +152,11 @@ void zs_unlist_locked (struct zs_pool *pool, unsigned class_id,
 unsigned zs_take_object_locked (struct zs_pool *pool, unsigned class_id,
                                 struct zspage *z, uint64_t back)
   REQUIRES (pool->class[class_id].lock);
+
+/* The fullest zspage that is not full; NULL if there is none. */
+struct zspage *zs_fullest_with_room_locked (struct zs_pool *pool,
+                                            unsigned class_id)
+  REQUIRES (pool->class[class_id].lock) MUST_USE;
 
 /* The fullest zspage but this one that has an object to give whose memory is
  * charged already; NULL if there is none.

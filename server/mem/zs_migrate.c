@@ -16,8 +16,9 @@
 #define WORTHWHILE_SPANS 64
 
 bool
-zs_migration_pays (struct zs_pool *pool)
+zs_migration_pays (struct pool *p)
 {
+  struct zs_pool *pool = zs_of (p);
   struct arena_stats st = arena_stats (&pool->arena);
 
   return st.top >= WORTHWHILE_SPANS && st.cold_spans > st.top / 2;
@@ -132,8 +133,9 @@ migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
 }
 
 bool
-zs_migrate_step (struct zs_pool *pool, struct pool_cursor *at)
+zs_migrate_step (struct pool *p, struct pool_cursor *at)
 {
+  struct zs_pool *pool = zs_of (p);
   uint32_t top = arena_stats (&pool->arena).top;
 
   if (at->span == 0 || at->span > top)

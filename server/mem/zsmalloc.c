@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * zsmalloc's operations on objects, as the pool's interface has them.
+ * Contract: pool.h, zsmalloc.h.
+ */
 
 #include <config.h>
 
@@ -8,196 +12,7 @@
 #include "base/alloc.h"
 #include "mem/zs_internal.h"
 
-struct zs_pool *
-zs_create (uint32_t slot_size, uint64_t max_bytes, struct budget *budget)
-{
-  struct zs_pool *pool = alloc_zeroed (CACHE_LINE, sizeof *pool);
-
-  if (!pool)
-    return NULL;
-  pool->base.ops = &zs_pool_ops;
-  size_classes_init (&pool->classes, slot_size);
-  if (counter_set_init (&pool->base.counters, POOL_COUNTERS) == -1)
-    goto fail_counters;
-  if (arena_init (&pool->arena, pool->classes.span_pages, max_bytes, budget) ==
-      -1)
-    goto fail_arena;
-  for (unsigned c = 0; c < pool->classes.n; c++)
-    mutex_init (&pool->class[c].lock, RANK_CLASS);
-  return pool;
-
-fail_arena:
-  counter_set_destroy (&pool->base.counters);
-fail_counters:
-  free (pool);
-  return NULL;
-}
-
-static void
-free_huge_backs (struct zs_pool *pool) NO_THREAD_SAFETY_ANALYSIS
-{
-  struct zs_class *c = &pool->class[size_class_huge (&pool->classes)];
-
-  for (unsigned g = 0; g < ZS_GROUPS; g++)
-    for (span_link l = c->group[g]; l;) {
-      struct zspage *z = arena_zspage (&pool->arena, l - 1);
-
-      l = z->next;
-      free (z->huge_back);
-    }
-}
-
-void
-zs_destroy (struct zs_pool *pool)
-{
-  if (!pool)
-    return;
-  free_huge_backs (pool);
-  for (unsigned c = 0; c < pool->classes.n; c++)
-    mutex_destroy (&pool->class[c].lock);
-  arena_destroy (&pool->arena);
-  counter_set_destroy (&pool->base.counters);
-  free (pool);
-}
-
-/* -- zspages in and out of a class -------------------------------------- */
-
-static unsigned
-group_of (const struct zspage *z, uint32_t objs)
-{
-  if (z->inuse == 0)
-    return ZS_INUSE_RATIO_0;
-  if (z->inuse == objs)
-    return ZS_INUSE_RATIO_100;
-  unsigned percent = 100u * z->inuse / objs;
-  return percent >= 90 ? ZS_INUSE_RATIO_99 : percent / 10 + 1;
-}
-
-void
-zs_unlist_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
-{
-  struct zs_class *c = &pool->class[class_id];
-  unsigned g = zspage_group (z);
-
-  if (z->prev)
-    arena_zspage (&pool->arena, z->prev - 1)->next = z->next;
-  else
-    c->group[g] = z->next;
-  if (z->next)
-    arena_zspage (&pool->arena, z->next - 1)->prev = z->prev;
-  c->zspages[g]--;
-  zs_adjust_locked (&c->resident, -(int64_t) z->resident);
-  zspage_set_group (z, ZS_NO_GROUP);
-}
-
-void
-zs_regroup_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
-{
-  struct zs_class *c = &pool->class[class_id];
-  unsigned is = zspage_group (z);
-  unsigned want = group_of (z, zs_geometry (pool, class_id)->objs);
-
-  if (is == want)
-    return;
-  if (is != ZS_NO_GROUP)
-    zs_unlist_locked (pool, class_id, z);
-  span_link self = arena_span_of (&pool->arena, z) + 1;
-  z->prev = 0;
-  z->next = c->group[want];
-  if (z->next)
-    arena_zspage (&pool->arena, z->next - 1)->prev = self;
-  c->group[want] = self;
-  c->zspages[want]++;
-  zs_adjust_locked (&c->resident, z->resident);
-  zspage_set_group (z, want);
-}
-
-struct zspage *
-zs_new_zspage (struct zs_pool *pool, unsigned class_id)
-{
-  const struct size_class_geometry *g = zs_geometry (pool, class_id);
-  bool huge = class_id == size_class_huge (&pool->classes);
-  zs_back *back = NULL;
-
-  if (huge) {
-    back = alloc_zeroed (sizeof *back, g->objs * sizeof *back);
-    if (!back)
-      return NULL;
-  }
-  uint32_t span = arena_alloc (&pool->arena, g->pages);
-  if (span == ARENA_NO_SPAN) {
-    free (back);
-    return NULL;
-  }
-  if (arena_keeps (&pool->arena))
-    arena_fill_span (&pool->arena, span, g->pages);
-
-  struct zspage *z = arena_zspage (&pool->arena, span);
-  z->next = z->prev = 0;
-  z->inuse = z->fresh = z->free_head = 0;
-  z->huge_back = back;
-  atomic_store_explicit (&z->class_id, class_id, memory_order_relaxed);
-  zspage_set_group (z, ZS_NO_GROUP);
-  return z;
-}
-
-void
-zs_release_zspage (struct zs_pool *pool, struct zspage *z)
-{
-  free (z->huge_back);
-  z->huge_back = NULL;
-  arena_free (&pool->arena, arena_span_of (&pool->arena, z));
-}
-
-/* -- objects in and out of a zspage ------------------------------------- */
-
-unsigned
-zs_take_object_locked (struct zs_pool *pool, unsigned class_id,
-                       struct zspage *z, uint64_t back)
-{
-  zs_back *backs = zs_backs (pool, z);
-  unsigned obj;
-
-  if (z->free_head) {
-    obj = z->free_head - 1;
-    z->free_head = atomic_load_explicit (&backs[obj], memory_order_relaxed) >>
-                   1;
-  }
-  else {
-    obj = z->fresh++;
-    pool->class[class_id].fresh++;
-  }
-  z->inuse++;
-  zs_adjust_locked (&pool->class[class_id].inuse, 1);
-  atomic_store_explicit (&backs[obj], back, memory_order_relaxed);
-  return obj;
-}
-
-void
-zs_put_object_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
-                      unsigned obj)
-{
-  uint64_t link = (uint64_t) z->free_head << 1 | ZS_BACK_FREE;
-
-  check_always (z->inuse > 0);
-  atomic_store_explicit (&zs_backs (pool, z)[obj], link, memory_order_relaxed);
-  z->free_head = obj + 1;
-  z->inuse--;
-  zs_adjust_locked (&pool->class[class_id].inuse, -1);
-}
-
-struct zspage *
-zs_remove_if_empty_locked (struct zs_pool *pool, unsigned class_id,
-                           struct zspage *z)
-{
-  if (z->inuse) {
-    zs_regroup_locked (pool, class_id, z);
-    return NULL;
-  }
-  zs_unlist_locked (pool, class_id, z);
-  pool->class[class_id].fresh -= z->fresh;
-  return z;
-}
+_Static_assert((int) ZS_GROUPS == POOL_GROUPS, "as the interface says");
 
 /* What an allocation charged, to be populated after the lock.  The zspage is
  * pinned meanwhile, or compaction could give back a page that is about to be
@@ -241,39 +56,6 @@ grow_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
   return true;
 }
 
-static struct zspage *
-fullest_with_room_locked (struct zs_pool *pool, unsigned class_id)
-  REQUIRES (pool->class[class_id].lock)
-{
-  struct zs_class *c = &pool->class[class_id];
-
-  for (int g = ZS_INUSE_RATIO_99; g >= 0; g--)
-    if (c->group[g])
-      return arena_zspage (&pool->arena, c->group[g] - 1);
-  return NULL;
-}
-
-struct zspage *
-zs_other_with_room_locked (struct zs_pool *pool, unsigned class_id,
-                           const struct zspage *z)
-{
-  const struct size_class_geometry *geo = zs_geometry (pool, class_id);
-  struct zs_class *c = &pool->class[class_id];
-
-  for (unsigned g = ZS_INUSE_RATIO_99; g >= ZS_INUSE_RATIO_10; g--)
-    for (span_link l = c->group[g]; l;) {
-      struct zspage *other = arena_zspage (&pool->arena, l - 1);
-
-      if (other != z &&
-          (other->free_head ||
-           (other->fresh < geo->objs &&
-            zs_pages_for (geo, other->fresh + 1u) <= other->resident)))
-        return other;
-      l = other->next;
-    }
-  return NULL;
-}
-
 /* One allocation from the class as it is.  0 if it has no zspage with room
  * (errno EAGAIN) or the budget is used up (ENOSPC).
  */
@@ -281,7 +63,7 @@ static uint64_t
 alloc_locked (struct zs_pool *pool, unsigned class_id, struct growth *growth,
               struct zspage **empty) REQUIRES (pool->class[class_id].lock)
 {
-  struct zspage *z = fullest_with_room_locked (pool, class_id);
+  struct zspage *z = zs_fullest_with_room_locked (pool, class_id);
 
   if (!z) {
     errno = EAGAIN;
@@ -330,7 +112,7 @@ alloc_from_class (struct zs_pool *pool, unsigned class_id)
     fault_pause ("zs.alloc.zspage");
     zs_class_lock (pool, class_id);
     /* Two of us made one at once: one is enough. */
-    if (fullest_with_room_locked (pool, class_id))
+    if (zs_fullest_with_room_locked (pool, class_id))
       spare = z;
     else
       zs_regroup_locked (pool, class_id, z);
@@ -359,17 +141,18 @@ make_room (struct zs_pool *pool)
 
   if (arena_return_hot (&pool->arena) > 0)
     return true;
-  if (zs_freeable_pages (pool) == 0)
+  if (zs_freeable_pages (&pool->base) == 0)
     return false;
-  for (unsigned i = 0; i < STEPS && zs_compact_step (pool, &at); i++)
+  for (unsigned i = 0; i < STEPS && zs_compact_step (&pool->base, &at); i++)
     ;
   arena_return_hot (&pool->arena);
   return true;
 }
 
-uint64_t
-zs_alloc (struct zs_pool *pool, uint32_t size, void **mem)
+static uint64_t
+zs_alloc (struct pool *p, uint32_t size, void **mem)
 {
+  struct zs_pool *pool = zs_of (p);
   unsigned class_id = size_class_of (&pool->classes, size);
   uint64_t handle;
 
@@ -408,9 +191,10 @@ free_locked (struct zs_pool *pool, unsigned class_id, uint64_t handle)
   return empty;
 }
 
-void
-zs_drop (struct zs_pool *pool, uint64_t handle)
+static void
+zs_drop (struct pool *p, uint64_t handle)
 {
+  struct zs_pool *pool = zs_of (p);
   unsigned class_id = zs_handle_class (handle);
 
   zs_class_lock (pool, class_id);
@@ -420,9 +204,10 @@ zs_drop (struct zs_pool *pool, uint64_t handle)
     zs_release_zspage (pool, empty);
 }
 
-void
-zs_attach (struct zs_pool *pool, uint64_t handle, zs_cell *cell)
+static void
+zs_attach (struct pool *p, uint64_t handle, zs_cell *cell)
 {
+  struct zs_pool *pool = zs_of (p);
   struct zspage *z = arena_zspage (&pool->arena, zs_handle_span (handle));
 
   /* Release: a mover that sees the back pointer sees the object's bytes and
@@ -432,9 +217,11 @@ zs_attach (struct zs_pool *pool, uint64_t handle, zs_cell *cell)
                          (uintptr_t) cell, memory_order_release);
 }
 
-void
-zs_replace (struct zs_pool *pool, zs_cell *cell, uint64_t value)
+static void
+zs_replace (struct pool *p, zs_cell *cell, uint64_t value)
 {
+  struct zs_pool *pool = zs_of (p);
+
   /* The object may move until the class lock is held, but never to another
    * class, so the lock to take is known before.
    */
@@ -450,10 +237,34 @@ zs_replace (struct zs_pool *pool, zs_cell *cell, uint64_t value)
     zs_release_zspage (pool, empty);
 }
 
-void *
-zs_pin (struct zs_pool *pool, zs_cell *cell, uint64_t *handle)
+static void
+zs_hand_over (struct pool *p, zs_cell *from, zs_cell *to, uint64_t value)
+{
+  struct zs_pool *pool = zs_of (p);
+  unsigned class_id = zs_handle_class (
+    atomic_load_explicit (from, memory_order_relaxed));
+
+  /* As in zs_replace.  A mover trusts a back pointer under this lock only, so
+   * it meets the object with its old cell or with its new one, and in both
+   * cases that cell names it.
+   */
+  zs_class_lock (pool, class_id);
+  uint64_t handle = atomic_load_explicit (from, memory_order_relaxed);
+  struct zspage *z = arena_zspage (&pool->arena, zs_handle_span (handle));
+  zs_back *back = &zs_backs (pool, z)[zs_handle_obj (handle)];
+  check_always (atomic_load_explicit (back, memory_order_relaxed) ==
+                (uintptr_t) from);
+  atomic_store_explicit (to, handle, memory_order_relaxed);
+  atomic_store_explicit (back, (uintptr_t) to, memory_order_release);
+  atomic_store_explicit (from, value, memory_order_relaxed);
+  zs_class_unlock (pool, class_id);
+}
+
+static void *
+zs_pin (struct pool *p, zs_cell *cell, uint64_t *handle)
   NO_THREAD_SAFETY_ANALYSIS
 {
+  struct zs_pool *pool = zs_of (p);
   uint64_t h = atomic_load_explicit (cell, memory_order_acquire);
 
   for (;;) {
@@ -476,8 +287,199 @@ zs_pin (struct zs_pool *pool, zs_cell *cell, uint64_t *handle)
                     zs_handle_obj (h));
 }
 
-void
-zs_unpin (struct zs_pool *pool, uint64_t handle) NO_THREAD_SAFETY_ANALYSIS
+static void
+zs_unpin (struct pool *p, uint64_t handle) NO_THREAD_SAFETY_ANALYSIS
 {
+  struct zs_pool *pool = zs_of (p);
+
   zspage_read_unlock (arena_zspage (&pool->arena, zs_handle_span (handle)));
+}
+
+/* Bytes of an object to ask for; the hardware goes on by itself.  Measured with
+ * 64 slots of 4 KiB in one request, time a slot: none 1.47 us, 128 1.40, 512
+ * 1.39, 1024 1.40, all 1.45.
+ */
+#define PREFETCH 512
+
+static void
+zs_prefetch (const struct pool *p, uint64_t handle)
+{
+  const struct zs_pool *pool = (const struct zs_pool *) p;
+  unsigned class_id = zs_handle_class (handle);
+  const char *object;
+
+  if (class_id >= pool->classes.n)
+    return;
+  object = zs_object (pool, class_id, zs_handle_span (handle),
+                      zs_handle_obj (handle));
+  for (unsigned i = 0; i < PREFETCH; i += CACHE_LINE)
+    __builtin_prefetch (object + i);
+}
+
+/* -- sizes ------------------------------------------------------------------
+ */
+
+static uint32_t
+zs_largest (struct pool *p)
+{
+  return size_class_largest (&zs_of (p)->classes);
+}
+
+static uint32_t
+zs_room_for (struct pool *p, uint32_t size)
+{
+  return zs_geometry (zs_of (p), size_class_of (&zs_of (p)->classes, size))
+    ->size;
+}
+
+static uint32_t
+zs_smaller_than (struct pool *p, uint32_t size)
+{
+  unsigned class_id = size_class_of (&zs_of (p)->classes, size);
+
+  return class_id ? zs_geometry (zs_of (p), class_id - 1)->size : 0;
+}
+
+/* The object may move, but keeps its class. */
+static bool
+zs_fits (struct pool *p, uint64_t handle, uint32_t size)
+{
+  return size <= zs_geometry (zs_of (p), zs_handle_class (handle))->size;
+}
+
+/* -- memory kept ready ----------------------------------------------------- */
+
+static uint64_t
+zs_give_back (struct pool *p)
+{
+  return arena_return_spare (&zs_of (p)->arena);
+}
+
+static void
+zs_keep (struct pool *p, uint64_t bytes)
+{
+  struct zs_pool *pool = zs_of (p);
+
+  arena_keep (&pool->arena, bytes);
+  /* Each class may be the next to need its first zspage. */
+  for (unsigned c = 0; c < pool->classes.n; c++)
+    arena_expect (&pool->arena, zs_geometry (pool, c)->pages);
+}
+
+static bool
+zs_fill (struct pool *p)
+{
+  return arena_fill (&zs_of (p)->arena);
+}
+
+static uint64_t
+zs_kept (struct pool *p)
+{
+  return arena_stats (&zs_of (p)->arena).hot_pages * MEM_PAGE;
+}
+
+static void
+zs_trim (struct pool *p)
+{
+  arena_trim (&zs_of (p)->arena);
+}
+
+static struct pool_spread
+zs_spread (struct pool *p)
+{
+  struct arena_stats st = arena_stats (&zs_of (p)->arena);
+
+  return (struct pool_spread){ .top = st.top, .used = st.used_spans };
+}
+
+static unsigned
+zs_class_count (struct pool *p)
+{
+  return zs_of (p)->classes.n;
+}
+
+/* -- life -------------------------------------------------------------------
+ */
+
+static void
+free_huge_backs (struct zs_pool *pool) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct zs_class *c = &pool->class[size_class_huge (&pool->classes)];
+
+  for (unsigned g = 0; g < ZS_GROUPS; g++)
+    for (span_link l = c->group[g]; l;) {
+      struct zspage *z = arena_zspage (&pool->arena, l - 1);
+
+      l = z->next;
+      free (z->huge_back);
+    }
+}
+
+static void
+zs_destroy (struct pool *p)
+{
+  struct zs_pool *pool = zs_of (p);
+
+  free_huge_backs (pool);
+  for (unsigned c = 0; c < pool->classes.n; c++)
+    mutex_destroy (&pool->class[c].lock);
+  arena_destroy (&pool->arena);
+  counter_set_destroy (&pool->base.counters);
+  free (pool);
+}
+
+static const struct pool_ops ops = {
+  .name = "zsmalloc",
+  .destroy = zs_destroy,
+  .alloc = zs_alloc,
+  .drop = zs_drop,
+  .attach = zs_attach,
+  .replace = zs_replace,
+  .hand_over = zs_hand_over,
+  .pin = zs_pin,
+  .unpin = zs_unpin,
+  .prefetch = zs_prefetch,
+  .largest = zs_largest,
+  .room_for = zs_room_for,
+  .smaller_than = zs_smaller_than,
+  .fits = zs_fits,
+  .freeable_pages = zs_freeable_pages,
+  .compact_step = zs_compact_step,
+  .migration_pays = zs_migration_pays,
+  .migrate_step = zs_migrate_step,
+  .give_back = zs_give_back,
+  .keep = zs_keep,
+  .fill = zs_fill,
+  .kept = zs_kept,
+  .trim = zs_trim,
+  .spread = zs_spread,
+  .class_count = zs_class_count,
+  .class_stats = zs_class_stats,
+  .is_attached = zs_is_attached,
+  .audit = zs_audit,
+};
+
+struct pool *
+zs_create (uint32_t slot_size, uint64_t max_bytes, struct budget *budget)
+{
+  struct zs_pool *pool = alloc_zeroed (CACHE_LINE, sizeof *pool);
+
+  if (!pool)
+    return NULL;
+  pool->base.ops = &ops;
+  size_classes_init (&pool->classes, slot_size);
+  if (counter_set_init (&pool->base.counters, POOL_COUNTERS) == -1)
+    goto fail_counters;
+  if (arena_init (&pool->arena, pool->classes.span_pages, max_bytes, budget) ==
+      -1)
+    goto fail_arena;
+  for (unsigned c = 0; c < pool->classes.n; c++)
+    mutex_init (&pool->class[c].lock, RANK_CLASS);
+  return &pool->base;
+
+fail_arena:
+  counter_set_destroy (&pool->base.counters);
+fail_counters:
+  free (pool);
+  return NULL;
 }

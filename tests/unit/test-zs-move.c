@@ -32,14 +32,14 @@ check_compaction (uint32_t slot_size, uint32_t size, unsigned n)
     }
   arena_return_hot (&f.pool->arena);
   uint64_t before = atomic_load (&f.budget.used);
-  uint64_t freeable = zs_freeable_pages (f.pool);
+  uint64_t freeable = pool_freeable_pages (f.any);
   fixture_audit (&f, items, ITEMS);
   assert_true (freeable > 0);
 
   compact_all (f.pool);
   assert_int_equal (zspages_of (size),
                     (live + objs_of (size) - 1) / objs_of (size));
-  assert_int_equal (zs_freeable_pages (f.pool), 0);
+  assert_int_equal (pool_freeable_pages (f.any), 0);
   uint64_t freed = pool_counter (f.pool, POOL_PAGES_COMPACTED);
   assert_int_equal (freed, freeable);
   /* Some twice: out of one zspage, then to the front of the next. */
@@ -81,15 +81,15 @@ test_compaction_steps (void **state)
       item_free (f.any, &items[i]);
   for (bool more = true; more; steps++) {
     uint32_t before = arena_stats (&f.pool->arena).used_spans;
-    more = zs_compact_step (f.pool, &at);
+    more = pool_compact_step (f.any, &at);
     uint32_t now = arena_stats (&f.pool->arena).used_spans;
     assert_in_range (before - now, 0, 1);
     freed += before - now;
   }
   assert_true (freed > 7);
-  assert_in_range (steps, freed + 1, freed + 1 + zs_class_count (f.pool));
+  assert_in_range (steps, freed + 1, freed + 1 + pool_class_count (f.any));
   assert_int_equal (at.class_id, 0);
-  assert_int_equal (zs_freeable_pages (f.pool), 0);
+  assert_int_equal (pool_freeable_pages (f.any), 0);
   check_and_close ();
 }
 
@@ -109,7 +109,7 @@ test_packing (void **state)
       item_free (f.any, &items[i]);
   compact_all (f.pool);
   assert_int_equal (zspages_of (SIZE), 1);
-  assert_int_equal (zs_freeable_pages (f.pool), 0);
+  assert_int_equal (pool_freeable_pages (f.any), 0);
   assert_true (pool_counter (f.pool, POOL_OBJECTS_MOVED) > 0);
   items_check (f.any, items, ITEMS);
   fixture_audit (&f, items, ITEMS);
@@ -144,10 +144,10 @@ test_packing_in_transit (void **state)
   atomic_store (&items[0].cell, handle);
   items[0].size = SIZE;
   items[0].tag = 77;
-  zs_attach (f.pool, handle, &items[0].cell);
+  pool_attach (f.any, handle, &items[0].cell);
   items_check (f.any, items, ITEMS);
   compact_all (f.pool);
-  assert_int_equal (zs_freeable_pages (f.pool), 0);
+  assert_int_equal (pool_freeable_pages (f.any), 0);
   check_and_close ();
 }
 
@@ -244,17 +244,17 @@ test_migration_pays (void **state)
   open_with (ITEMS, 4096);
   uint32_t spans = top ();
   assert_in_range (spans, 64, 200);
-  assert_false (zs_migration_pays (f.pool));
+  assert_false (pool_migration_pays (f.any));
   for (unsigned i = 0; i < ITEMS * 4 / 10; i++)
     item_free (f.any, &items[i]);
   arena_return_hot (&f.pool->arena);
-  assert_false (zs_migration_pays (f.pool));
+  assert_false (pool_migration_pays (f.any));
   for (unsigned i = ITEMS * 4 / 10; i < ITEMS * 6 / 10; i++)
     item_free (f.any, &items[i]);
   arena_return_hot (&f.pool->arena);
-  assert_true (zs_migration_pays (f.pool));
+  assert_true (pool_migration_pays (f.any));
   migrate_all (f.pool);
-  assert_false (zs_migration_pays (f.pool));
+  assert_false (pool_migration_pays (f.any));
   assert_in_range (top (), spans * 4 / 10, spans * 4 / 10 + 1);
   check_and_close ();
 }
@@ -291,7 +291,7 @@ check_in_transit (bool lower_is_free)
   for (unsigned i = 0; i < 4 * objs; i++)
     check_always (item_write (f.any, &items[i], SIZE, i));
   /* The last zspage: one object in transit and one attached. */
-  uint64_t handle = zs_alloc (f.pool, SIZE, &mem);
+  uint64_t handle = pool_alloc (f.any, SIZE, &mem);
   assert_true (item_write (f.any, &items[4 * objs], SIZE, 99));
   assert_int_equal (span_of (&items[4 * objs]), zs_handle_span (handle));
   /* One goes at once; two together have more than one's free objects. */
@@ -314,7 +314,7 @@ check_in_transit (bool lower_is_free)
   item_set_value (f.any, &items[0], handle);
   items[0].size = SIZE;
   items[0].tag = 1234;
-  zs_attach (f.pool, handle, &items[0].cell);
+  pool_attach (f.any, handle, &items[0].cell);
   items_check (f.any, items, ITEMS);
   migrate_all (f.pool);
   if (lower_is_free)
@@ -337,10 +337,10 @@ test_in_transit (void **state)
   uint32_t spans = 8;
   for (unsigned i = 0; i < spans * objs_of (4096); i++) {
     check_always (item_write (f.any, &items[i], 4096, i));
-    uint64_t handle, *mem = zs_pin (f.pool, &items[i].cell, &handle);
+    uint64_t handle, *mem = pool_pin (f.any, &items[i].cell, &handle);
     for (unsigned k = 0; k < 4096 / 8; k++)
       mem[k] = (uintptr_t) &items[k];
-    zs_unpin (f.pool, handle);
+    pool_unpin (f.any, handle);
   }
   /* All of it is kept for reuse, for there seems to be so much more. */
   assert_true (budget_charge (&f.budget, GIB));

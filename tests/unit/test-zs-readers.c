@@ -209,7 +209,7 @@ open_with_spans (uint32_t spans)
   unsigned n = 0;
 
   open_with (0, 0);
-  for (; n < zs_class_count (f.pool) && top () < spans; n++)
+  for (; n < pool_class_count (f.any) && top () < spans; n++)
     check_always (
       item_write (f.any, &items[n], zs_geometry (f.pool, n)->size, n));
   for (; top () < spans; n++) {

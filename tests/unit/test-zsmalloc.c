@@ -21,20 +21,20 @@ check_size (struct fixture *f, uint32_t size)
   uint64_t handle, in_transit;
   void *mem, *pinned;
 
-  in_transit = zs_alloc (f->pool, size, &mem);
+  in_transit = pool_alloc (f->any, size, &mem);
   assert_true (in_transit & ZS_HANDLE_TAG);
   assert_int_equal ((uintptr_t) mem % 16, 0);
   write_bytes (mem, size, size);
   atomic_store (&it.cell, in_transit);
   it.size = size;
   it.tag = size;
-  assert_false (zs_is_attached (f->pool, in_transit, &it.cell));
-  zs_attach (f->pool, in_transit, &it.cell);
+  assert_false (pool_is_attached (f->any, in_transit, &it.cell));
+  pool_attach (f->any, in_transit, &it.cell);
 
-  pinned = zs_pin (f->pool, &it.cell, &handle);
+  pinned = pool_pin (f->any, &it.cell, &handle);
   assert_ptr_equal (pinned, mem);
   assert_int_equal (handle, in_transit);
-  zs_unpin (f->pool, handle);
+  pool_unpin (f->any, handle);
   item_check (f->any, &it);
   fixture_audit (f, &it, 1);
 
@@ -83,11 +83,11 @@ test_drop (void **state)
     handle[i] = make_object (f.any, 1000, i);
     assert_true (handle[i]);
   }
-  assert_string_equal (zs_audit (f.pool, &audit), "an object is in transit");
+  assert_string_equal (pool_audit (f.any, &audit), "an object is in transit");
   for (unsigned i = 0; i < N; i++)
-    zs_drop (f.pool, handle[i]);
+    pool_drop (f.any, handle[i]);
   fixture_audit (&f, NULL, 0);
-  assert_int_equal (zs_class_stats (f.pool, zs_handle_class (handle[0])).inuse,
+  assert_int_equal (pool_class_stats (f.any, zs_handle_class (handle[0])).inuse,
                     0);
   fixture_close (&f);
 }
@@ -152,7 +152,7 @@ test_packed (void **state)
     assert_int_equal (zs_handle_span (atomic_load (&items[i].cell)), i / objs);
     assert_int_equal (zs_handle_obj (atomic_load (&items[i].cell)), i % objs);
   }
-  struct pool_class_stats st = zs_class_stats (f.pool, class_id);
+  struct pool_class_stats st = pool_class_stats (f.any, class_id);
   assert_int_equal (st.zspages[ZS_INUSE_RATIO_100], N);
   assert_int_equal (st.inuse, N * objs);
   assert_int_equal (st.allocated, N * objs);
@@ -214,7 +214,7 @@ model_step (struct fixture *f, struct unit_rng *rng, unsigned full)
   else
     item_set_value (f->any, it, unit_rand (rng));
   if (unit_below (rng, 200) == 0)
-    zs_compact_step (f->pool, &at);
+    pool_compact_step (f->any, &at);
   if (unit_below (rng, 1000) == 0)
     migrate_all (f->pool);
 }
@@ -241,7 +241,7 @@ run_model (uint32_t slot_size, unsigned steps, uint64_t limit)
   arena_return_hot (&f.pool->arena);
   fixture_audit (&f, items, ITEMS);
   assert_int_equal (atomic_load (&f.budget.used), 0);
-  assert_int_equal (zs_freeable_pages (f.pool), 0);
+  assert_int_equal (pool_freeable_pages (f.any), 0);
   fixture_close (&f);
 }
 
@@ -463,7 +463,7 @@ test_destroy_alive (void **state)
   }
   /* The C library keeps some freed blocks for itself, but not from each. */
   assert_in_range (allocated (), 0, before + SLACK);
-  zs_destroy (NULL);
+  pool_destroy (NULL);
 }
 
 /* ------------------------------------------------------------------------
@@ -557,7 +557,7 @@ test_fail_create (void **state)
 {
   struct budget budget;
   unsigned nth = 0;
-  struct zs_pool *pool;
+  struct pool *pool;
 
   (void) state;
   budget_init (&budget, 0);
@@ -569,7 +569,7 @@ test_fail_create (void **state)
   } while (!pool);
   assert_in_range (nth, 6, 20);
   fault_clear ();
-  zs_destroy (pool);
+  pool_destroy (pool);
 }
 
 #endif

@@ -26,16 +26,16 @@ static inline void
 fixture_open (struct fixture *f, uint32_t slot_size, uint64_t limit)
 {
   budget_init (&f->budget, limit);
-  f->pool = zs_create (slot_size, 4 * GIB, &f->budget);
-  check_always (f->pool);
-  f->any = &f->pool->base;
+  f->any = zs_create (slot_size, 4 * GIB, &f->budget);
+  check_always (f->any);
+  f->pool = zs_of (f->any);
 }
 
 /* Nothing of the pool may stay charged, whatever was in it. */
 static inline void
 fixture_close (struct fixture *f)
 {
-  zs_destroy (f->pool);
+  pool_destroy (f->any);
   f->pool = NULL;
   f->any = NULL;
   check_always (atomic_load (&f->budget.used) == 0);
@@ -58,7 +58,7 @@ static inline void
 fixture_audit (struct fixture *f, const struct item *it, unsigned n)
 {
   struct pool_audit audit;
-  const char *wrong = zs_audit (f->pool, &audit);
+  const char *wrong = pool_audit (f->any, &audit);
   uint64_t objects = 0, freeable = 0;
 
   if (wrong)
@@ -71,8 +71,8 @@ fixture_audit (struct fixture *f, const struct item *it, unsigned n)
                 atomic_load (&f->budget.used));
   check_always (resident_bytes (f) == audit.resident_pages * MEM_PAGE);
 
-  for (unsigned c = 0; c < zs_class_count (f->pool); c++) {
-    struct pool_class_stats st = zs_class_stats (f->pool, c);
+  for (unsigned c = 0; c < pool_class_count (f->any); c++) {
+    struct pool_class_stats st = pool_class_stats (f->any, c);
     uint64_t zspages = 0;
 
     for (unsigned g = 0; g < ZS_GROUPS; g++)
@@ -82,7 +82,7 @@ fixture_audit (struct fixture *f, const struct item *it, unsigned n)
     check_always (st.freeable_pages <= zspages * st.pages);
     freeable += st.freeable_pages;
   }
-  check_always (zs_freeable_pages (f->pool) == freeable);
+  check_always (pool_freeable_pages (f->any) == freeable);
 }
 
 static inline int64_t
@@ -96,7 +96,7 @@ compact_all (struct zs_pool *pool)
 {
   struct pool_cursor at = { 0 };
 
-  while (zs_compact_step (pool, &at))
+  while (zs_compact_step (&pool->base, &at))
     ;
 }
 
@@ -105,7 +105,7 @@ migrate_all (struct zs_pool *pool)
 {
   struct pool_cursor at = { 0 };
 
-  while (zs_migrate_step (pool, &at))
+  while (zs_migrate_step (&pool->base, &at))
     ;
 }
 

@@ -55,7 +55,7 @@ span_of (const struct item *it)
 static inline uint32_t
 zspages_of (uint32_t size)
 {
-  struct pool_class_stats st = zs_class_stats (f.pool, class_of (size));
+  struct pool_class_stats st = pool_class_stats (f.any, class_of (size));
   uint32_t n = 0;
 
   for (unsigned g = 0; g < ZS_GROUPS; g++)
@@ -93,7 +93,7 @@ read_and_stay (void *arg)
 {
   struct reader *r = arg;
   uint64_t handle;
-  void *mem = zs_pin (f.pool, &r->item->cell, &handle);
+  void *mem = pool_pin (f.any, &r->item->cell, &handle);
 
   atomic_store (&r->handle, handle);
   atomic_store (&r->pinned, true);
@@ -102,7 +102,7 @@ read_and_stay (void *arg)
     check_always (atomic_load (&r->item->cell) == handle);
     sched_yield ();
   }
-  zs_unpin (f.pool, handle);
+  pool_unpin (f.any, handle);
   return NULL;
 }
 
