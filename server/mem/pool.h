@@ -197,7 +197,7 @@ pool_replace (struct pool *p, pool_cell *cell, uint64_t value)
  * section of the object's class or page lock.  The object stays where it is,
  * and a mover finds it named by its cell at every moment.  What 'to' held is
  * overwritten, so it names no object of its own.  The caller holds the locks of
- * both cells, exclusively.
+ * both cells, exclusively, and has pinned nothing.
  */
 static inline void
 pool_hand_over (struct pool *p, pool_cell *from, pool_cell *to, uint64_t value)

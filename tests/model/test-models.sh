@@ -152,13 +152,27 @@ z3_page ()
   check fails $m safety -DBROKEN_STAYS_LOCKED
 }
 
+hand_over ()
+{
+  local m=hand-over
+
+  check holds $m safety
+  check holds $m safety -DZ3
+  check fails $m safety -DBROKEN_NO_LOCK
+  check fails $m safety -DBROKEN_BACK_LATE
+  check fails $m safety -DBROKEN_NO_TO_LOCK
+  check fails $m safety -DZ3 -DBROKEN_NO_TO_LOCK
+  check fails $m safety -DZ3 -DBROKEN_TRUST
+}
+
 for model in "${@:-all}"; do
   case $model in
-    all)          slot_lock; zspage_pin; leaf_reclaim; z3_page ;;
+    all)          slot_lock; zspage_pin; leaf_reclaim; z3_page; hand_over ;;
     slot-lock)    slot_lock ;;
     zspage-pin)   zspage_pin ;;
     leaf-reclaim) leaf_reclaim ;;
     z3-page)      z3_page ;;
+    hand-over)    hand_over ;;
     *) echo "$0: no model $model" >&2; exit 1 ;;
   esac
 done

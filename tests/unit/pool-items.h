@@ -106,6 +106,19 @@ item_free (struct pool *pool, struct item *it)
   item_set_value (pool, it, 0);
 }
 
+/* The object of 'from' becomes that of 'to', which has none. */
+static inline void
+item_hand_over (struct pool *pool, struct item *from, struct item *to,
+                uint64_t value)
+{
+  check_always (from->size && !to->size);
+  pool_hand_over (pool, &from->cell, &to->cell, value);
+  to->size = from->size;
+  to->tag = from->tag;
+  from->size = 0;
+  from->value = value;
+}
+
 /* The object must be there, whole, and where a pinned one stays. */
 static inline void
 item_check (struct pool *pool, struct item *it)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Many threads read, write, overwrite and free the same objects while all that
- * moves and reclaims runs without pause: compaction and migration, or z3fold's
- * compaction inside a page, its reclaim (which evicts some objects, and cannot
- * evict others) and pages that go back to the system.  Every read checks every
- * byte, every fill pattern is an old handle, and the auditor comes last.
+ * Many threads read, write, overwrite, hand over and free the same objects
+ * while all that moves and reclaims runs without pause: compaction and
+ * migration, or z3fold's compaction inside a page, its reclaim (which evicts
+ * some objects, and cannot evict others) and pages that go back to the system.
+ * Every read checks every byte, every fill pattern is an old handle, and the
+ * auditor comes last.
  *
  * ZRAM_TEST_ALLOCATOR chooses the pool.
  */
@@ -131,6 +132,28 @@ do_fill (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
   rwword_write_unlock (&it->lock);
 }
 
+/* An object gets another cell, and its old one the nastiest pattern again. Both
+ * locked, the lower first.
+ */
+static void
+do_hand_over (struct unit_rng *rng) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct item *from = random_item (rng), *to = random_item (rng);
+
+  if (from == to)
+    return;
+  rwword_write_lock (from < to ? &from->lock : &to->lock);
+  rwword_write_lock (from < to ? &to->lock : &from->lock);
+  if (from->size) {
+    item_set_value (w.pool, to, 0);
+    item_hand_over (w.pool, from, to,
+                    unit_below (rng, 2) ? atomic_load (&from->cell) : 0);
+    item_check (w.pool, to);
+  }
+  rwword_write_unlock (&from->lock);
+  rwword_write_unlock (&to->lock);
+}
+
 /* -- the threads -------------------------------------------------------- */
 
 static bool
@@ -161,8 +184,10 @@ work (void *arg)
     bool growing = atomic_fetch_add (&w.done, 1) * 6 / w.total % 2 == 0;
     uint32_t what = unit_below (rng, 100);
 
-    if (what < 40)
+    if (what < 35)
       do_read (rng);
+    else if (what < 40)
+      do_hand_over (rng);
     else if (what < 50)
       do_overwrite_in_place (rng);
     else if (what < (growing ? 95 : 60))

@@ -182,6 +182,83 @@ test_growth_against_compaction (void **state)
   assert_int_equal (resident_bytes (&f), atomic_load (&f.budget.used));
   check_and_close ();
 }
+
+static void *
+compact_in_thread (void *arg)
+{
+  (void) arg;
+  compact_all (f.pool);
+  return NULL;
+}
+
+/* Two zspages without holes that fit in one, if the fuller gets more pages; the
+ * compactor stands where it makes those resident.  Items [0, *fuller) are in
+ * the fuller one, those behind in the other.
+ */
+static void
+open_and_extend (struct unit_thread *compactor, unsigned *fuller)
+{
+  unsigned objs = objs_of (SIZE);
+
+  for (unsigned i = *fuller = objs * 4 / 10; i < objs; i++)
+    item_free (f.any, &items[i]);
+  compact_all (f.pool); /* packed, its tail freed */
+  for (unsigned i = objs + objs * 3 / 10; i < 2 * objs; i++)
+    item_free (f.any, &items[i]);
+  fault_hold ("zs.compact.populate");
+  unit_start (compactor, compact_in_thread, NULL);
+  fault_wait_held ("zs.compact.populate");
+}
+
+static void
+end_extension (struct unit_thread *compactor)
+{
+  fault_clear ();
+  unit_join (compactor);
+  assert_int_equal (resident_bytes (&f), atomic_load (&f.budget.used));
+  compact_all (f.pool);
+  assert_int_equal (pool_freeable_pages (f.any), 0);
+  assert_int_equal (resident_bytes (&f), atomic_load (&f.budget.used));
+  check_and_close ();
+}
+
+/* The class is not locked while the system is asked for memory. */
+static void
+test_extension_against_requests (void **state)
+{
+  struct unit_thread compactor;
+  unsigned fuller, objs;
+
+  (void) state;
+  open_with (0, 0);
+  objs = objs_of (SIZE);
+  check_and_close ();
+  open_with (2 * objs, SIZE);
+  open_and_extend (&compactor, &fuller);
+  check_always (item_write (f.any, &items[2 * objs], SIZE, 1));
+  item_free (f.any, &items[0]);
+  items_check (f.any, items, ITEMS);
+  end_extension (&compactor);
+}
+
+/* Nor is the zspage given back, though its last object is freed meanwhile. */
+static void
+test_extension_of_what_is_freed (void **state)
+{
+  struct unit_thread compactor;
+  unsigned fuller, objs;
+
+  (void) state;
+  open_with (0, 0);
+  objs = objs_of (SIZE);
+  check_and_close ();
+  open_with (2 * objs, SIZE);
+  open_and_extend (&compactor, &fuller);
+  for (unsigned i = 0; i < fuller; i++)
+    item_free (f.any, &items[i]);
+  assert_int_equal (zspages_of (SIZE), 2);
+  end_extension (&compactor);
+}
 #endif
 
 /* ------------------------------------------------------------------------
@@ -392,6 +469,8 @@ static const struct CMUnitTest tests[] = {
   UNIT_TEST (test_packing_in_transit),
 #ifdef ZRAM_FAULTS
   UNIT_TEST (test_growth_against_compaction),
+  UNIT_TEST (test_extension_against_requests),
+  UNIT_TEST (test_extension_of_what_is_freed),
 #endif
   UNIT_TEST (test_migration),
   UNIT_TEST (test_migration_of_few_pages),
