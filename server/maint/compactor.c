@@ -97,7 +97,7 @@ reclaim_leaves (struct compactor *c) REQUIRES (c->control)
   unsigned looked_at = 0;
 
   for (uint64_t i = slot_table_next_present (t, 0, t->slots);
-       i < t->slots && slot_table_empty_leaves (t) > 0;
+       i < t->slots && leaves_empty (t->leaves) > 0;
        i = slot_table_next_present (t, (i | (LEAF_SLOTS - 1)) + 1, t->slots)) {
     if (slot_table_leaf_is_empty (t, i))
       freed += slot_table_reclaim (t, i);
@@ -202,7 +202,7 @@ pays (struct compactor *c)
   return (c->threshold && freeable && freeable * 100 >= used * c->threshold) ||
          pool_migration_pays (store->pool) ||
          (!store_keeps_leaves (store) &&
-          slot_table_empty_leaves (&c->dev->table) >= EMPTY_LEAVES);
+          leaves_empty (&store->leaves) >= EMPTY_LEAVES);
 }
 
 /* Nobody has asked for anything since the last look: what is kept in case of

@@ -247,7 +247,7 @@ put_cell (void *ctx, pool_cell *cell) NO_THREAD_SAFETY_ANALYSIS
 {
   struct evictor *e = ctx;
   struct slot_table *t = &e->dev->table;
-  uint64_t index = slot_table_index_of (t, cell);
+  uint64_t index = leaves_slot_of (t->leaves, cell);
   const struct slot *s = index < t->slots ? slot_table_peek (t, index) : NULL;
   uint32_t meta = s ? slot_load_meta (s) : 0;
   enum put_result r;

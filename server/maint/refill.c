@@ -64,7 +64,7 @@ fill_up (struct refill *r)
   while (!ticker_stopping (&r->ticker)) {
     if (!system_has_memory (r))
       return true;
-    slot_table_fill (&r->dev->table);
+    leaves_fill (&r->dev->store->leaves);
     if (!pool_fill (pool))
       return missing;
     missing = true;

@@ -245,7 +245,7 @@ audit_memory (struct device *dev, const struct tally *t, char *why, size_t n)
     return -1;
   }
   uint64_t charged = zs.resident_pages * MEM_PAGE +
-                     slot_table_memory (&dev->table) +
+                     leaves_memory (&dev->store->leaves) +
                      buffer_memory (&dev->buffer);
   return differs ("bytes charged", atomic_load (&dev->store->budget.used),
                   (int64_t) charged, why, n);
@@ -255,9 +255,12 @@ static int
 audit_all (struct device *dev, bool deep, const struct audit_watch *watch,
            char *why, size_t why_size)
 {
-  const char *wrong = slot_table_audit (&dev->table);
+  struct leaves_audit counted = { 0 };
+  const char *wrong = slot_table_audit (&dev->table, &counted);
   struct tally t = { 0 };
 
+  if (!wrong)
+    wrong = leaves_audit (&dev->store->leaves, &counted);
   if (wrong) {
     snprintf (why, why_size, "slot table: %s", wrong);
     return -1;

@@ -195,7 +195,7 @@ content_set_locked (struct device *dev, struct slot *s,
   count_change (dev, old, new);
   int live = (new->state != SLOT_EMPTY) - (slot_meta_state (old) != SLOT_EMPTY);
   if (live)
-    slot_table_count_live (&dev->table, s, live);
+    leaves_count_live (&dev->store->leaves, s, live);
 }
 
 bool

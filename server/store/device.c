@@ -42,7 +42,7 @@ device_create (struct store *store, uint64_t size)
   for (unsigned i = 0; i < LATENCY_KINDS; i++)
     if (histogram_init (&dev->latency[i]) == -1)
       goto fail_latency;
-  if (slot_table_init (&dev->table, slots, &store->budget) == -1)
+  if (slot_table_init (&dev->table, &store->leaves, 0, slots) == -1)
     goto fail_latency;
   buffer_init (&dev->buffer, store->config.slot_size,
                buffer_addresses (slots, store->config.slot_size),

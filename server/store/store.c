@@ -45,6 +45,9 @@ store_create (const struct store_config *config)
       histogram_init (&store->compress_time) == -1 ||
       histogram_init (&store->decompress_time) == -1)
     goto fail;
+  if (leaves_init (&store->leaves, config->device_bytes / config->slot_size + 1,
+                   &store->budget) == -1)
+    goto fail;
   (void) rwword_waits (); /* now, so that no wait has to make it */
   store->pool = pool_create (
     config->allocator ? config->allocator : pool_allocator (0),
@@ -196,6 +199,7 @@ store_destroy (struct store *store)
   workpool_destroy (store->workpool);
   zcomp_free (store->zcomp);
   pool_destroy (store->pool);
+  leaves_destroy (&store->leaves);
   histogram_destroy (&store->decompress_time);
   histogram_destroy (&store->compress_time);
   counter_set_destroy (&store->formats);

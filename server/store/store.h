@@ -20,6 +20,7 @@
 #include "comp/dict.h"
 #include "comp/zcomp.h"
 #include "mem/pool.h"
+#include "store/leaves.h"
 
 struct store_config {
   uint32_t slot_size;    /* bytes, a power of two, 4 KiB to 64 KiB */
@@ -38,6 +39,7 @@ struct store {
   unsigned cpus;        /* that the process may run on */
   struct budget budget; /* pool and slot tables */
   struct pool *pool;
+  struct leaves leaves; /* of all slot tables */
   struct zcomp *zcomp;
   struct workpool *workpool;
   struct counter_set requests; /* enum store_counter */

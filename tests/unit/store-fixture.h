@@ -202,19 +202,15 @@ fixture_limit (struct fixture *f, uint64_t bytes)
   atomic_store (&f->store->budget.limit, bytes);
 }
 
-/* Everything is discarded: what is charged still are the table's nodes;
- * what the pool keeps for reuse is given back here.
- */
+/* Everything is discarded; what the pool keeps for reuse is given back here. */
 static inline void
 fixture_check_empty (struct fixture *f)
 {
-  struct slot_table *t = &f->dev->table;
-
   check_always (counter_sum (&f->dev->counters, DEV_SLOTS_STORED) == 0);
-  check_always (t->leaf_count == 0);
+  check_always (leaves_memory (&f->store->leaves) == 0);
   check_always (pool_spread (f->store->pool).used == 0);
   pool_give_back (f->store->pool);
-  check_always (fixture_used (f) == t->node_count * 4096);
+  check_always (fixture_used (f) == 0);
 }
 
 /* Audits, and then sees that nothing is left behind. */

@@ -178,27 +178,33 @@ test_budget (void **state)
 static void
 test_table (void **state)
 {
-  struct slot_table *t;
+  struct leaves *l;
 
   (void) state;
   open_device ();
-  t = &f.dev->table;
-  slot_table_count_live (t, slot_at (5), 1);
+  l = &f.store->leaves;
+  leaves_count_live (l, slot_at (5), 1);
   expect_wrong (false, "live slots");
-  slot_table_count_live (t, slot_at (5), -1);
+  leaves_count_live (l, slot_at (5), -1);
 
-  atomic_fetch_add (&t->empty, 1);
+  atomic_fetch_add (&l->empty, 1);
   expect_wrong (false, "empty leaves");
-  atomic_fetch_sub (&t->empty, 1);
+  atomic_fetch_sub (&l->empty, 1);
 
-  t->leaf_count++;
+  l->leaf_count++;
   expect_wrong (false, "leaves miscounted");
-  t->leaf_count--;
+  l->leaf_count--;
 
-  /* A node that was not charged for, or the other way round. */
-  t->node_count++;
-  expect_wrong (false, "bytes charged");
-  t->node_count--;
+  l->node_count++;
+  expect_wrong (false, "nodes miscounted");
+  l->node_count--;
+
+  /* A leaf that is named twice, or elsewhere than it says. */
+  _Atomic uint64_t *place = leaf_place (l, slot_at (5));
+  uint64_t was = atomic_load (place);
+  atomic_store (place, was + 1);
+  expect_wrong (false, "a leaf's place");
+  atomic_store (place, was);
   fixture_close (&f);
 }
 

@@ -18,8 +18,8 @@ static uint64_t
 resident (void)
 {
   uint64_t top = pool_spread (f.store->pool).top;
-  uint64_t leaves = reserve_resident (&f.dev->table.leaves,
-                                      f.dev->table.top * UINT64_C (4096));
+  uint64_t leaves = reserve_resident (&f.store->leaves.leaves,
+                                      f.store->leaves.top * UINT64_C (4096));
 
   if (fixture_is_zsmalloc ()) {
     struct arena *a = &fixture_zs (&f)->arena;
@@ -40,7 +40,8 @@ static void
 check_charged (void)
 {
   uint64_t ahead = pool_class_count (f.store->pool) * MEM_PAGE;
-  uint64_t used = fixture_used (&f) - f.dev->table.node_count * UINT64_C (4096);
+  uint64_t used = fixture_used (&f) -
+                  f.store->leaves.node_count * UINT64_C (4096);
   uint64_t in_ram = resident ();
 
   if (in_ram > used || in_ram + used / 50 + ahead < used)
@@ -81,7 +82,7 @@ test_discard_everything (void **state)
     fixture_check_empty (&f);
     assert_int_equal (resident (), 0);
     assert_int_equal (pool_spread (f.store->pool).top, 0);
-    assert_int_equal (f.dev->table.leaf_count, 0);
+    assert_int_equal (f.store->leaves.leaf_count, 0);
 #if UNIT_SCALE == 1
     /* All of the process: generous, for the C library keeps some. */
     assert_true (process_rss () < rss + rss / 20 + 2 * MiB);
@@ -101,7 +102,7 @@ test_rests (void **state)
   fill (0, LARGE, true);
   thin_out (LARGE, UINT32_MAX);
   must_discard (&f, 0, (uint64_t) LARGE * SLOT);
-  while (fixture_used (&f) > f.dev->table.node_count * 4096)
+  while (fixture_used (&f) > f.store->leaves.node_count * 4096)
     unit_sleep_ms (1);
   compactor_stop (compactor);
   fixture_check_empty (&f);

@@ -97,7 +97,7 @@ test_threshold_0 (void **state)
   fill (20 * LEAF_SLOTS, 21 * LEAF_SLOTS, true);
   for (unsigned i = 20 * LEAF_SLOTS; i < 21 * LEAF_SLOTS; i++)
     slot_discard (f.dev, i); /* which leaves the leaf */
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table), 1);
+  assert_int_equal (leaves_empty (&f.store->leaves), 1);
   uint64_t before = freeable ();
   assert_true (before > 100);
   assert_int_equal (compactor_start (compactor), 0);
@@ -106,7 +106,7 @@ test_threshold_0 (void **state)
   compactor_stop (compactor);
   assert_int_equal (moved (), 0);
   assert_int_equal (freeable (), before);
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table), 0);
+  assert_int_equal (leaves_empty (&f.store->leaves), 0);
   assert_true (compactor_run (compactor).objects_moved > 0);
   close_device ();
 }
@@ -158,10 +158,10 @@ test_leaves (void **state)
   for (unsigned i = 0; i < N; i++)
     if (i % 4)
       slot_discard (f.dev, i * LEAF_SLOTS + i);
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table), N - N / 4);
+  assert_int_equal (leaves_empty (&f.store->leaves), N - N / 4);
   assert_int_equal (compactor_run (compactor).leaves_freed, N - N / 4);
-  assert_int_equal (f.dev->table.leaf_count, N / 4);
-  assert_int_equal (slot_table_memory (&f.dev->table), N / 4 * 4096);
+  assert_int_equal (f.store->leaves.leaf_count, N / 4);
+  assert_int_equal (leaves_memory (&f.store->leaves), N / 4 * 4096);
   close_device ();
 }
 
@@ -213,7 +213,7 @@ test_never_twice (void **state)
     unit_sleep_ms (1);
   compactor_stop (compactor);
   assert_int_equal (freeable (), 0);
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table), 0);
+  assert_int_equal (leaves_empty (&f.store->leaves), 0);
   close_device ();
 }
 
@@ -283,7 +283,7 @@ test_cancel (void **state)
     must_write (&f, "x", 1, slot * SLOT);
     slot_discard (f.dev, slot);
   }
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table), LEAVES);
+  assert_int_equal (leaves_empty (&f.store->leaves), LEAVES);
   memset (&progress, 0, sizeof progress);
   fault_hold ("table.reclaim.found");
   unit_start (&t, run_watched, &whole);
@@ -293,14 +293,14 @@ test_cancel (void **state)
   unit_join (&t);
   assert_false (whole);
   assert_true (result.leaves_freed <= 100);
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table),
+  assert_int_equal (leaves_empty (&f.store->leaves),
                     LEAVES - result.leaves_freed);
 
   memset (&progress, 0, sizeof progress);
   unit_start (&t, run_watched, &whole);
   unit_join (&t);
   assert_true (whole);
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table), 0);
+  assert_int_equal (leaves_empty (&f.store->leaves), 0);
   close_device ();
 }
 

@@ -9,8 +9,8 @@
 #include "store-fixture.h"
 
 #define THREADS 4
-#define LEAF_BYTES 4096u
 
+static struct leaves leaves;
 static struct slot_table table;
 static struct budget budget;
 
@@ -18,19 +18,8 @@ static void
 open_table (uint64_t slots)
 {
   budget_init (&budget, 0);
-  assert_int_equal (slot_table_init (&table, slots, &budget), 0);
-}
-
-static void
-close_table (void)
-{
-  const char *wrong = slot_table_audit (&table);
-
-  if (wrong)
-    fail_msg ("%s", wrong);
-  assert_int_equal (atomic_load (&budget.used), slot_table_memory (&table));
-  slot_table_destroy (&table);
-  assert_int_equal (atomic_load (&budget.used), 0);
+  assert_int_equal (leaves_init (&leaves, slots, &budget), 0);
+  assert_int_equal (slot_table_init (&table, &leaves, 0, slots), 0);
 }
 
 /* A locked slot is set to 'word' (0: EMPTY) and unlocked. */
@@ -43,7 +32,7 @@ set_and_unlock (struct slot *s, uint64_t word) NO_THREAD_SAFETY_ANALYSIS
   atomic_store_explicit (&s->meta, word ? slot_meta (SLOT_SAME, 0, 1) : 0,
                          memory_order_relaxed);
   if (live)
-    slot_table_count_live (&table, s, live);
+    leaves_count_live (&leaves, s, live);
   slot_write_unlock (s);
 }
 
@@ -56,6 +45,26 @@ put (uint64_t index, uint64_t word)
   check_always (s || !word);
   if (s)
     set_and_unlock (s, word);
+}
+
+static void
+close_table (void)
+{
+  struct leaves_audit counted = { 0 };
+  const char *wrong = slot_table_audit (&table, &counted);
+
+  if (!wrong)
+    wrong = leaves_audit (&leaves, &counted);
+  if (wrong)
+    fail_msg ("%s", wrong);
+  assert_int_equal (atomic_load (&budget.used), leaves_memory (&leaves));
+  for (uint64_t i = slot_table_next_present (&table, 0, table.slots);
+       i < table.slots;
+       i = slot_table_next_present (&table, i + 1, table.slots))
+    put (i, 0);
+  slot_table_destroy (&table);
+  assert_int_equal (atomic_load (&budget.used), 0);
+  leaves_destroy (&leaves);
 }
 
 static uint64_t
@@ -113,8 +122,8 @@ test_create_race (void **state)
 
   for (unsigned i = 0; i < rounds; i++)
     assert_int_equal (get (i * LEAF_SLOTS * 3 + 5), THREADS);
-  assert_int_equal (table.leaf_count, rounds);
-  assert_int_equal (table.top, rounds); /* none made twice, then dropped */
+  assert_int_equal (leaves.leaf_count, rounds);
+  assert_int_equal (leaves.top, rounds); /* none made twice, then dropped */
   close_table ();
 }
 
@@ -219,12 +228,12 @@ test_reclaim_race (void **state)
     if (slot_table_peek (&table, leaf * LEAF_SLOTS))
       assert_true (slot_table_reclaim (&table, leaf * LEAF_SLOTS));
   }
-  assert_int_equal (slot_table_memory (&table), 0);
+  assert_int_equal (leaves_memory (&leaves), 0);
   /* A page more for everybody who was just giving one back.  (They need not
    * all have left RAM: a thread that comes late locks and unlocks a slot of
    * a free page before it looks at the directory again.)
    */
-  assert_true (table.top <= LEAVES + THREADS + 2);
+  assert_true (leaves.top <= LEAVES + THREADS + 2);
   close_table ();
 }
 
@@ -255,12 +264,12 @@ test_create_together (void **state)
   unit_start_all (t, THREADS, add_one, &index, 0);
   for (unsigned i = 0; i < THREADS; i++)
     unit_wait_asleep (&t[i]);
-  assert_int_equal (table.leaf_count, 0);
+  assert_int_equal (leaves.leaf_count, 0);
   fault_release ("table.leaf.missing");
   unit_join_all (t, THREADS);
   assert_int_equal (get (index), THREADS);
-  assert_int_equal (table.leaf_count, 1);
-  assert_int_equal (table.top, 1);
+  assert_int_equal (leaves.leaf_count, 1);
+  assert_int_equal (leaves.top, 1);
   close_table ();
 }
 
@@ -302,8 +311,8 @@ test_late_reclaimer (void **state)
     unit_join (&t);
     assert_int_equal (get (here), again ? 0 : 5);
     assert_ptr_equal (slot_table_peek (&table, there), page);
-    assert_int_equal (table.leaf_count, again ? 1 : 2);
-    assert_int_equal (slot_table_empty_leaves (&table), 1);
+    assert_int_equal (leaves.leaf_count, again ? 1 : 2);
+    assert_int_equal (leaves_empty (&leaves), 1);
     close_table ();
   }
 }
@@ -379,7 +388,7 @@ test_trapped (void **state)
   put (INDEX + 100, 42); /* the new leaf */
   assert_int_equal (get (INDEX + 100), 42);
   assert_ptr_not_equal (slot_table_peek (&table, INDEX), stale);
-  assert_int_equal (table.leaf_count, 2);
+  assert_int_equal (leaves.leaf_count, 2);
 
   fault_release ("table.reclaim.unlinked");
   unit_join (&reclaim);
@@ -388,7 +397,7 @@ test_trapped (void **state)
   assert_int_equal (get (INDEX), 1000);
   assert_int_equal (get (INDEX + 1), 1001);
   assert_int_equal (get (INDEX + 100), 42);
-  assert_int_equal (table.leaf_count, 1);
+  assert_int_equal (leaves.leaf_count, 1);
   close_table ();
 }
 

@@ -67,11 +67,12 @@ all_of (const struct reserve *r)
 static uint64_t
 resident (void)
 {
-  struct slot_table *t = &f.dev->table;
+  struct leaves *l = &f.store->leaves;
   struct zs_pool *zs = (struct zs_pool *) f.store->pool;
   struct z3_pool *z3 = (struct z3_pool *) f.store->pool;
-  uint64_t table = all_of (&t->leaves) + all_of (&t->live) +
-                   all_of (&t->links) + all_of (&t->places);
+  uint64_t table = all_of (&l->leaves) + all_of (&l->live) +
+                   all_of (&l->links) + all_of (&l->places) +
+                   all_of (&l->nodes) + all_of (&l->infos);
 
   if (strcmp (pool_name (f.store->pool), "z3fold") == 0)
     return table + all_of (&z3->memory) + all_of (&z3->pages) +
@@ -261,10 +262,10 @@ check_give_back (const char *allocator)
   /* A pass by itself neither takes leaves nor believes that it should. */
   compactor = compactor_create (f.dev, 1, 0);
   check_always (compactor);
-  before = slot_table_empty_leaves (&f.dev->table);
+  before = leaves_empty (&f.store->leaves);
   assert_int_equal (before, 16);
   assert_int_equal (compactor_run (compactor).leaves_freed, 0);
-  assert_int_equal (slot_table_empty_leaves (&f.dev->table), before);
+  assert_int_equal (leaves_empty (&f.store->leaves), before);
   assert_int_equal (pool_freeable_pages (f.store->pool), 0);
   compactor_destroy (compactor);
   close_it ();

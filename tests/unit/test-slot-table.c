@@ -9,41 +9,39 @@
 
 #include "store-fixture.h"
 
-#define LEAF_BYTES 4096u
 #define NODE_BYTES 4096u
 
 struct table {
+  struct leaves l;
   struct slot_table t;
   struct budget budget;
 };
+
+/* Not the first of the store: what loses the place of its disk is found. */
+#define FIRST (UINT64_C (3) << 51)
 
 static void
 open_table (struct table *x, uint64_t slots)
 {
   budget_init (&x->budget, 0);
-  assert_int_equal (slot_table_init (&x->t, slots, &x->budget), 0);
+  assert_int_equal (leaves_init (&x->l, slots, &x->budget), 0);
+  assert_int_equal (slot_table_init (&x->t, &x->l, FIRST, slots), 0);
   assert_int_equal (atomic_load (&x->budget.used), 0);
 }
 
 static void
 check_table (struct table *x)
 {
-  const char *wrong = slot_table_audit (&x->t);
+  struct leaves_audit counted = { 0 };
+  const char *wrong = slot_table_audit (&x->t, &counted);
 
+  if (!wrong)
+    wrong = leaves_audit (&x->l, &counted);
   if (wrong)
     fail_msg ("%s", wrong);
-  assert_int_equal (slot_table_memory (&x->t), x->t.leaf_count * LEAF_BYTES +
-                                                 x->t.node_count * NODE_BYTES);
-  assert_int_equal (atomic_load (&x->budget.used), slot_table_memory (&x->t));
-}
-
-static void
-close_table (struct table *x)
-{
-  check_table (x);
-  slot_table_destroy (&x->t);
-  assert_int_equal (atomic_load (&x->budget.used), 0);
-  slot_table_destroy (&x->t); /* harmless */
+  assert_int_equal (leaves_memory (&x->l), x->l.leaf_count * LEAF_BYTES +
+                                             x->l.node_count * NODE_BYTES);
+  assert_int_equal (atomic_load (&x->budget.used), leaves_memory (&x->l));
 }
 
 /* The slot holds 'word' from now on; 0: it is EMPTY.  False if there is no
@@ -62,7 +60,7 @@ put (struct table *x, uint64_t index, uint64_t word) NO_THREAD_SAFETY_ANALYSIS
   atomic_store (&s->cell, word);
   atomic_store (&s->meta, meta);
   if (live)
-    slot_table_count_live (&x->t, s, live);
+    leaves_count_live (&x->l, s, live);
   slot_write_unlock (s);
   return true;
 }
@@ -76,6 +74,28 @@ get (struct table *x, uint64_t index) NO_THREAD_SAFETY_ANALYSIS
   if (s)
     slot_read_unlock (s);
   return word;
+}
+
+/* A table that goes has nothing in it. */
+static void
+empty_all (struct table *x)
+{
+  for (uint64_t i = slot_table_next_present (&x->t, 0, x->t.slots);
+       i < x->t.slots; i = slot_table_next_present (&x->t, i + 1, x->t.slots))
+    if (get (x, i))
+      assert_true (put (x, i, 0));
+}
+
+static void
+close_table (struct table *x)
+{
+  check_table (x);
+  empty_all (x);
+  slot_table_destroy (&x->t);
+  assert_int_equal (atomic_load (&x->budget.used), 0);
+  slot_table_destroy (&x->t); /* harmless */
+  leaves_destroy (&x->l);
+  leaves_destroy (&x->l); /* harmless */
 }
 
 static bool
@@ -101,7 +121,7 @@ test_empty (void **state)
   }
   assert_int_equal (slot_table_next_present (&x.t, 0, x.t.slots), x.t.slots);
   assert_int_equal (slot_table_next_present (&x.t, 5, 7), 7);
-  assert_int_equal (slot_table_memory (&x.t), 0);
+  assert_int_equal (leaves_memory (&x.l), 0);
   close_table (&x);
 }
 
@@ -162,11 +182,11 @@ test_costs_nothing (void **state)
   (void) state;
   open_table (&x, UINT64_C (1) << 51);
   open_table (&y, UINT64_C (1) << 51);
-  assert_int_equal (reserve_resident (&x.t.leaves, 16 * MiB), 0);
+  assert_int_equal (reserve_resident (&x.l.leaves, 16 * MiB), 0);
   assert_true (put (&x, 12345678901234, 1));
-  assert_int_equal (x.t.leaf_count, 1);
-  assert_true (x.t.node_count < x.t.levels);
-  assert_int_equal (reserve_resident (&x.t.leaves, 16 * MiB), LEAF_BYTES);
+  assert_int_equal (x.l.leaf_count, 1);
+  assert_true (x.l.node_count < x.t.levels);
+  assert_int_equal (reserve_resident (&x.l.leaves, 16 * MiB), LEAF_BYTES);
   close_table (&x);
   close_table (&y);
 }
@@ -298,7 +318,7 @@ test_model (void **state)
       random_step (&x, m, &rng);
     for (unsigned l = 0; l < LEAVES; l++)
       there += m->there[l];
-    assert_int_equal (x.t.leaf_count, there);
+    assert_int_equal (x.l.leaf_count, there);
     close_table (&x);
   }
   free (m);
@@ -318,23 +338,22 @@ test_memory_returns (void **state)
     for (uint64_t i = 0; i < MANY; i++)
       assert_true (put (&x, i * LEAF_SLOTS + i % LEAF_SLOTS, i + 1));
     check_table (&x);
-    assert_int_equal (x.t.leaf_count, MANY);
-    assert_true (reserve_resident (&x.t.leaves, MANY * LEAF_BYTES) ==
+    assert_int_equal (x.l.leaf_count, MANY);
+    assert_true (reserve_resident (&x.l.leaves, MANY * LEAF_BYTES) ==
                  MANY * LEAF_BYTES);
 
     for (uint64_t i = 0; i < MANY; i++)
       assert_true (put (&x, i * LEAF_SLOTS + i % LEAF_SLOTS, 0));
-    assert_int_equal (slot_table_empty_leaves (&x.t), MANY);
+    assert_int_equal (leaves_empty (&x.l), MANY);
     for (uint64_t i = 0; i < MANY; i++)
       assert_true (slot_table_reclaim (&x.t, i * LEAF_SLOTS));
-    assert_int_equal (slot_table_empty_leaves (&x.t), 0);
-    assert_int_equal (reserve_resident (&x.t.leaves, MANY * LEAF_BYTES), 0);
-    assert_int_equal (x.t.leaf_count, 0);
-    /* The second node of the lowest level, for leaves 512 and up, stays. */
-    assert_int_equal (slot_table_memory (&x.t), x.t.node_count * NODE_BYTES);
-    assert_int_equal (x.t.node_count, 2);
+    assert_int_equal (leaves_empty (&x.l), 0);
+    assert_int_equal (reserve_resident (&x.l.leaves, MANY * LEAF_BYTES), 0);
+    assert_int_equal (x.l.leaf_count, 0);
+    assert_int_equal (leaves_memory (&x.l), 0); /* the nodes went too */
+    assert_int_equal (reserve_resident (&x.l.nodes, 2 * NODE_BYTES), 0);
   }
-  assert_int_equal (x.t.top, MANY); /* used again, not more and more */
+  assert_int_equal (x.l.top, MANY); /* used again, not more and more */
   close_table (&x);
 }
 
@@ -370,11 +389,62 @@ test_reclaim_refused (void **state) NO_THREAD_SAFETY_ANALYSIS
   close_table (&x);
 }
 
+/* At ever other places of a large disk, more than fit: what was trimmed leaves
+ * room for what comes, nodes included.
+ */
+static void
+test_ever_other_places (void **state)
+{
+  struct unit_rng rng = unit_rng (7);
+  struct table x;
+
+  (void) state;
+  open_table (&x, UINT64_C (1) << 34); /* 64 TiB */
+  atomic_store (&x.budget.limit, 64 * NODE_BYTES);
+  for (unsigned i = 0; i < UNIT_TIMES (20000); i++) {
+    uint64_t index = unit_rand (&rng) % x.t.slots;
+
+    assert_true (put (&x, index, i + 1));
+    assert_int_equal (get (&x, index), i + 1);
+    assert_true (put (&x, index, 0));
+    assert_true (slot_table_reclaim (&x.t, index));
+  }
+  assert_int_equal (atomic_load (&x.budget.used), 0);
+  assert_true (x.l.top == 1 && x.l.node_top <= NODE_LEVELS);
+  close_table (&x);
+}
+
+/* Two tables over the same leaves, each with its own slots. */
+static void
+test_two_tables (void **state) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct table x;
+  struct slot_table other;
+  struct leaves_audit counted = { 0 };
+
+  (void) state;
+  open_table (&x, UINT64_C (1) << 40);
+  assert_int_equal (
+    slot_table_init (&other, &x.l, UINT64_C (5) << 51, UINT64_C (1) << 51), 0);
+  assert_true (put (&x, 77, 1));
+  struct slot *s = slot_table_write_lock_new (&other, 77);
+  assert_non_null (s);
+  assert_int_equal (leaves_slot_of (&x.l, &s->cell), (UINT64_C (5) << 51) + 77);
+  slot_write_unlock (s);
+  assert_int_equal (leaves_slot_of (&x.l, &slot_table_peek (&x.t, 77)->cell),
+                    FIRST + 77);
+  assert_int_equal (get (&x, 77), 1);
+  assert_null (slot_table_audit (&other, &counted));
+  assert_null (slot_table_audit (&x.t, &counted));
+  assert_null (leaves_audit (&x.l, &counted));
+  slot_table_destroy (&other);
+  close_table (&x);
+}
+
 /* -- no memory ----------------------------------------------------------- */
 
 /* One page of budget after the other: until the leaf can be had ENOSPC, and
- * nothing is there that was not before.  (Nodes that were made stay; they
- * are for the next who comes.)
+ * nothing is there that was not before.
  */
 static void
 test_budget (void **state)
@@ -393,9 +463,10 @@ test_budget (void **state)
     assert_false (put (&x, far, 1));
     assert_int_equal (errno, ENOSPC);
     assert_false (present (&x, far));
-    assert_int_equal (x.t.leaf_count, 1);
+    assert_int_equal (x.l.leaf_count, 1);
     assert_int_equal (slot_table_next_present (&x.t, 256, x.t.slots),
                       x.t.slots);
+    assert_int_equal (atomic_load (&x.budget.used), before);
     check_table (&x);
   }
   atomic_store (&x.budget.limit, before + x.t.levels * NODE_BYTES);
@@ -423,8 +494,8 @@ test_no_memory (void **state)
         if (!put (&x, UINT64_C (1) << 50, 3)) {
           assert_int_equal (errno, ENOMEM);
           assert_false (present (&x, UINT64_C (1) << 50));
-          assert_int_equal (x.t.leaf_count, 0);
-          assert_int_equal (slot_table_empty_leaves (&x.t), 0);
+          assert_int_equal (x.l.leaf_count, 0);
+          assert_int_equal (leaves_empty (&x.l), 0);
           check_table (&x);
         }
         else
@@ -453,8 +524,14 @@ test_no_table (void **state)
         budget_init (&x.budget, 0);
         fault_fail_nth (points[p], nth, ever);
         errno = 0;
-        if (slot_table_init (&x.t, UINT64_C (1) << 51, &x.budget) == -1) {
+        if (leaves_init (&x.l, UINT64_C (1) << 51, &x.budget) == -1) {
           assert_int_equal (errno, ENOMEM);
+          failed++;
+        }
+        else if (slot_table_init (&x.t, &x.l, FIRST, UINT64_C (1) << 51) ==
+                 -1) {
+          assert_int_equal (errno, ENOMEM);
+          leaves_destroy (&x.l);
           failed++;
         }
         else {
@@ -474,12 +551,18 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_empty),          UNIT_TEST (test_sizes),
-    UNIT_TEST (test_costs_nothing),  UNIT_TEST (test_model),
-    UNIT_TEST (test_memory_returns), UNIT_TEST (test_reclaim_refused),
+    UNIT_TEST (test_empty),
+    UNIT_TEST (test_sizes),
+    UNIT_TEST (test_costs_nothing),
+    UNIT_TEST (test_model),
+    UNIT_TEST (test_memory_returns),
+    UNIT_TEST (test_reclaim_refused),
+    UNIT_TEST (test_ever_other_places),
+    UNIT_TEST (test_two_tables),
     UNIT_TEST (test_budget),
 #ifdef ZRAM_FAULTS
-    UNIT_TEST (test_no_memory),      UNIT_TEST (test_no_table),
+    UNIT_TEST (test_no_memory),
+    UNIT_TEST (test_no_table),
 #endif
   };
 
