@@ -165,14 +165,28 @@ hand_over ()
   check fails $m safety -DZ3 -DBROKEN_TRUST
 }
 
+directory ()
+{
+  local m=directory
+
+  check holds $m safety
+  check holds $m live -DROUNDS=1 -DNO_READER
+  check fails $m safety -DBROKEN_NO_CHECK
+  check fails $m safety -DBROKEN_WALK
+  check fails $m safety -DBROKEN_PLACE_FIRST
+  check fails $m live -DBROKEN_SPIN -DROUNDS=1 -DNO_READER
+  check fails $m safety -DBROKEN_KEEP_PLACE
+}
+
 for model in "${@:-all}"; do
   case $model in
-    all)          slot_lock; zspage_pin; leaf_reclaim; z3_page; hand_over ;;
+    all)          slot_lock; zspage_pin; leaf_reclaim; z3_page; hand_over; directory ;;
     slot-lock)    slot_lock ;;
     zspage-pin)   zspage_pin ;;
     leaf-reclaim) leaf_reclaim ;;
     z3-page)      z3_page ;;
     hand-over)    hand_over ;;
+    directory)    directory ;;
     *) echo "$0: no model $model" >&2; exit 1 ;;
   esac
 done
