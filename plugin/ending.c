@@ -175,33 +175,39 @@ is_accepted_by (const struct local *connection, const struct local *listener)
   }
 }
 
+/* How many poll takes; it may have been changed since descriptors were opened.
+ */
 static int
-fd_limit (void)
+polled_at_once (void)
 {
   struct rlimit limit;
 
-  if (getrlimit (RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur > MAX_FD)
-    return MAX_FD;
-  return (int) limit.rlim_cur;
+  if (getrlimit (RLIMIT_NOFILE, &limit) == -1 ||
+      limit.rlim_cur > POLLED_AT_ONCE)
+    return POLLED_AT_ONCE;
+  return limit.rlim_cur ? (int) limit.rlim_cur : 1;
 }
 
-/* Calls visit for each open descriptor.  poll tells of many at once which are
- * open, and needs no /proc.
+/* Calls visit for each open descriptor, and perhaps for some that are not open.
+ * poll tells of many at once which are, and needs no /proc; where it cannot
+ * (EINVAL, ENOMEM), they are all visited.  RLIMIT_NOFILE bounds what poll
+ * takes, but not where open descriptors are: it may have been higher.
  */
 static void
 each_fd (void (*visit) (int fd))
 {
   struct pollfd p[POLLED_AT_ONCE];
+  const int step = polled_at_once ();
 
-  for (int first = 0, end = fd_limit (); first < end; first += POLLED_AT_ONCE) {
-    int n = end - first < POLLED_AT_ONCE ? end - first : POLLED_AT_ONCE;
+  for (int first = 0; first < MAX_FD; first += step) {
+    int n = MAX_FD - first < step ? MAX_FD - first : step;
+    bool told;
 
     for (int i = 0; i < n; i++)
       p[i] = (struct pollfd){ .fd = first + i };
-    if (poll (p, (nfds_t) n, 0) == -1)
-      continue;
+    told = poll (p, (nfds_t) n, 0) != -1;
     for (int i = 0; i < n; i++)
-      if (!(p[i].revents & POLLNVAL))
+      if (!told || !(p[i].revents & POLLNVAL))
         visit (first + i);
   }
 }
