@@ -11,12 +11,18 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "plugin/control/listener.h"
 #include "zram-shown.h"
 
 #define BACKLOG 128
+
+#define LOCK_SUFFIX ".lock"
+#define LOCK_PATIENCE_MS 3000
+#define LOCK_PAUSE_MS 10
 
 /* Forks after which this process was the parent. */
 static atomic_uint forks_seen;
@@ -59,24 +65,100 @@ new_socket (void)
   return socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-/* Lock the folder.  Its descriptor; -1 if that cannot be: then we do without.
+/* -- the lock ----------------------------------------------------------- */
+
+struct lock {
+  char path[sizeof ((struct sockaddr_un *) 0)->sun_path + sizeof LOCK_SUFFIX];
+  int fd;
+};
+
+static int
+refuse_lock (const struct lock *lock, const struct refusal *r,
+             const char *reason)
+{
+  snprintf (r->why, r->size, "%s: cannot lock %s: %s", r->path, lock->path,
+            reason);
+  return -1;
+}
+
+/* Nobody else can open the file that this makes, so nobody can hold its lock
+ * but who may make the socket too.  One that was there already must be such a
+ * file: not a link or a FIFO, not another user's.
  */
 static int
-lock_folder (const char *path)
+lock_file_open (struct lock *lock, const struct refusal *r)
 {
-  const char *slash = strrchr (path, '/');
-  char folder[sizeof ((struct sockaddr_un *) 0)->sun_path];
-  int fd;
+  struct stat st;
 
-  if (!slash)
-    return -1;
-  snprintf (folder, sizeof folder, "%.*s", (int) (slash - path) + 1, path);
-  fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd >= 0)
-    while (flock (fd, LOCK_EX) == -1 && errno == EINTR)
-      ;
-  return fd;
+  lock->fd = open (
+    lock->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+  if (lock->fd == -1)
+    return refuse_lock (lock, r, strerror (errno));
+  if (fstat (lock->fd, &st) == 0 && S_ISREG (st.st_mode) &&
+      st.st_uid == geteuid () && (st.st_mode & 0077) == 0)
+    return 0;
+  close (lock->fd);
+  return refuse_lock (lock, r, "is not a lock file of ours: remove it");
 }
+
+/* Who had the lock has removed the file since we opened it? */
+static bool
+lock_file_is_gone (const struct lock *lock)
+{
+  struct stat here, there;
+
+  return fstat (lock->fd, &here) == -1 || lstat (lock->path, &there) == -1 ||
+         here.st_dev != there.st_dev || here.st_ino != there.st_ino;
+}
+
+/* 1 if it is locked, 0 if somebody else has it. */
+static int
+lock_try (struct lock *lock, const struct refusal *r)
+{
+  int err;
+
+  if (lock_file_open (lock, r) == -1)
+    return -1;
+  err = flock (lock->fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+  if (err == 0 && !lock_file_is_gone (lock))
+    return 1;
+  close (lock->fd);
+  if (err == 0 || err == EWOULDBLOCK || err == EINTR)
+    return 0;
+  return refuse_lock (lock, r, strerror (err));
+}
+
+/* Waits for LOCK_PATIENCE_MS at the most: who has the lock needs it for some
+ * system calls, so longer means that it hangs.  Tries once more after that
+ * time: this process may have been the one that did not run.
+ */
+static int
+lock_take (struct lock *lock, const struct refusal *r)
+{
+  const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000L };
+  const uint64_t deadline = clock_ns () + LOCK_PATIENCE_MS * UINT64_C (1000000);
+
+  snprintf (lock->path, sizeof lock->path, "%s" LOCK_SUFFIX, r->path);
+  for (bool late = false; !late;) {
+    int status;
+
+    late = clock_ns () >= deadline;
+    status = lock_try (lock, r);
+    if (status)
+      return status == 1 ? 0 : -1;
+    nanosleep (&pause, NULL);
+  }
+  return refuse_lock (lock, r, "another process keeps it locked");
+}
+
+static void
+lock_drop (struct lock *lock)
+{
+  unlink (lock->path);
+  close (lock->fd);
+}
+
+/* -- the socket --------------------------------------------------------- */
 
 /* What is at the path already goes, or is a reason to refuse. */
 static int
@@ -135,8 +217,9 @@ listener_open (struct listener *l, const char *path, char *why, size_t size)
 {
   const struct refusal r = { path, why, size };
   static pthread_once_t once = PTHREAD_ONCE_INIT;
+  struct lock lock;
   char shown[200];
-  int folder, status;
+  int status;
 
   pthread_once (&once, count_forks);
   *l = (struct listener){ .fd = -1,
@@ -154,12 +237,13 @@ listener_open (struct listener *l, const char *path, char *why, size_t size)
   if (l->fd == -1)
     return refuse_errno (&r, "cannot make a socket");
 
-  folder = lock_folder (path);
-  status = make_way (l, &r);
-  if (status == 0)
-    status = bind_and_listen (l, &r);
-  if (folder >= 0)
-    close (folder);
+  status = lock_take (&lock, &r);
+  if (status == 0) {
+    status = make_way (l, &r);
+    if (status == 0)
+      status = bind_and_listen (l, &r);
+    lock_drop (&lock);
+  }
   if (status == -1) {
     close (l->fd);
     l->fd = -1;

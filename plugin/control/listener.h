@@ -8,8 +8,10 @@
  *     a socket, nobody listens    replaced: who made it is dead
  *     anything else               refused
  *
- * The folder is locked (flock) from looking to making, so that of two servers
- * that find the same dead socket only one replaces it.
+ * From looking to making, a file beside it (PATH.lock) is locked, so that of
+ * two servers that find the same dead socket only one replaces it.  The file is
+ * 0600 and there for that long only: a folder could be locked by anybody who
+ * can read it.
  *
  * It is removed at the end, if it still is the one that was made, and by the
  * process that serves only:
@@ -40,7 +42,8 @@ struct listener {
 };
 
 /* The path is absolute.  Changes the umask for a moment, so no thread may be
- * running yet.  0, or -1 with a reason in 'why' that begins with the path.
+ * running yet.  Waits some seconds at the most.  0, or -1 with a reason in
+ * 'why' that begins with the path.
  */
 int listener_open (struct listener *l, const char *path, char *why,
                    size_t why_size) MUST_USE;
