@@ -29,7 +29,7 @@
  */
 #define ZRAM_UNREAD_MAX (1 << 20)
 
-/* Connections at a time. */
+/* Connections at a time, at the most: with few descriptors it is less. */
 #define ZRAM_CLIENTS_MAX 256
 
 /* Slots that one block_state looks at, and cells of one map. */

@@ -17,6 +17,7 @@
 #include "maint/evictor.h"
 #include "maint/recompress_policy.h"
 #include "mem/pool.h"
+#include "plugin/control/hosts.h"
 #include "plugin/keys.h"
 #include "plugin/nbdkit.h"
 #include "zram-shown.h"
@@ -68,6 +69,7 @@ const char keys_help[] =
   "compact_pause=<SECONDS> Time between two looks at that (default 1).\n"
   "control=<PATH>          Unix socket for nbdzramctl (default: none).\n"
   "metrics=[<ADDR>:]<PORT> Metrics for Prometheus over HTTP (default: none).\n"
+  "metrics_host=<NAME>     One more name by which it may be scraped.\n"
   "swap=<BOOL>             This machine may swap to the disk (default false).\n"
   "swap_reserve=<SIZE>     Memory kept free for that (default 16M).";
 
@@ -331,6 +333,28 @@ keys_free (void)
 }
 
 static int
+set_metrics_host (const char *value)
+{
+  unsigned n = 0;
+
+  if (!hosts_is_name (value)) {
+    nbdkit_error ("metrics_host=%s: must be a host name, without a port: "
+                  "letters, digits, '-', '_' and '.'",
+                  value);
+    return -1;
+  }
+  while (keys.metrics_host[n])
+    n++;
+  if (n == METRICS_HOSTS_MAX) {
+    nbdkit_error ("metrics_host=%s: one too many, there may be %d", value,
+                  METRICS_HOSTS_MAX);
+    return -1;
+  }
+  keys.metrics_host[n] = value; /* nbdkit keeps it */
+  return 0;
+}
+
+static int
 refuse_unknown (const char *key, const char *value)
 {
   char shown[VALUE_SHOWN], key_shown[VALUE_SHOWN];
@@ -341,7 +365,7 @@ refuse_unknown (const char *key, const char *value)
                 "backing_timeout, "
                 "writeback_limit, evict_high, evict_low, promote, workers, "
                 "compact_threshold, compact_pause, control, metrics, "
-                "swap and swap_reserve",
+                "metrics_host, swap and swap_reserve",
                 shown_cut (key_shown, sizeof key_shown, key, SHOWN_MESSAGE),
                 shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE));
   return -1;
@@ -408,6 +432,8 @@ keys_set (const char *key, const char *value)
     keys.metrics = value; /* nbdkit keeps it */
     return 0;
   }
+  if (strcmp (key, "metrics_host") == 0)
+    return set_metrics_host (value);
   if (strcmp (key, "swap") == 0)
     return set_bool (key, value, &keys.swap);
   if (strcmp (key, "swap_reserve") == 0)
@@ -491,6 +517,16 @@ complete_swap (void)
   return 0;
 }
 
+static int
+complete_metrics (void)
+{
+  if (keys.metrics || !keys.metrics_host[0])
+    return 0;
+  nbdkit_error ("metrics_host=%s: of no use without metrics=",
+                keys.metrics_host[0]);
+  return -1;
+}
+
 int
 keys_complete (void)
 {
@@ -499,7 +535,8 @@ keys_complete (void)
                   "size=1G");
     return -1;
   }
-  if (complete_backing () == -1 || complete_swap () == -1)
+  if (complete_backing () == -1 || complete_swap () == -1 ||
+      complete_metrics () == -1)
     return -1;
   if (!keys.primary.codec)
     keys.primary.codec = codec_find ("lz4");

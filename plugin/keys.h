@@ -32,6 +32,8 @@ write_buffer_is_valid (int64_t bytes)
 #define SWAP_RESERVE (16 << 20)
 #define SWAP_RESERVE_SHARE 8
 
+#define METRICS_HOSTS_MAX 16
+
 struct keys {
   int64_t size;              /* bytes, -1 = not given */
   struct method_key primary; /* algorithm=, dict=; level once complete */
@@ -57,8 +59,9 @@ struct keys {
   unsigned compact_pause;     /* seconds */
   char *control;              /* absolute path, owned; NULL = no socket */
   const char *metrics;        /* as given, NULL = no HTTP */
-  bool swap;                  /* this machine may swap to it */
-  int64_t swap_reserve;       /* bytes, -1 = not given */
+  const char *metrics_host[METRICS_HOSTS_MAX + 1]; /* up to a NULL */
+  bool swap;            /* this machine may swap to it */
+  int64_t swap_reserve; /* bytes, -1 = not given */
 };
 
 extern struct keys keys;

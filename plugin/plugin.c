@@ -99,7 +99,8 @@ open_windows (void)
     }
   }
   if (keys.metrics) {
-    metrics_http = metrics_http_open (&engine, keys.metrics, why, sizeof why);
+    metrics_http = metrics_http_open (&engine, keys.metrics, keys.metrics_host,
+                                      why, sizeof why);
     if (!metrics_http) {
       nbdkit_error ("metrics=%s", why);
       return -1;

@@ -119,11 +119,14 @@ client_write (struct client *c)
       text_consume (&c->out, (size_t) n);
       c->heard_ns = clock_ns ();
     }
-    else if (n == -1 && errno == EAGAIN)
+    else if (n == -1 && errno == EAGAIN) {
+      c->behind_ns = c->behind_ns ? c->behind_ns : clock_ns ();
       return;
+    }
     else if (n == 0 || errno != EINTR)
       c->mute = true;
   }
+  c->behind_ns = 0;
   /* A long answer leaves no memory behind. */
   if (c->mute || c->out.cap > ZRAM_REQUEST_MAX)
     text_free (&c->out);

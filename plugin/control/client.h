@@ -28,12 +28,14 @@
 #include "zram-protocol.h"
 
 struct client {
-  int fd;            /* owned; -1: this place is free */
-  uint64_t serial;   /* no two clients have the same */
-  struct text in;    /* what was read and not served yet */
-  struct text out;   /* what was not sent yet */
-  size_t searched;   /* so many bytes of 'in' have no \n among them */
-  uint64_t heard_ns; /* when it was not deaf, or took something */
+  int fd;             /* owned; -1: this place is free */
+  uint64_t serial;    /* no two clients have the same */
+  struct text in;     /* what was read and not served yet */
+  struct text out;    /* what was not sent yet */
+  size_t searched;    /* so many bytes of 'in' have no \n among them */
+  uint64_t heard_ns;  /* when it was not deaf, or took something */
+  uint64_t behind_ns; /* since when there is something in 'out'; 0: nothing */
+  unsigned poll_at;   /* its place in what is polled; 0: it is not */
   bool waiting, eof, ending, mute, dead;
 };
 

@@ -3,7 +3,6 @@
 #include <config.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "plugin/control/client.h"
 #include "plugin/control/control.h"
+#include "plugin/control/fds.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/listener.h"
 #include "plugin/control/slow.h"
@@ -28,13 +28,13 @@
 /* Requests of one client before it is the others' turn. */
 #define TURN 16
 
-/* Milliseconds without a look at the listener when nobody can be accepted,
- * for example for want of descriptors.
- */
-#define ACCEPT_PAUSE 100
+/* Clients together may have a quarter of the process's descriptors. */
+#define FDS_SHARE 4
 
-/* Places in the array for poll. */
-enum { POLL_WAKE, POLL_LISTENER, POLL_CLIENTS };
+/* The first place in the array for poll; the others are for whoever is polled:
+ * with a small limit of descriptors poll takes no more than are in use.
+ */
+#define POLL_WAKE 0
 
 struct control {
   struct engine *engine; /* not owned */
@@ -47,8 +47,10 @@ struct control {
 
   /* Below: the event loop's own. */
   struct client clients[ZRAM_CLIENTS_MAX];
-  struct pollfd fds[POLL_CLIENTS + ZRAM_CLIENTS_MAX];
-  uint64_t serial; /* of the last client */
+  struct pollfd fds[2 + ZRAM_CLIENTS_MAX];
+  unsigned polled;      /* of fds */
+  unsigned listener_at; /* in fds; 0: it is not polled */
+  uint64_t serial;      /* of the last client */
   bool accept_pause;
 };
 
@@ -65,6 +67,25 @@ all_unread (const struct control *control)
   return sum;
 }
 
+/* Who has been behind for longest makes room for the others. */
+static void
+give_up_slowest (struct control *control)
+{
+  struct client *slowest = NULL;
+
+  for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++) {
+    struct client *c = &control->clients[i];
+
+    if (c->fd != -1 && text_size (&c->out) > 0 &&
+        (!slowest || c->behind_ns < slowest->behind_ns))
+      slowest = c;
+  }
+  if (!slowest)
+    return;
+  slowest->dead = slowest->mute = true;
+  text_free (&slowest->out);
+}
+
 /* Something was added to the client's answers. */
 static void
 answered (struct control *control, struct client *c)
@@ -74,8 +95,9 @@ answered (struct control *control, struct client *c)
     return;
   }
   client_write (c);
-  if (text_size (&c->out) > 0 && all_unread (control) > ALL_UNREAD_MAX)
-    c->dead = true;
+  /* Each time round somebody has less. */
+  while (all_unread (control) > ALL_UNREAD_MAX)
+    give_up_slowest (control);
 }
 
 static void
@@ -155,13 +177,16 @@ answer_slow_requests (struct control *control)
 /* -- accepting ---------------------------------------------------------- */
 
 static void
-turn_away (int fd)
+turn_away (int fd, unsigned most)
 {
   struct text answer = { 0 };
-  char message[80];
+  char message[160];
 
-  snprintf (message, sizeof message, "%d clients are connected already",
-            ZRAM_CLIENTS_MAX);
+  snprintf (message, sizeof message, "%u clients are connected already%s", most,
+            most == ZRAM_CLIENTS_MAX
+              ? ""
+              : ": a quarter of the descriptors that the server may have "
+                "(RLIMIT_NOFILE)");
   rpc_add_error (&answer, NULL, ZRAM_ERROR_REFUSED, message);
   if (text_size (&answer) > 0 && !answer.broken)
     (void) !send (fd, text_begin (&answer), text_size (&answer),
@@ -170,33 +195,42 @@ turn_away (int fd)
   close (fd);
 }
 
+/* NULL if there are 'most' clients. */
 static struct client *
-free_place (struct control *control)
+free_place (struct control *control, unsigned most)
 {
+  struct client *place = NULL;
+  unsigned taken = 0;
+
   for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
-    if (control->clients[i].fd == -1)
-      return &control->clients[i];
-  return NULL;
+    if (control->clients[i].fd != -1)
+      taken++;
+    else if (!place)
+      place = &control->clients[i];
+  return taken < most ? place : NULL;
 }
 
 static void
 accept_clients (struct control *control)
 {
+  const unsigned most = fds_share (FDS_SHARE, ZRAM_CLIENTS_MAX);
+
   for (unsigned i = 0; i < TURN; i++) {
-    int fd = accept4 (control->listener.fd, NULL, NULL,
-                      SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd;
+    enum fds_accept r = fds_accept (control->listener.fd, &fd);
     struct client *c;
 
-    if (fd == -1) {
-      control->accept_pause = errno != EAGAIN && errno != EINTR &&
-                              errno != ECONNABORTED;
+    if (r != FDS_ACCEPTED) {
+      control->accept_pause = r == FDS_PAUSE;
+      if (r == FDS_NEVER)
+        listener_close (&control->listener); /* nobody shall wait there */
       return;
     }
-    c = free_place (control);
+    c = free_place (control, most);
     if (c)
       client_open (c, fd, ++control->serial);
     else
-      turn_away (fd);
+      turn_away (fd, most);
   }
 }
 
@@ -212,21 +246,33 @@ sooner (int a, int b)
 static int
 client_timeout (struct client *c)
 {
+  if (c->dead)
+    return 0;
   if (client_is_deaf (c))
     return 1000;
   return client_has_line (c) ? 0 : -1;
+}
+
+/* Returns its place. */
+static unsigned
+add_to_poll (struct control *control, int fd, short events)
+{
+  control->fds[control->polled] = (struct pollfd){ fd, events, 0 };
+  return control->polled++;
 }
 
 /* Fills in what to poll for; returns the timeout in ms. */
 static int
 prepare (struct control *control)
 {
-  int timeout = control->accept_pause ? ACCEPT_PAUSE : -1;
+  int timeout = control->accept_pause ? FDS_PAUSE_MS : -1;
 
-  control->fds[POLL_WAKE] = (struct pollfd){ control->wake_fd, POLLIN, 0 };
-  control->fds[POLL_LISTENER] = (struct pollfd){
-    control->accept_pause ? -1 : control->listener.fd, POLLIN, 0
-  };
+  control->polled = POLL_WAKE;
+  add_to_poll (control, control->wake_fd, POLLIN);
+  control->listener_at = control->accept_pause || control->listener.fd == -1
+                           ? 0
+                           : add_to_poll (control, control->listener.fd,
+                                          POLLIN);
   control->accept_pause = false;
   for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++) {
     struct client *c = &control->clients[i];
@@ -235,8 +281,7 @@ prepare (struct control *control)
     /* One that waits for nothing is not looked at: poll would report for
      * ever that its other end is closed.
      */
-    control->fds[POLL_CLIENTS + i] = (struct pollfd){ events ? c->fd : -1,
-                                                      events, 0 };
+    c->poll_at = events ? add_to_poll (control, c->fd, events) : 0;
     if (c->fd != -1)
       timeout = sooner (timeout, client_timeout (c));
   }
@@ -244,14 +289,15 @@ prepare (struct control *control)
 }
 
 static void
-attend_to (struct control *control, struct client *c, short revents)
+attend_to (struct control *control, struct client *c)
 {
-  bool reads = control->fds[POLL_CLIENTS + (c - control->clients)].events &
-               POLLIN;
+  struct pollfd p = { 0 };
 
-  if (revents & (POLLOUT | POLLERR | POLLHUP))
+  if (c->poll_at)
+    p = control->fds[c->poll_at];
+  if (p.revents & (POLLOUT | POLLERR | POLLHUP))
     client_write (c);
-  if (reads && (revents & (POLLIN | POLLERR | POLLHUP)))
+  if ((p.events & POLLIN) && (p.revents & (POLLIN | POLLERR | POLLHUP)))
     client_read (c);
   serve (control, c);
   if (client_is_deaf (c) &&
@@ -261,6 +307,9 @@ attend_to (struct control *control, struct client *c, short revents)
     client_close (c);
 }
 
+/* Ends when it is told to: 'stop' is looked at each time round, and nothing in
+ * between waits (fds.h).
+ */
 static void *
 control_thread (void *arg)
 {
@@ -268,28 +317,22 @@ control_thread (void *arg)
   struct pollfd *fds = control->fds;
   eventfd_t ignored;
 
-  for (;;) {
+  while (!atomic_load (&control->stop)) {
     int timeout = prepare (control);
 
-    if (poll (fds, POLL_CLIENTS + ZRAM_CLIENTS_MAX, timeout) == -1) {
-      if (errno != EINTR)
-        usleep (ACCEPT_PAUSE * 1000); /* no memory for a moment */
-      continue;
-    }
-    if (atomic_load (&control->stop))
-      return NULL;
+    fds_poll (fds, control->polled, timeout);
     if (fds[POLL_WAKE].revents) {
       eventfd_read (control->wake_fd, &ignored);
       answer_slow_requests (control);
     }
     for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
       if (control->clients[i].fd != -1)
-        attend_to (control, &control->clients[i],
-                   fds[POLL_CLIENTS + i].revents);
+        attend_to (control, &control->clients[i]);
     /* Last, so that what poll said is never taken for a new client's. */
-    if (fds[POLL_LISTENER].revents)
+    if (control->listener_at && fds[control->listener_at].revents)
       accept_clients (control);
   }
+  return NULL;
 }
 
 /* -- life --------------------------------------------------------------- */

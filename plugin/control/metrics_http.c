@@ -7,24 +7,55 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
 
+#include "base/clock.h"
+#include "plugin/control/fds.h"
+#include "plugin/control/hosts.h"
 #include "plugin/control/metrics.h"
 #include "plugin/control/metrics_http.h"
 #include "plugin/control/thread.h"
 #include "zram-shown.h"
 
-#define BACKLOG 32
-#define CONNECTIONS 32
-#define TIMEOUT 10 /* seconds that a connection may do nothing */
+#define BACKLOG 128
+
+/* From being accepted to the end of its answer. */
+#define GUEST_SECONDS 10
+
+/* At the most, and of all descriptors of the process an eighth.  Some more
+ * for those that are just being turned out.
+ */
+#define GUESTS 64
+#define GUESTS_LEAVING 16
+#define FDS_SHARE 8
+
+/* Accepted before it is looked at what they want. */
+#define TURN 8
+
+/* A connection.  All of them are the event loop's alone. */
+struct guest {
+  struct MHD_Connection *connection; /* the daemon's; NULL: a free place */
+  uint64_t came_ns;
+  bool leaving; /* was shut: the daemon notices and closes it */
+};
 
 struct metrics_http {
   struct engine *engine; /* not owned */
-  int fd;                /* -1: the daemon has it, or it is closed */
+  struct hosts hosts;
+  int fd;      /* listens, -1: not any more */
+  int stop_fd; /* an eventfd: the thread is to end */
   struct MHD_Daemon *daemon;
+  bool started;
+  pthread_t thread;
+
+  /* Below: the event loop's own. */
+  struct guest guests[GUESTS + GUESTS_LEAVING];
+  bool accept_pause;
 };
 
 /* -- answering ---------------------------------------------------------- */
@@ -41,6 +72,8 @@ answer (struct MHD_Connection *connection, unsigned status, const char *type,
   if (!response)
     return MHD_NO;
   MHD_add_response_header (response, "Content-Type", type);
+  /* One request a connection: then who stays is slow, and may be turned out. */
+  MHD_add_response_header (response, "Connection", "close");
   if (allow)
     MHD_add_response_header (response, "Allow", allow);
   r = MHD_queue_response (connection, status, response);
@@ -73,6 +106,37 @@ answer_metrics (struct metrics_http *m, struct MHD_Connection *connection)
   return r;
 }
 
+struct host_check {
+  const struct hosts *hosts;
+  const char *stranger; /* a Host that is not ours; NULL: there is none */
+};
+
+static enum MHD_Result
+check_host (void *arg, enum MHD_ValueKind kind, const char *key,
+            const char *value)
+{
+  struct host_check *check = arg;
+
+  (void) kind;
+  if (strcasecmp (key, "Host") == 0 && value && *value &&
+      !hosts_has (check->hosts, value))
+    check->stranger = value;
+  return MHD_YES;
+}
+
+static enum MHD_Result
+refuse_host (struct MHD_Connection *connection, const char *host)
+{
+  char name[100], why[400];
+
+  snprintf (name, sizeof name, "%.*s", (int) strcspn (host, ":"), host);
+  snprintf (why, sizeof why,
+            "Host: %s: not a name of this server.  "
+            "To serve it by that name start nbdkit with metrics_host=%s\n",
+            name, hosts_is_name (name) ? name : "NAME");
+  return refuse (connection, MHD_HTTP_FORBIDDEN, why);
+}
+
 /* Called for a request's headers, and again for its body and its end. */
 static enum MHD_Result
 handle (void *arg, struct MHD_Connection *connection, const char *url,
@@ -80,9 +144,14 @@ handle (void *arg, struct MHD_Connection *connection, const char *url,
         size_t *upload_size, void **state)
 {
   static int seen;
+  struct metrics_http *m = arg;
+  struct host_check check = { .hosts = &m->hosts };
 
   (void) version;
   (void) upload;
+  MHD_get_connection_values (connection, MHD_HEADER_KIND, check_host, &check);
+  if (check.stranger)
+    return refuse_host (connection, check.stranger);
   if (strcmp (method, "GET") != 0 && strcmp (method, "HEAD") != 0)
     return refuse (connection, MHD_HTTP_METHOD_NOT_ALLOWED,
                    "only GET /metrics\n");
@@ -96,7 +165,162 @@ handle (void *arg, struct MHD_Connection *connection, const char *url,
   }
   if (strcmp (url, "/metrics") != 0)
     return refuse (connection, MHD_HTTP_NOT_FOUND, "only GET /metrics\n");
-  return answer_metrics (arg, connection);
+  return answer_metrics (m, connection);
+}
+
+/* -- guests ------------------------------------------------------------- */
+
+static void
+came_or_went (void *arg, struct MHD_Connection *connection, void **guest,
+              enum MHD_ConnectionNotificationCode what)
+{
+  struct metrics_http *m = arg;
+  struct guest *g = m->guests;
+
+  if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+    g = *guest;
+    *g = (struct guest){ 0 };
+    return;
+  }
+  while (g->connection) /* the daemon has no more than there are places */
+    g++;
+  *g = (struct guest){ .connection = connection, .came_ns = clock_ns () };
+  *guest = g;
+}
+
+static unsigned
+guests_count (const struct metrics_http *m, struct guest **oldest)
+{
+  unsigned n = 0;
+
+  *oldest = NULL;
+  for (unsigned i = 0; i < GUESTS + GUESTS_LEAVING; i++) {
+    const struct guest *g = &m->guests[i];
+
+    if (!g->connection || g->leaving)
+      continue;
+    n++;
+    if (!*oldest || g->came_ns < (*oldest)->came_ns)
+      *oldest = (struct guest *) g;
+  }
+  return n;
+}
+
+/* The daemon sees that its connection is shut, in whatever state it is. */
+static void
+turn_out (struct guest *g)
+{
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info (
+    g->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+  if (info)
+    shutdown (info->connect_fd, SHUT_RDWR);
+  g->leaving = true;
+}
+
+/* Hand it to the daemon, which closes it if it cannot take it: it has as many
+ * as there are places.
+ */
+static void
+add (struct metrics_http *m, int fd)
+{
+  struct sockaddr_storage peer = { 0 };
+  socklen_t len = sizeof peer;
+
+  if (getpeername (fd, (struct sockaddr *) &peer, &len) == -1)
+    close (fd); /* it has gone already */
+  else
+    (void) MHD_add_connection (m->daemon, fd, (struct sockaddr *) &peer, len);
+}
+
+static uint64_t
+deadline (const struct guest *g)
+{
+  return g->came_ns + GUEST_SECONDS * UINT64_C (1000000000);
+}
+
+static void
+turn_out_late (struct metrics_http *m)
+{
+  struct guest *oldest;
+
+  while (guests_count (m, &oldest) > 0 && deadline (oldest) <= clock_ns ())
+    turn_out (oldest);
+}
+
+/* Whoever was first here and has no answer yet makes room for who comes: a
+ * scraper says at once what it wants, and gets it at once.
+ */
+static void
+accept_guests (struct metrics_http *m)
+{
+  const unsigned most = fds_share (FDS_SHARE, GUESTS);
+
+  for (unsigned i = 0; i < TURN; i++) {
+    int fd;
+    enum fds_accept r = fds_accept (m->fd, &fd);
+    struct guest *oldest;
+
+    if (r != FDS_ACCEPTED) {
+      m->accept_pause = r == FDS_PAUSE;
+      if (r == FDS_NEVER) {
+        close (m->fd);
+        m->fd = -1;
+      }
+      return;
+    }
+    if (guests_count (m, &oldest) >= most)
+      turn_out (oldest);
+    add (m, fd);
+  }
+}
+
+/* -- the event loop ----------------------------------------------------- */
+
+/* In ms; -1: for ever. */
+static int
+loop_timeout (struct metrics_http *m)
+{
+  struct guest *oldest;
+  MHD_UNSIGNED_LONG_LONG ms;
+  uint64_t now = clock_ns (), left = UINT64_MAX;
+
+  if (m->accept_pause)
+    left = FDS_PAUSE_MS;
+  if (MHD_get_timeout (m->daemon, &ms) == MHD_YES && ms < left)
+    left = ms;
+  if (guests_count (m, &oldest) > 0) {
+    ms = deadline (oldest) > now ? (deadline (oldest) - now) / 1000000 + 1 : 0;
+    left = ms < left ? ms : left;
+  }
+  return left == UINT64_MAX ? -1 : (int) left;
+}
+
+/* The daemon has a descriptor (epoll) that is ready when any of its connections
+ * is.  Ends when stop_fd says so: nothing in between waits.
+ */
+static void *
+metrics_thread (void *arg)
+{
+  struct metrics_http *m = arg;
+  const int all =
+    MHD_get_daemon_info (m->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+  eventfd_t told;
+
+  do {
+    struct pollfd fds[] = { { m->stop_fd, POLLIN, 0 },
+                            { all, POLLIN, 0 },
+                            { m->accept_pause ? -1 : m->fd, POLLIN, 0 } };
+    int timeout = loop_timeout (m);
+
+    m->accept_pause = false;
+    fds_poll (fds, 3, timeout);
+    turn_out_late (m);
+    if (fds[2].revents)
+      accept_guests (m);
+    MHD_run (m->daemon);
+  } while (eventfd_read (m->stop_fd, &told) == -1);
+  return NULL;
 }
 
 /* -- the address -------------------------------------------------------- */
@@ -179,9 +403,20 @@ open_socket (const char *where, char *why, size_t size)
 
 /* -- life --------------------------------------------------------------- */
 
+/* What 'where' has in front of its port, if that is a name. */
+static void
+add_name_of_address (struct hosts *hosts, const char *where)
+{
+  char name[256];
+
+  snprintf (name, sizeof name, "%.*s", (int) strcspn (where, ":"), where);
+  if (strchr (where, ':') && hosts_is_name (name))
+    hosts_add (hosts, name);
+}
+
 struct metrics_http *
-metrics_http_open (struct engine *engine, const char *where, char *why,
-                   size_t size)
+metrics_http_open (struct engine *engine, const char *where,
+                   const char *const *names, char *why, size_t size)
 {
   struct metrics_http *m = calloc (1, sizeof *m);
 
@@ -190,30 +425,32 @@ metrics_http_open (struct engine *engine, const char *where, char *why,
     return NULL;
   }
   m->engine = engine;
+  for (; *names; names++)
+    hosts_add (&m->hosts, *names);
+  add_name_of_address (&m->hosts, where);
+  hosts_add_own (&m->hosts);
+  m->stop_fd = -1;
   m->fd = open_socket (where, why, size);
-  if (m->fd == -1) {
-    free (m);
-    return NULL;
+  if (m->fd != -1) {
+    m->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (m->stop_fd != -1)
+      return m;
+    snprintf (why, size, "%s: %s", where, strerror (errno));
   }
-  return m;
+  metrics_http_close (m);
+  return NULL;
 }
 
 int
 metrics_http_start (struct metrics_http *m)
 {
-  sigset_t all, old;
-
-  sigfillset (&all);
-  pthread_sigmask (SIG_SETMASK, &all, &old); /* as thread.h */
   m->daemon = MHD_start_daemon (
-    MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC | MHD_USE_POLL, 0, NULL, NULL,
-    handle, m, MHD_OPTION_LISTEN_SOCKET, m->fd, MHD_OPTION_CONNECTION_LIMIT,
-    (unsigned) CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned) TIMEOUT,
-    MHD_OPTION_END);
-  pthread_sigmask (SIG_SETMASK, &old, NULL);
-  if (!m->daemon)
+    MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, handle, m,
+    MHD_OPTION_NOTIFY_CONNECTION, came_or_went, m, MHD_OPTION_CONNECTION_LIMIT,
+    (unsigned) (GUESTS + GUESTS_LEAVING), MHD_OPTION_END);
+  if (!m->daemon || control_thread_start (&m->thread, metrics_thread, m) == -1)
     return -1;
-  m->fd = -1;
+  m->started = true;
   return 0;
 }
 
@@ -222,9 +459,16 @@ metrics_http_close (struct metrics_http *m)
 {
   if (!m)
     return;
+  if (m->started) {
+    eventfd_write (m->stop_fd, 1);
+    pthread_join (m->thread, NULL);
+  }
   if (m->daemon)
     MHD_stop_daemon (m->daemon);
   if (m->fd != -1)
     close (m->fd);
+  if (m->stop_fd != -1)
+    close (m->stop_fd);
+  hosts_free (&m->hosts);
   free (m);
 }

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The metrics over HTTP: GET /metrics, and nothing else, on a TCP port.
+ *
+ * One thread, which never waits for a client.  A connection has one request,
+ * and some seconds from its beginning to the end of its answer.  When all
+ * places are taken the oldest makes room: so any number of connections that
+ * are silent, or send or read a byte now and then, keep nobody out.  Who comes
+ * by a name that is not ours is refused (hosts.h).
  */
 
 #ifndef ZRAM_METRICS_HTTP_H
@@ -12,10 +18,12 @@ struct metrics_http;
 
 /* Listen (before the fork, so that errors are seen).  'where' is
  * ADDRESS:PORT, [IPV6]:PORT, :PORT or PORT; without an address it is
- * 127.0.0.1.  NULL with a reason in 'why' that begins with 'where'.
+ * 127.0.0.1.  'names', which end with NULL, are those that it is called by
+ * besides its own.  NULL with a reason in 'why' that begins with 'where'.
  */
 struct metrics_http *metrics_http_open (struct engine *engine,
-                                        const char *where, char *why,
+                                        const char *where,
+                                        const char *const *names, char *why,
                                         size_t why_size) MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1. */
