@@ -215,6 +215,28 @@ def one_large_answer(server):
         equal("next", c.line()["id"], 7)
 
 
+def hogs(server):
+    """Those that leave unread all that clients may leave unread, together:
+    that is not to the harm of one that reads.
+    """
+    map_all = (b'{"jsonrpc":"2.0","id":1,"method":"map",'
+               b'"params":{"cells":65536}}\n')
+    with Control(server.path) as c:
+        c.send(map_all)
+        size = len(c.f.readline())
+    many = []
+    for _ in range((64 * M) // size + 2):
+        many.append(Control(server.path))
+        many[-1].send(map_all)
+        with Control(server.path) as c: # its answer is made by now
+            c.call("map", cells=1)
+    for _ in range(5):
+        with Control(server.path) as c:
+            equal("cells", len(c.call("map", cells=65536)["cells"]), 65536)
+    for c in many:
+        c.close()
+
+
 # ---- many
 
 def hundred(server):
@@ -495,6 +517,7 @@ with ControlServer("256M") as server:
     slow(server)
     one_large_answer(server)
     deaf(server)
+    hogs(server)
     hundred(server)
     too_many(server)
     descriptors(server)

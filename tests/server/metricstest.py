@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the tests of metrics= and of few descriptors share."""
+
+import contextlib
+import resource
+import socket
+import time
+
+from zramtest import check
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def descriptors(n):
+    """What is started inside may have n of them; None: as many as we."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if n:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def ask(port, request, timeout=60):
+    """All that comes back, up to the end of the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout) as s:
+        s.sendall(request)
+        answer = b""
+        while True:
+            piece = s.recv(65536)
+            if not piece:
+                return answer
+            answer += piece
+
+
+def scrape(port):
+    """As Prometheus does, which gives up after 10 seconds."""
+    answer = ask(port, b"GET /metrics HTTP/1.1\r\nHost: localhost:%d\r\n"
+                       b"Connection: close\r\n\r\n" % port, 10)
+    check(answer.startswith(b"HTTP/1.1 200 "), "scraped:", answer[:300])
+    check(b"\nnbdzram_disk_size_bytes " in answer, "no metrics:",
+          answer[:300])
+
+
+def ends_in_time(server):
+    """It ends as promised, with all its clients where they are; its log."""
+    begin = time.monotonic()
+    server.job.terminate()
+    status = server.job.wait(timeout=60)
+    took = time.monotonic() - begin
+    log = server._read(server.log)
+    check(status == 0, "status", status, log[-2000:])
+    check(took < 10, "it ended after", took, "seconds")
+    return log
