@@ -5,6 +5,7 @@ closed, deaf or many: an error or a closed connection, and never a server that
 keeps the others waiting.
 """
 
+import fcntl
 import json
 import os
 import random
@@ -448,6 +449,25 @@ def in_the_file_system(server):
         status, said = start(dead)
         equal("over a dead one: " + said, status, 0)
         check(not os.path.lexists(dead), "not removed")
+        # Anybody can lock the folder; nobody else the file beside the socket,
+        # which is not waited for for ever.
+        for what in (d, dead + ".lock"):
+            s = socket.socket(socket.AF_UNIX)
+            s.bind(dead)
+            s.close()
+            fd = os.open(what, os.O_RDONLY | (0 if what == d else os.O_CREAT),
+                         0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if what == d:
+                status, said = start(dead)
+                equal("in a locked folder: " + said, status, 0)
+            else:
+                refused(dead, dead + ": cannot lock " + what, "locked")
+            os.close(fd)
+        equal("left", os.listdir(d).count("dead.lock"), 1)
+        status, said = start(dead)      # over what was left behind
+        equal("no lock any more: " + said, status, 0)
+        check(not os.path.lexists(dead + ".lock"), "the lock file stays")
         # A socket of another kind is somebody else's.
         s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         s.bind(dead)
