@@ -13,7 +13,7 @@ import time
 
 from controltest import REFUSED, Control, ControlServer
 from metricstest import descriptors, ends_in_time, free_port, scrape
-from zramtest import K, check
+from zramtest import K, SANITIZER, check
 
 NBDZRAMCTL = os.environ.get("NBDZRAMCTL", "nbdzramctl")
 
@@ -137,4 +137,7 @@ for n in (256, 64):
     everybody_is_served(n)
 for n in (64, 16, 1):
     limit_was_lowered(n)
-none_is_left()
+# With a sanitizer's runtime preloaded nbdkit hangs in its exit handlers once
+# it has printed the system's words for an error (see test-signals.sh).
+if not SANITIZER:
+    none_is_left()
