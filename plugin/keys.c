@@ -70,6 +70,9 @@ const char keys_help[] =
   "control=<PATH>          Unix socket for nbdzramctl (default: none).\n"
   "metrics=[<ADDR>:]<PORT> Metrics for Prometheus over HTTP (default: none).\n"
   "metrics_host=<NAME>     One more name by which it may be scraped.\n"
+  "marker=<FILE>           Make this file, and do not start if it is there: "
+  "the disk\n"
+  "                        of an earlier server is gone then (default: none).\n"
   "swap=<BOOL>             This machine may swap to the disk (default false).\n"
   "swap_reserve=<SIZE>     Memory kept free for that (default 16M).";
 
@@ -172,13 +175,14 @@ set_write_buffer (const char *value)
 
 /* nbdkit changes its directory when it goes into the background. */
 static int
-set_control (const char *value)
+set_path (const char *key, const char *value, const char *allowed,
+          char **result)
 {
   if (!*value)
-    return refuse ("control", value, "the path of a socket to make");
-  free (keys.control);
-  keys.control = nbdkit_absolute_path (value);
-  return keys.control ? 0 : -1;
+    return refuse (key, value, allowed);
+  free (*result);
+  *result = nbdkit_absolute_path (value);
+  return *result ? 0 : -1;
 }
 
 /* The words of nbdkit_parse_bool, whose own message does not name the key. */
@@ -329,6 +333,7 @@ keys_free (void)
   method_keys_free (keys.recompress, &keys.recompress_count);
   free (keys.primary.dict);
   free (keys.control);
+  free (keys.marker);
   free (keys.backing);
 }
 
@@ -365,7 +370,7 @@ refuse_unknown (const char *key, const char *value)
                 "backing_timeout, "
                 "writeback_limit, evict_high, evict_low, promote, workers, "
                 "compact_threshold, compact_pause, control, metrics, "
-                "metrics_host, swap and swap_reserve",
+                "metrics_host, marker, swap and swap_reserve",
                 shown_cut (key_shown, sizeof key_shown, key, SHOWN_MESSAGE),
                 shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE));
   return -1;
@@ -427,13 +432,16 @@ keys_set (const char *key, const char *value)
     return set_number (key, value, 1, 86400, "1 to 86400 seconds",
                        &keys.compact_pause);
   if (strcmp (key, "control") == 0)
-    return set_control (value);
+    return set_path (key, value, "the path of a socket to make",
+                     &keys.control);
   if (strcmp (key, "metrics") == 0) {
     keys.metrics = value; /* nbdkit keeps it */
     return 0;
   }
   if (strcmp (key, "metrics_host") == 0)
     return set_metrics_host (value);
+  if (strcmp (key, "marker") == 0)
+    return set_path (key, value, "the path of a file to make", &keys.marker);
   if (strcmp (key, "swap") == 0)
     return set_bool (key, value, &keys.swap);
   if (strcmp (key, "swap_reserve") == 0)

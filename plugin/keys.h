@@ -58,6 +58,7 @@ struct keys {
   unsigned compact_threshold; /* percent, 0 = never */
   unsigned compact_pause;     /* seconds */
   char *control;              /* absolute path, owned; NULL = no socket */
+  char *marker;               /* absolute path, owned; NULL = none */
   const char *metrics;        /* as given, NULL = no HTTP */
   const char *metrics_host[METRICS_HOSTS_MAX + 1]; /* up to a NULL */
   bool swap;            /* this machine may swap to it */

@@ -23,6 +23,7 @@
 #include "plugin/control/metrics_http.h"
 #include "plugin/ending.h"
 #include "plugin/keys.h"
+#include "plugin/marker.h"
 #include "plugin/nbdkit.h"
 #include "plugin/swap.h"
 #include "store/audit.h"
@@ -178,6 +179,18 @@ set_up_backing (void)
   return 0;
 }
 
+/* To QEMU each disk ends with a whole sector (seen with 7.2): a write of the
+ * last one goes past the end, which nbdkit refuses.
+ */
+static void
+warn_of_odd_size (void)
+{
+  if (keys.size % 512 != 0)
+    nbdkit_error ("warning: size=%" PRIi64 ": is no multiple of 512, so a "
+                  "guest of QEMU cannot write the last %d bytes",
+                  keys.size, (int) (keys.size % 512));
+}
+
 static int
 zram_get_ready (void)
 {
@@ -192,6 +205,11 @@ zram_get_ready (void)
   };
   char why[400];
 
+  warn_of_odd_size ();
+  if (keys.marker && marker_check (keys.marker, why, sizeof why) == -1) {
+    nbdkit_error ("marker=%s: %s", keys.marker, why);
+    return -1;
+  }
   if (keys.swap && swap_prepare (why, sizeof why) == -1) {
     nbdkit_error ("swap=true: %s", why);
     return -1;
@@ -223,7 +241,7 @@ zram_get_ready (void)
 static void clean_up_for_exit (void);
 
 static int
-zram_after_fork (void)
+start_all (void)
 {
   char why[400];
 
@@ -248,6 +266,21 @@ zram_after_fork (void)
     return -1;
   }
   return 0;
+}
+
+static int
+zram_after_fork (void)
+{
+  char why[400];
+
+  if (keys.marker && marker_make (keys.marker, why, sizeof why) == -1) {
+    nbdkit_error ("marker=%s: %s", keys.marker, why);
+    return -1;
+  }
+  if (start_all () == 0)
+    return 0;
+  marker_remove (keys.marker);
+  return -1;
 }
 
 static void
@@ -294,6 +327,10 @@ clean_up (void)
     nbdkit_error ("audit: %s", why);
     abort ();
   }
+  /* Nobody can tell an empty disk from the next. */
+  if (device_stats (device).orig_data_size == 0 &&
+      marker_remove (keys.marker) == -1)
+    nbdkit_error ("marker=%s: cannot be removed: %m", keys.marker);
 }
 
 /* There will be no unload. */

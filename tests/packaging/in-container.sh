@@ -124,11 +124,112 @@ dpkg -i ./*.deb >said 2>&1 || fail "$(cat said)"
 nbdcopy "$uri" back
 cmp image back
 
-echo "stopped, and started by the next client: empty"
+# A client that connects again gets an error, until a person acts.
+socket=nbdkit-zram@disk.socket
+marker=/var/lib/nbdkit-zram/disk/marker
+# down: the socket is not served any more, within 20 seconds
+down ()
+{
+  for ((i = 0; i < 200; i++)); do
+    if ! systemctl -q is-active $socket && ! systemctl -q is-active $service
+    then
+      not nbdinfo "$uri"
+      return
+    fi
+    sleep 0.1
+  done
+  fail "served, or half"
+}
+# started: by a person; the disk is empty, and something is written
+started ()
+{
+  # It is started more often than systemd lets units be by itself.
+  systemctl reset-failed $socket $service
+  systemctl start $socket
+  nbdcopy "$uri" back
+  cmp -n $((64 << 20)) back /dev/zero
+  nbdcopy image "$uri"
+}
+# refused: nor is it before the marker is removed
+refused ()
+{
+  not systemctl start $socket
+  grep -q Assert said || fail "$(cat said)"
+  grep -q 'the disk is gone' $marker
+  not nbdinfo "$uri"
+  rm $marker
+}
+
+echo "restarted by a tool: the disk stays as it is"
+not systemctl restart $service
+not systemctl try-restart $service
+[ "$(systemctl show -P MainPID $service)" = "$pid" ]
+nbdcopy "$uri" back
+cmp image back
+
+echo "stopped"
 systemctl stop $service 2>said
 [ "$(systemctl show -P Result $service)" = success ]
 [ ! -e /var/cache/nbdkit-zram/disk/store ]
 [ ! -e $run/disk ]
+down
+refused
+started
+
+echo "killed"
+systemctl kill -s KILL $service
+down
+[ "$(systemctl show -P Result $service)" = signal ]
+refused
+started
+
+echo "killed while a client waits to connect again"
+if command -v qemu-io >/dev/null; then
+  mkfifo commands
+  qemu-io --image-opts "driver=raw,file.driver=nbd,file.server.type=unix,\
+file.server.path=$run/disk.sock,file.reconnect-delay=5" <commands >said 2>&1 &
+  exec 4>commands
+  echo "read 0 512" >&4
+  for ((i = 0; i < 200; i++)); do
+    ! grep -q 'read 512' said || break
+    sleep 0.1
+  done
+  systemctl kill -s KILL $service
+  printf '%s\n' "read 0 512" "write 0 512" quit >&4
+  exec 4>&-
+  wait $! || :
+  [ "$(grep -c -e 'read 512' -e 'wrote' said)" = 1 ] &&
+    [ "$(grep -c 'failed: Input/output error' said)" = 2 ] ||
+    fail "$(cat said)"
+else
+  echo "left out: needs qemu-io"
+  systemctl kill -s KILL $service
+fi
+down
+
+echo "a marker by itself: the next client's server does not start"
+mv $marker ../kept
+systemctl start $socket
+mv ../kept $marker
+not nbdinfo "$uri"
+down
+[ "$(systemctl show -P Result $service)" = exit-code ]
+journalctl -u $service --no-pager |
+  grep -q "marker=$marker: the disk that was served before is gone" ||
+  fail "no word in the journal"
+
+echo "without a marker: a start of the socket is enough"
+echo MARKER= >>/etc/nbdkit-zram/disk.conf
+rm $marker
+started
+systemctl kill -s KILL $service
+down
+[ ! -e $marker ]
+started
+systemctl stop $socket
+down
+started
+systemctl restart $socket
 nbdcopy "$uri" back
 cmp -n $((64 << 20)) back /dev/zero
 

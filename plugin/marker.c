@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "plugin/marker.h"
+
+/* For whoever finds the file. */
+static const char text[] =
+  "A compressed RAM disk was served while this file was made, by the nbdkit\n"
+  "whose process was %ld.  When that has ended, the disk is gone.  A client\n"
+  "that was attached to it would read zeros from another.  Detach those that\n"
+  "are left, then remove this file.\n";
+
+static int marker = -1; /* the file, open and locked while it stands for us */
+
+/* What is in the way, in words. */
+static void
+describe (const char *path, char *why, size_t size)
+{
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+  struct stat st;
+  bool lives;
+  int fd;
+
+  if (lstat (path, &st) == 0 && !S_ISREG (st.st_mode)) {
+    snprintf (why, size,
+              "is there already, and is not a file that a server has made");
+    return;
+  }
+  fd = open (path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  lives = fd != -1 && fcntl (fd, F_OFD_GETLK, &lock) == 0 &&
+          lock.l_type != F_UNLCK;
+  if (fd != -1)
+    close (fd);
+  snprintf (why, size, "%s",
+            lives ? "a server that is running has made this file; each disk "
+                    "needs a file of its own"
+                  : "the disk that was served before is gone; clients that "
+                    "are still attached to it would read zeros from a new "
+                    "one: detach them, then remove this file");
+}
+
+static int
+create (const char *path, char *why, size_t size)
+{
+  int fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+  if (fd == -1 && errno == EEXIST)
+    describe (path, why, size);
+  else if (fd == -1)
+    snprintf (why, size, "cannot be made: %s", strerror (errno));
+  return fd;
+}
+
+/* A file is there after a power cut when its folder is. */
+static int
+sync_folder (const char *path)
+{
+  char *folder = strndup (path, (size_t) (strrchr (path, '/') - path) + 1);
+  int fd, r;
+
+  if (!folder)
+    return -1;
+  fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  free (folder);
+  if (fd == -1)
+    return -1;
+  r = fsync (fd);
+  /* Some file systems have nothing to sync there. */
+  if (r == -1 && errno == EINVAL)
+    r = 0;
+  int err = errno;
+  close (fd);
+  errno = err;
+  return r;
+}
+
+int
+marker_check (const char *path, char *why, size_t size)
+{
+  int fd = create (path, why, size);
+
+  if (fd == -1)
+    return -1;
+  close (fd);
+  if (unlink (path) == 0)
+    return 0;
+  snprintf (why, size, "cannot be removed: %s", strerror (errno));
+  return -1;
+}
+
+int
+marker_make (const char *path, char *why, size_t size)
+{
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+  marker = create (path, why, size);
+  if (marker == -1)
+    return -1;
+  /* A file system without locks only makes the message less exact. */
+  (void) fcntl (marker, F_OFD_SETLK, &lock);
+  if (dprintf (marker, text, (long) getpid ()) > 0 && fsync (marker) == 0 &&
+      sync_folder (path) == 0)
+    return 0;
+  snprintf (why, size, "cannot be written: %s", strerror (errno));
+  marker_remove (path);
+  return -1;
+}
+
+int
+marker_remove (const char *path)
+{
+  struct stat ours, there;
+  int r = 0;
+
+  if (marker == -1)
+    return 0;
+  if (fstat (marker, &ours) == 0 && lstat (path, &there) == 0 &&
+      ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+    r = unlink (path);
+  int err = errno;
+  close (marker);
+  marker = -1;
+  errno = err;
+  return r;
+}
