@@ -205,7 +205,7 @@ find_accel ()
   echo "does KVM work here?"
   start_guest <<<'echo hello >&3'
   if ! await_or hello 20; then
-    kill -9 "$qemu"
+    kill -9 "$qemu" 2>/dev/null || :
     accel=tcg
   fi
   wait "$qemu" 2>/dev/null || :

@@ -58,6 +58,18 @@ configure_example ()
   sed -i "s|/var/cache/nbdkit-zram/NAME|$tmp/cache|" "$tmp/conf"
 }
 
+# variable NAME: what the configuration says, or else the unit
+variable ()
+{
+  local in_unit
+  in_unit="$(value "Environment=$1" "$service")"
+  if grep -q "^$1=" "$tmp/conf"; then
+    value "$1" "$tmp/conf"
+  else
+    echo "$in_unit" | sed "s|%S|$tmp/state|; s|%i|disk|"
+  fi
+}
+
 # The words of ExecStart= as systemd makes them.
 command_line ()
 {
@@ -68,7 +80,7 @@ command_line ()
     case $word in
       # The first word is the system's nbdkit, ours knows the plugin.
       "$program") echo "$NBDKIT" ;;
-      '$'[A-Z]*) value "${word#?}" "$tmp/conf" | tr ' ' '\n' ;;
+      '$'[A-Z]*) variable "${word#?}" | tr ' ' '\n' | grep . || : ;;
       *'${SIZE}'*) echo "${word//'${SIZE}'/$(value SIZE "$tmp/conf")}" ;;
       *'$'*) fail "what is $word?" ;;
       *'%'*) fail "what is $word?" ;;
@@ -79,7 +91,12 @@ command_line ()
 
 program="$(value ExecStart "$service" | cut -d ' ' -f 1)"
 [ -x "$program" ] || fail "$program is not there"
-mkdir -p "$tmp/run/nbdkit-zram/disk" "$tmp/cache"
+mkdir -p "$tmp/run/nbdkit-zram/disk" "$tmp/state/nbdkit-zram/disk" "$tmp/cache"
+marker="$tmp/state/nbdkit-zram/disk/marker"
+# The socket unit looks for the same file.
+grep -qxF "AssertPathExists=!$(value Environment=MARKER "$service" |
+                               sed 's/^marker=//')" "$socket" ||
+  fail "the units have different markers"
 listen="$(value ListenStream "$socket")"
 listen="${listen//%t/$tmp/run}"
 sock="${listen//%i/disk}"
@@ -105,6 +122,9 @@ for what in set shown; do
   [ "$("${NBDZRAMCTL:-nbdzramctl}" -s "$control" mem_limit)" != 0 ]
   if [ $what = shown ]; then
     [ -s "$tmp/cache/store" ] || fail "no store"
+    [ ! -e "$marker" ] || fail "a marker in spite of MARKER="
+  else
+    [ -s "$marker" ] || fail "no marker"
   fi
   kill "$activator"
   for ((i = 0; i < 1200; i++)); do
