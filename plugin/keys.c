@@ -432,8 +432,7 @@ keys_set (const char *key, const char *value)
     return set_number (key, value, 1, 86400, "1 to 86400 seconds",
                        &keys.compact_pause);
   if (strcmp (key, "control") == 0)
-    return set_path (key, value, "the path of a socket to make",
-                     &keys.control);
+    return set_path (key, value, "the path of a socket to make", &keys.control);
   if (strcmp (key, "metrics") == 0) {
     keys.metrics = value; /* nbdkit keeps it */
     return 0;

@@ -28,9 +28,9 @@
 
 #include "base/compiler.h"
 
-/* Both: 0, or -1 with the reason in 'why'.  The path is absolute.  They wait for
- * the file system, and nobody waits for them yet: no client is served, and a
- * signal still ends the process.
+/* Both: 0, or -1 with the reason in 'why'.  The path is absolute.  They wait
+ * for the file system, and nobody waits for them yet: no client is served, and
+ * a signal still ends the process.
  */
 int marker_check (const char *path, char *why, size_t size) MUST_USE;
 int marker_make (const char *path, char *why, size_t size) MUST_USE;
