@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 
 from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, Server, check, connect,
-                      errno_of, nbd, signal, time)
+                      errno_of, signal, time)
 
 GONE = "the disk that was served before is gone"
 RUNS = "a server that is running has made this file"
@@ -229,7 +229,7 @@ def qemu_connects_again(signum):
     with Folder() as marker:
         server = Supervisor(marker)
         try:
-            q = qemu(3, server.port)
+            q = qemu(2, server.port)
             if not q:
                 return
             server.end(signum)
