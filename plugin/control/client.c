@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/run_clock.h"
 #include "plugin/control/client.h"
 
 /* Bytes read at a time. */
@@ -117,7 +117,7 @@ client_write (struct client *c)
 
     if (n > 0) {
       text_consume (&c->out, (size_t) n);
-      c->heard_ns = clock_ns ();
+      c->heard_ns = run_clock_ns ();
     }
     else if (n == -1 && errno == EAGAIN) {
       c->behind_ns = c->behind_ns ? c->behind_ns : clock_ns ();

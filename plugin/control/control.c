@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "base/run_clock.h"
 #include "plugin/control/client.h"
 #include "plugin/control/control.h"
 #include "plugin/control/fds.h"
@@ -22,7 +22,7 @@
 /* Bytes that all clients together may leave unread. */
 #define ALL_UNREAD_MAX (64u << 20)
 
-/* Seconds that a client may be deaf. */
+/* Seconds, by the run clock, that a client may be deaf. */
 #define PATIENCE 10
 
 /* Requests of one client before it is the others' turn. */
@@ -135,7 +135,7 @@ serve (struct control *control, struct client *c)
     const char *line = NULL;
     size_t len = 0;
 
-    c->heard_ns = clock_ns ();
+    c->heard_ns = run_clock_ns ();
     if (client_line (c, &line, &len) == CLIENT_LINE_TOO_LONG) {
       serve_too_long (control, c);
       return;
@@ -165,7 +165,7 @@ answer_slow_requests (struct control *control)
     next = s->next;
     if (c) {
       c->waiting = false;
-      c->heard_ns = clock_ns ();
+      c->heard_ns = run_clock_ns ();
       c->out.broken |= s->answer.broken;
       text_add (&c->out, text_begin (&s->answer), text_size (&s->answer));
       answered (control, c);
@@ -249,7 +249,7 @@ client_timeout (struct client *c)
   if (c->dead)
     return 0;
   if (client_is_deaf (c))
-    return 1000;
+    return RUN_CLOCK_STEP_MS;
   return client_has_line (c) ? 0 : -1;
 }
 
@@ -301,7 +301,7 @@ attend_to (struct control *control, struct client *c)
     client_read (c);
   serve (control, c);
   if (client_is_deaf (c) &&
-      clock_ns () - c->heard_ns > PATIENCE * UINT64_C (1000000000))
+      run_clock_ns () - c->heard_ns > PATIENCE * UINT64_C (1000000000))
     c->dead = true;
   if (client_is_done (c))
     client_close (c);

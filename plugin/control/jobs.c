@@ -290,12 +290,28 @@ job_stopped_by (const struct writeback_totals *t)
   return t->store_full ? "the backing store is full" : NULL;
 }
 
+/* An errno is all that a pass has; the store may know more. */
+static void
+describe_stop (struct engine *e, const struct writeback_totals *t, char *buf,
+               size_t size)
+{
+  struct backing_stats io = { .down = false };
+
+  if (t->error && e->dev->backed)
+    backing_get_stats (e->dev->backed->io, &io);
+  if (io.down)
+    snprintf (buf, size, "%s: the backing store cannot be reached: %s",
+              job_stopped_by (t), io.trouble[BACKING_TROUBLE_LOST].why);
+  else
+    snprintf (buf, size, "%s", job_stopped_by (t));
+}
+
 static void
 run_writeback (struct jobs *jobs, struct job *job)
 {
   struct engine *e = jobs->engine;
   struct writeback_totals *t = &job->written;
-  const char *stopped;
+  char why[240];
   struct pace pace;
 
   empty_buffer (jobs);
@@ -303,15 +319,16 @@ run_writeback (struct jobs *jobs, struct job *job)
   if (writeback_run (&e->writeback, &job->request.writeback, &pace,
                      &jobs->progress, t) == -1)
     t->error = errno;
-  stopped = job_stopped_by (t);
   if (atomic_load (&jobs->progress.cancel))
     job->state = JOB_CANCELLED;
   else
-    job->state = stopped ? JOB_FAILED : JOB_DONE;
-  if (job->state == JOB_FAILED)
+    job->state = job_stopped_by (t) ? JOB_FAILED : JOB_DONE;
+  if (job->state == JOB_FAILED) {
+    describe_stop (e, t, why, sizeof why);
     snprintf (job->message, sizeof job->message,
-              "%s (%" PRIu64 " slots written back until then)", stopped,
+              "%s (%" PRIu64 " slots written back until then)", why,
               t->written.slots);
+  }
   else
     snprintf (job->message, sizeof job->message,
               "%" PRIu64 " slots written back, %" PRIu64

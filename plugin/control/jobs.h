@@ -46,7 +46,7 @@ struct job {
   enum job_state state;
   uint64_t done, total;
   uint64_t elapsed_ms;                   /* so far, or in all */
-  char message[200];                     /* what it did, or why it failed */
+  char message[320];                     /* what it did, or why it failed */
   struct compactor_result compacted;     /* JOB_COMPACT */
   struct recompress_totals recompressed; /* JOB_RECOMPRESS */
   struct train_result trained;           /* JOB_TRAIN */

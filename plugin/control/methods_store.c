@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/methods.h"
 #include "plugin/control/store_view.h"
@@ -27,18 +28,38 @@ has_store (struct engine *e, struct reply *r)
 
 /* -- statistics --------------------------------------------------------- */
 
+/* The last thing that went wrong; null: nothing did. */
+static json_t *
+last_error_json (const struct backing_stats *io)
+{
+  static const char *const doing[] = { [BACKING_TROUBLE_WRITE] = "write",
+                                       [BACKING_TROUBLE_READ] = "read",
+                                       [BACKING_TROUBLE_LOST] = "connection" };
+  const struct backing_trouble *t = io->trouble;
+  unsigned last = 0;
+
+  for (unsigned i = 1; i < BACKING_TROUBLES; i++)
+    if (t[i].at_ns > t[last].at_ns)
+      last = i;
+  if (!t[last].at_ns)
+    return json_null ();
+  return json_pack ("{s:s, s:s, s:f}", "of", doing[last], "error", t[last].why,
+                    "age_s", (double) (clock_ns () - t[last].at_ns) / 1e9);
+}
+
 /* clang-format off: a name and its value a line */
 static json_t *
 io_json (const struct backing_stats *io)
 {
   return json_pack (
-    "{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+    "{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
     "in_flight", N (io->in_flight), "down", io->down, "reads", N (io->reads),
     "writes", N (io->writes), "punches", N (io->punches), "read_bytes",
     N (io->read_bytes), "write_bytes", N (io->write_bytes), "punch_bytes",
     N (io->punch_bytes), "read_errors", N (io->read_errors), "write_errors",
     N (io->write_errors), "punch_errors", N (io->punch_errors), "retries",
-    N (io->retries), "reconnects", N (io->reconnects));
+    N (io->retries), "reconnects", N (io->reconnects), "last_error",
+    last_error_json (io));
 }
 
 static json_t *

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/park.h"
 #include "base/rank.h"
@@ -23,6 +24,7 @@ backing_init (struct backing *b, const struct backing_ops *ops, uint64_t size)
   b->size = size;
   b->read_unit = 1;
   mutex_init (&b->idle_lock, RANK_BACKING);
+  mutex_init (&b->trouble_lock, RANK_BACKING);
   pthread_cond_init (&b->idle, NULL);
 }
 
@@ -31,6 +33,7 @@ backing_destroy (struct backing *b)
 {
   check_always (atomic_load (&b->in_flight) == 0);
   pthread_cond_destroy (&b->idle);
+  mutex_destroy (&b->trouble_lock);
   mutex_destroy (&b->idle_lock);
 }
 
@@ -163,10 +166,41 @@ inject (enum backing_op op, int error)
 }
 
 static void
+note_trouble (struct backing *b, enum backing_trouble_kind kind,
+              const char *why)
+{
+  struct backing_trouble t = { .at_ns = clock_ns () };
+
+  /* A path or a server's words may have any bytes. */
+  for (size_t i = 0; why[i] && i < sizeof t.why - 1; i++)
+    t.why[i] = (char) (why[i] >= ' ' && why[i] <= '~' ? why[i] : '?');
+  mutex_lock (&b->trouble_lock);
+  b->trouble[kind] = t;
+  mutex_unlock (&b->trouble_lock);
+}
+
+void
+backing_note_lost (struct backing *b, const char *why)
+{
+  note_trouble (b, BACKING_TROUBLE_LOST, why);
+}
+
+static void
+note_error (struct backing *b, enum backing_op op, int error)
+{
+  if (atomic_load (&b->down) || (op != BACKING_WRITE && op != BACKING_READ))
+    return;
+  note_trouble (
+    b, op == BACKING_WRITE ? BACKING_TROUBLE_WRITE : BACKING_TROUBLE_READ,
+    strerror (error));
+}
+
+static void
 account (struct backing *b, enum backing_op op, uint64_t len, int error)
 {
   if (error) {
     atomic_fetch_add_explicit (&b->errors[op], 1, memory_order_relaxed);
+    note_error (b, op, error);
     return;
   }
   atomic_fetch_add_explicit (&b->done[op], 1, memory_order_relaxed);
@@ -335,4 +369,7 @@ backing_get_stats (struct backing *b, struct backing_stats *s)
   s->retries = atomic_load (&b->retries);
   s->reconnects = atomic_load (&b->reconnects);
   s->down = atomic_load (&b->down);
+  mutex_lock (&b->trouble_lock);
+  memcpy (s->trouble, b->trouble, sizeof s->trouble);
+  mutex_unlock (&b->trouble_lock);
 }

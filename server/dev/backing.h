@@ -93,6 +93,19 @@ struct backing_io {
   struct backing *backing;
 };
 
+/* What goes wrong with a store itself, and the last time that it did. */
+enum backing_trouble_kind {
+  BACKING_TROUBLE_WRITE,
+  BACKING_TROUBLE_READ,
+  BACKING_TROUBLE_LOST, /* the connection was lost, or cannot be made */
+  BACKING_TROUBLES
+};
+
+struct backing_trouble {
+  uint64_t at_ns; /* clock_ns; 0: never */
+  char why[128];  /* the system's words or libnbd's; printable ASCII alone */
+};
+
 struct backing_stats {
   uint64_t in_flight;              /* requests, reads included */
   uint64_t reads, writes, punches; /* completed without error */
@@ -101,6 +114,11 @@ struct backing_stats {
   uint64_t retries;    /* requests sent again on another connection */
   uint64_t reconnects; /* connections made after the first */
   bool down;           /* requests fail at once until it is back */
+
+  /* Requests that fail because it is down are not among these: their cause
+   * is.
+   */
+  struct backing_trouble trouble[BACKING_TROUBLES];
 };
 
 /* NULL, and in 'why' a message without the key that it belongs to: the caller

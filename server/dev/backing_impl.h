@@ -52,6 +52,9 @@ struct backing {
 
   _Atomic uint64_t done[4], done_bytes[4], errors[4]; /* by enum backing_op */
   _Atomic uint64_t retries, reconnects;
+
+  struct mutex trouble_lock; /* rank BACKING: the next */
+  struct backing_trouble trouble[BACKING_TROUBLES];
 };
 
 /* The parts that every kind shares. */
@@ -63,6 +66,9 @@ void backing_destroy (struct backing *b);
  * the io may be gone.  No lock is held.
  */
 void backing_complete (struct backing_io *io, int error);
+
+/* The connection was lost or cannot be made; 'why' is a message. */
+void backing_note_lost (struct backing *b, const char *why);
 
 /* The kinds; as backing_open, with the config's zeroes filled in. */
 struct backing *backing_open_file (const struct backing_config *config,

@@ -22,6 +22,10 @@
  * try goes on for ever.  A connection that was lost for longer than the
  * timeout is down too, without a request having to find out.
  *
+ * All times are of the run clock: what passes while this process stands still
+ * makes nothing late.  And before something is called late, what has arrived is
+ * read: it may be the answer.
+ *
  * A request may be sent twice, and NBD has no way to tell what became of the
  * first one: it may still be carried out by the server, late.  io->resent
  * tells the writer, who keeps these blocks from being used otherwise.
@@ -40,8 +44,8 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/fault.h"
+#include "base/run_clock.h"
 #include "dev/backing_impl.h"
 #include "dev/nbd_conn.h"
 
@@ -76,6 +80,7 @@ struct backing_nbd {
   enum connection state;
   struct list waiting, sent;
   uint64_t max_piece;
+  /* Times are run_clock_ns. */
   uint64_t try_at_ns, backoff_ns; /* NONE */
   uint64_t progress_ns;           /* an answer came, or waiting for one began */
   uint64_t lost_ns;               /* when READY ended */
@@ -162,7 +167,7 @@ send_waiting (struct backing_nbd *n)
     int64_t cookie;
 
     if (n->sent.n == 0)
-      n->progress_ns = clock_ns ();
+      n->progress_ns = run_clock_ns ();
     cookie = issue (n, io);
     if (cookie == -1 && !nbd_conn_lost (n->h)) {
       int error = nbd_get_errno ();
@@ -206,7 +211,7 @@ collect_answers (struct backing_nbd *n)
               io);
   }
   if (finished.n) {
-    n->progress_ns = clock_ns ();
+    n->progress_ns = run_clock_ns ();
     n->backoff_ns = FIRST_BACKOFF;
   }
   while ((io = list_take (&finished)))
@@ -216,20 +221,28 @@ collect_answers (struct backing_nbd *n)
 /* -- the life of the connection ----------------------------------------- */
 
 static void
-drop_connection (struct backing_nbd *n)
+back_off (struct backing_nbd *n, uint64_t now)
+{
+  n->try_at_ns = now + n->backoff_ns;
+  n->backoff_ns = n->backoff_ns * 2 < LAST_BACKOFF ? n->backoff_ns * 2
+                                                   : LAST_BACKOFF;
+}
+
+/* 'why' is for people: it ends up in the log and in statistics. */
+static void
+drop_connection (struct backing_nbd *n, const char *why)
 {
   struct list unsent, *waiting = &n->waiting;
   struct backing_io *io;
-  uint64_t now = clock_ns ();
+  uint64_t now = run_clock_ns ();
 
+  backing_note_lost (&n->base, why);
   nbd_close (n->h); /* from here on nobody writes to a buffer */
   n->h = NULL;
   if (n->state == READY)
     n->lost_ns = now;
   n->state = NONE;
-  n->try_at_ns = now + n->backoff_ns;
-  n->backoff_ns = n->backoff_ns * 2 < LAST_BACKOFF ? n->backoff_ns * 2
-                                                   : LAST_BACKOFF;
+  back_off (n, now);
 
   /* Those that were sent go before those that never were. */
   list_init (&unsent);
@@ -248,28 +261,41 @@ drop_connection (struct backing_nbd *n)
 static void
 try_to_connect (struct backing_nbd *n)
 {
+  char why[160];
+
   n->h = nbd_conn_begin (n->uri);
-  n->progress_ns = clock_ns ();
+  n->progress_ns = run_clock_ns ();
   if (n->h) {
     n->state = CONNECTING;
     return;
   }
-  n->try_at_ns = n->progress_ns + n->backoff_ns;
-  n->backoff_ns = n->backoff_ns * 2 < LAST_BACKOFF ? n->backoff_ns * 2
-                                                   : LAST_BACKOFF;
+  nbd_conn_why (why, sizeof why);
+  backing_note_lost (&n->base, why);
+  back_off (n, n->progress_ns);
+}
+
+static void
+drop_lost_connection (struct backing_nbd *n)
+{
+  char why[160] = "the connection was lost";
+
+  if (n->state == CONNECTING)
+    nbd_conn_why (why, sizeof why);
+  drop_connection (n, why);
 }
 
 static void
 check_connected (struct backing_nbd *n)
 {
   struct nbd_limits l;
-  char why[256];
+  char why[256] = "there is another server than before: it is smaller, or its "
+                  "blocks are larger";
 
   if (nbd_aio_is_ready (n->h) != 1)
     return;
   if (!nbd_conn_limits (n->h, &l, why, sizeof why) || l.size < n->base.size ||
       l.read_unit > n->base.read_unit) {
-    drop_connection (n); /* another server than the one we knew */
+    drop_connection (n, why);
     return;
   }
   n->max_piece = l.max_piece;
@@ -290,6 +316,47 @@ go_down (struct backing_nbd *n)
   while ((io = list_take (&n->waiting)))
     backing_complete (io, EIO);
 }
+
+/* -- reading and writing ------------------------------------------------ */
+
+static struct pollfd
+connection_poll (const struct backing_nbd *n)
+{
+  unsigned direction = n->h ? nbd_aio_get_direction (n->h) : 0;
+
+  return (struct pollfd){
+    .fd = n->h ? nbd_aio_get_fd (n->h) : -1,
+    .events = (short) ((direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
+                       (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0)),
+  };
+}
+
+/* Errors show in the state of the connection.  A hang-up is for reading to
+ * find, which may be what we were not waiting for.
+ */
+static void
+use_connection (struct backing_nbd *n, const struct pollfd *p)
+{
+  if ((p->revents & (POLLIN | POLLHUP | POLLERR)) && (p->events & POLLIN))
+    (void) nbd_aio_notify_read (n->h);
+  else if (p->revents & (POLLOUT | POLLHUP | POLLERR))
+    (void) nbd_aio_notify_write (n->h);
+}
+
+/* Without waiting. */
+static void
+take_arrived (struct backing_nbd *n)
+{
+  struct pollfd p = connection_poll (n);
+
+  if (poll (&p, 1, 0) == 1)
+    use_connection (n, &p);
+  collect_answers (n);
+  if (n->state == CONNECTING)
+    check_connected (n);
+}
+
+/* -- alarms ------------------------------------------------------------- */
 
 static uint64_t
 oldest_deadline (const struct backing_nbd *n)
@@ -326,15 +393,19 @@ next_alarm (const struct backing_nbd *n)
 static void
 ring_alarms (struct backing_nbd *n)
 {
-  uint64_t now = clock_ns ();
-  bool late = oldest_deadline (n) <= now ||
-              (n->state != READY && !atomic_load (&n->base.down) &&
-               n->lost_ns + n->timeout_ns <= now);
+  uint64_t now = run_clock_ns ();
+  bool late;
 
-  if (n->h && (late || nbd_conn_lost (n->h) ||
-               ((n->state == CONNECTING || n->sent.n) &&
-                n->progress_ns + n->timeout_ns / 3 <= now)))
-    drop_connection (n);
+  if (n->h && next_alarm (n) <= now)
+    take_arrived (n);
+  late = oldest_deadline (n) <= now ||
+         (n->state != READY && !atomic_load (&n->base.down) &&
+          n->lost_ns + n->timeout_ns <= now);
+  if (n->h && nbd_conn_lost (n->h))
+    drop_lost_connection (n);
+  else if (n->h && (late || ((n->state == CONNECTING || n->sent.n) &&
+                             n->progress_ns + n->timeout_ns / 3 <= now)))
+    drop_connection (n, "the server does not answer");
   if (late)
     go_down (n);
   if (n->state == NONE && n->try_at_ns <= now)
@@ -366,45 +437,33 @@ take_queued (struct backing_nbd *n)
   return !stop || n->waiting.n || n->sent.n;
 }
 
+/* The run clock wants to be looked at while something may become late. */
 static int
 poll_timeout_ms (const struct backing_nbd *n)
 {
-  uint64_t at = next_alarm (n), now = clock_ns ();
+  uint64_t at = next_alarm (n), now = run_clock_ns ();
 
   if (at == UINT64_MAX)
     return -1;
   if (at <= now)
     return 0;
-  return at - now > 1000000 * MS ? 1000000 : (int) ((at - now) / MS) + 1;
+  return at - now > RUN_CLOCK_STEP_NS ? RUN_CLOCK_STEP_MS
+                                      : (int) ((at - now) / MS) + 1;
 }
 
 static void
 wait_for_something (struct backing_nbd *n)
 {
-  struct pollfd fds[2] = { { .fd = n->event, .events = POLLIN }, { .fd = -1 } };
-  unsigned direction = n->h ? nbd_aio_get_direction (n->h) : 0;
+  struct pollfd fds[2] = { { .fd = n->event, .events = POLLIN },
+                           connection_poll (n) };
   uint64_t ignored;
 
-  if (n->h) {
-    fds[1].fd = nbd_aio_get_fd (n->h);
-    fds[1].events =
-      (short) ((direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
-               (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
-  }
   if (poll (fds, 2, poll_timeout_ms (n)) <= 0)
     return;
   if (fds[0].revents && read (n->event, &ignored, sizeof ignored) == -1)
     check_always (errno == EAGAIN || errno == EINTR);
-  if (!n->h)
-    return;
-  /* Errors show in the state of the connection.  A hang-up is for reading to
-   * find, which may be what we were not waiting for.
-   */
-  if ((fds[1].revents & (POLLIN | POLLHUP | POLLERR)) &&
-      (direction & LIBNBD_AIO_DIRECTION_READ))
-    (void) nbd_aio_notify_read (n->h);
-  else if (fds[1].revents & (POLLOUT | POLLHUP | POLLERR))
-    (void) nbd_aio_notify_write (n->h);
+  if (n->h)
+    use_connection (n, &fds[1]);
 }
 
 static void *
@@ -420,7 +479,7 @@ nbd_thread (void *arg)
     if (n->h)
       collect_answers (n);
     if (n->h && nbd_conn_lost (n->h)) {
-      drop_connection (n);
+      drop_lost_connection (n);
       continue;
     }
     /* Answers that came while sending have made room. */
@@ -450,7 +509,7 @@ nbd_start (struct backing *b)
   struct backing_nbd *n = (struct backing_nbd *) b;
   int err;
 
-  n->lost_ns = n->try_at_ns = clock_ns ();
+  n->lost_ns = n->try_at_ns = run_clock_ns ();
   err = fault_hit ("dev.thread")
           ? EAGAIN
           : pthread_create (&n->thread, NULL, nbd_thread, n);
@@ -468,7 +527,7 @@ nbd_submit (struct backing *b, struct backing_io *io)
   struct backing_nbd *n = (struct backing_nbd *) b;
   bool first;
 
-  io->deadline_ns = clock_ns () + n->timeout_ns;
+  io->deadline_ns = run_clock_ns () + n->timeout_ns;
   mutex_lock (&n->lock);
   first = n->queued.n == 0;
   list_add (&n->queued, io);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/run_clock.h"
 #include "dev/nbd_conn.h"
 
 #define MS UINT64_C (1000000) /* in ns */
@@ -94,9 +95,9 @@ nbd_conn_uri_is_fine (const char *uri, char *why, size_t why_size)
   return true;
 }
 
-/* What libnbd says went wrong, without the function that it begins with. */
-static void
-say_why (char *why, size_t why_size)
+/* Without the function that it begins with. */
+void
+nbd_conn_why (char *why, size_t why_size)
 {
   const char *error = nbd_get_error ();
   size_t half = why_size / 2 - 2;
@@ -120,15 +121,15 @@ nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
               char *why, size_t why_size)
 {
   struct nbd_handle *h = nbd_conn_begin (config->where);
-  uint64_t until = clock_ns () + config->timeout_ms * MS;
+  uint64_t until = run_clock_ns () + config->timeout_ms * MS;
   bool fine = false;
 
   if (!h) {
-    say_why (why, why_size);
+    nbd_conn_why (why, why_size);
     return false;
   }
   while (nbd_aio_is_connecting (h) == 1 || nbd_aio_is_negotiating (h) == 1) {
-    if (clock_ns () >= until) {
+    if (run_clock_ns () >= until) {
       snprintf (why, why_size, "the server did not answer within %u ms",
                 config->timeout_ms);
       nbd_close (h);
@@ -140,7 +141,7 @@ nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
   if (nbd_aio_is_ready (h) == 1)
     fine = nbd_conn_limits (h, l, why, why_size);
   else
-    say_why (why, why_size);
+    nbd_conn_why (why, why_size);
   nbd_conn_end (h);
   return fine;
 }

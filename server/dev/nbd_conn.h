@@ -37,6 +37,9 @@ struct nbd_handle *nbd_conn_begin (const char *uri) MUST_USE;
 /* It will never be ready (again). */
 bool nbd_conn_lost (struct nbd_handle *h);
 
+/* What libnbd says went wrong, in this thread's last call. */
+void nbd_conn_why (char *why, size_t why_size);
+
 /* Good-bye, if the server takes it within a second, and in any case the end. */
 void nbd_conn_end (struct nbd_handle *h);
 

@@ -2,10 +2,9 @@
 
 #include <config.h>
 
-#include <errno.h>
 #include <time.h>
 
-#include "base/clock.h"
+#include "base/run_clock.h"
 #include "store/room.h"
 
 void
@@ -111,22 +110,13 @@ is_hopeless_locked (const struct room *room, const struct stall *stall)
   return room->closed || (room->hopeless && room->over >= stall->round);
 }
 
-static struct timespec
-time_of (uint64_t ns)
-{
-  return (struct timespec){ .tv_sec = (time_t) (ns / 1000000000),
-                            .tv_nsec = (long) (ns % 1000000000) };
-}
-
 bool
 room_wait (struct room *room, struct stall *stall)
 {
-  struct timespec due;
   bool again;
 
   if (!stall->deadline_ns)
-    stall->deadline_ns = clock_ns () + ROOM_TIMEOUT_NS;
-  due = time_of (stall->deadline_ns);
+    stall->deadline_ns = run_clock_ns () + ROOM_TIMEOUT_NS;
   pthread_mutex_lock (&room->lock);
   if (!stall->round)
     stall->round = room->rounds + 1;
@@ -138,12 +128,12 @@ room_wait (struct room *room, struct stall *stall)
     pthread_mutex_lock (&room->lock);
   }
   while (room->made == stall->ticket && !is_hopeless_locked (room, stall) &&
-         pthread_cond_timedwait (&room->cond, &room->lock, &due) != ETIMEDOUT)
+         run_clock_wait (&room->cond, &room->lock, stall->deadline_ns))
     ;
   room->waiting--;
   again = room->made != stall->ticket;
   stall->ticket = room->made;
   pthread_mutex_unlock (&room->lock);
   /* Room may be made again and again, and always for others. */
-  return again && clock_ns () < stall->deadline_ns;
+  return again && run_clock_ns () < stall->deadline_ns;
 }

@@ -33,7 +33,7 @@
 
 #include "base/compiler.h"
 
-/* How long a write waits in all. */
+/* How long a write waits in all, by the run clock. */
 #define ROOM_TIMEOUT_NS (UINT64_C (30) * 1000000000)
 
 struct room {
@@ -57,7 +57,7 @@ struct room {
 struct stall {
   uint64_t ticket;      /* of 'made', before the last try */
   uint64_t round;       /* whose word counts; 0: it has not waited yet */
-  uint64_t deadline_ns; /* 0: likewise */
+  uint64_t deadline_ns; /* of the run clock; 0: likewise */
 };
 
 void room_init (struct room *room);

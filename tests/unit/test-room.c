@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include "base/run_clock.h"
 #include "store/room.h"
 #include "unit.h"
 
@@ -52,7 +53,7 @@ test_nobody (void **state)
   (void) state;
   room_init (&room);
   room_check (&room, UINT64_MAX); /* nobody evicts: asks nobody */
-  assert_false (wait_until (ticket_now (), clock_ns () + NEVER));
+  assert_false (wait_until (ticket_now (), run_clock_ns () + NEVER));
   room_close (&room);
   room_destroy (&room);
 }
@@ -93,17 +94,17 @@ test_deadline (void **state)
   (void) state;
   open_room ();
   ticket = ticket_now ();
-  start = clock_ns ();
+  start = run_clock_ns ();
   assert_false (wait_until (ticket, start + 5000000));
-  assert_true (clock_ns () - start >= 5000000);
+  assert_true (run_clock_ns () - start >= 5000000);
   assert_int_equal (atomic_load (&woken), 1);
   assert_false (wait_until (ticket, 1)); /* long past */
   room_made (&room);
   /* Made since the ticket: at once, and nobody is asked. */
   unsigned before = atomic_load (&woken);
-  assert_true (wait_until (ticket, clock_ns () + NEVER));
+  assert_true (wait_until (ticket, run_clock_ns () + NEVER));
   assert_int_equal (atomic_load (&woken), before);
-  assert_false (wait_until (ticket_now (), clock_ns () + 1000000));
+  assert_false (wait_until (ticket_now (), run_clock_ns () + 1000000));
   room_close (&room);
   room_destroy (&room);
 }
@@ -118,7 +119,7 @@ wait_now (void *arg)
 {
   struct waiter *w = arg;
 
-  w->result = wait_until (0, clock_ns () + NEVER);
+  w->result = wait_until (0, run_clock_ns () + NEVER);
   return NULL;
 }
 
@@ -170,7 +171,7 @@ test_hopeless (void **state)
   room_hopeless (&room, true);
   join_waiters (w, 3, true);
   room_close (&room);
-  assert_false (wait_until (ticket_now (), clock_ns () + NEVER));
+  assert_false (wait_until (ticket_now (), run_clock_ns () + NEVER));
   room_destroy (&room);
 
   open_room ();
@@ -191,14 +192,14 @@ test_starved (void **state)
   (void) state;
   open_room ();
   room_stall_begin (&room, &stall);
-  stall.deadline_ns = clock_ns () + 5000000;
+  stall.deadline_ns = run_clock_ns () + 5000000;
   do
     room_made (&room);
   while (room_wait (&room, &stall));
-  assert_true (clock_ns () >= stall.deadline_ns);
+  assert_true (run_clock_ns () >= stall.deadline_ns);
 
   room_stall_begin (&room, &stall);
-  stall.deadline_ns = clock_ns () + NEVER;
+  stall.deadline_ns = run_clock_ns () + NEVER;
   room_made (&room);
   assert_true (room_wait (&room, &stall));
   (void) room_answer (&room);
@@ -246,7 +247,7 @@ writer (void *arg)
 
       if (take_unit ())
         break;
-      check_always (wait_until (ticket, clock_ns () + NEVER));
+      check_always (wait_until (ticket, run_clock_ns () + NEVER));
     }
   return NULL;
 }

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which lines of a log are written, when a client or a broken store could cause
+ * thousands a second.
+ *
+ *   lines of one kind    ####|||||||||||||||||||||||||||||   |      time -->
+ *   are written          ####                                |
+ *   and after a period                    + "29 left out"
+ *
+ * Each kind has LOG_LIMIT_BURST lines to begin with, and gets one back in each
+ * period, up to so many again.  What is left out is counted, and told once a
+ * period, all kinds together.  A kind is a number of the caller's; the first
+ * line of a kind is always written, but for those that are more than there are
+ * places: they share the last one.  So whatever happens, and however many cause
+ * it, there are at most
+ *
+ *   LOG_LIMIT_KINDS * (LOG_LIMIT_BURST + periods) + periods   lines.
+ *
+ * Locks: one of its own, a leaf.
+ */
+
+#ifndef ZRAM_LOG_LIMIT_H
+#define ZRAM_LOG_LIMIT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+#define LOG_LIMIT_KINDS 24
+#define LOG_LIMIT_BURST 8
+#define LOG_LIMIT_PERIOD_S 10
+#define LOG_LIMIT_PERIOD_NS (UINT64_C (1000000000) * LOG_LIMIT_PERIOD_S)
+#define LOG_LIMIT_NAME 64 /* bytes */
+
+struct log_limit {
+  pthread_mutex_t lock; /* everything below */
+  unsigned kinds;
+  struct log_limit_kind {
+    uint64_t id;
+    char name[LOG_LIMIT_NAME]; /* for the summary */
+    uint64_t since_ns;         /* lines were given back up to here */
+    unsigned lines;            /* that may be written */
+    uint64_t left_out;         /* since the last summary */
+  } kind[LOG_LIMIT_KINDS];
+};
+
+#define LOG_LIMIT_INIT                \
+  {                                   \
+    .lock = PTHREAD_MUTEX_INITIALIZER \
+  }
+
+/* May a line of that kind be written now (clock_ns)?  If not it is counted, and
+ * *first says whether it is the first that is not in the summary: then one is
+ * due a period later.
+ */
+bool log_limit_take (struct log_limit *l, uint64_t id, const char *name,
+                     uint64_t now_ns, bool *first) MUST_USE;
+
+/* What was left out since the last summary, as a sentence without its end; the
+ * counts begin anew.  False if nothing was.
+ */
+bool log_limit_summary (struct log_limit *l, char *buf, size_t size) MUST_USE;
+
+#endif /* ZRAM_LOG_LIMIT_H */
