@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/run_clock.h"
 #include "store/backed.h"
 
 struct header {
@@ -48,6 +49,9 @@ backed_create (struct backing *io)
 
 /* -- blocks that are nobody's --------------------------------------------- */
 
+/* By the run clock: a store may have stood still together with us, and what was
+ * on its way to it too.
+ */
 #define LATE_NS (UINT64_C (120) * 1000000000)
 
 struct late_run {
@@ -67,7 +71,7 @@ later (struct backed *b, uint64_t first, unsigned n, bool was_punched)
   *run = (struct late_run){ .first = first,
                             .n = n,
                             .punched = was_punched,
-                            .due_ns = clock_ns () + LATE_NS };
+                            .due_ns = run_clock_ns () + LATE_NS };
   pthread_mutex_lock (&b->lock);
   run->next = b->late;
   b->late = run;
@@ -127,6 +131,14 @@ backed_audit_late (struct backed *b, struct blocks_audit *audit)
 #define PUNCH_MOST 4096
 #define PUNCHES 16
 
+/* What is left between used blocks, or was free after its neighbours were
+ * punched, never becomes a long run.  Once a second short runs go too: so many,
+ * and so many under way, for each is a request of its own to the store.
+ */
+#define BITS_LEAST 1
+#define BITS_PUNCHES 256
+#define BITS_PAUSE_NS (UINT64_C (1) * 1000000000)
+
 struct punch {
   struct backing_io io;
   struct backed *b;
@@ -143,16 +155,16 @@ punched (struct backing_io *io)
     later (p->b, first, n, true);
   else
     blocks_punch_end (p->b->blocks, first, n);
+  atomic_fetch_sub (&p->b->punches, 1);
   free (p);
 }
 
 static bool
-punch_a_run (struct backed *b)
+punch_a_run (struct backed *b, unsigned least)
 {
   struct punch *p = malloc (sizeof *p);
   uint64_t first;
-  unsigned n = p ? blocks_punch_begin (b->blocks, PUNCH_LEAST, PUNCH_MOST,
-                                       &first)
+  unsigned n = p ? blocks_punch_begin (b->blocks, least, PUNCH_MOST, &first)
                  : 0;
 
   if (!n) {
@@ -160,6 +172,7 @@ punch_a_run (struct backed *b)
     return false;
   }
   p->b = b;
+  atomic_fetch_add (&b->punches, 1);
   p->io = (struct backing_io){ .op = BACKING_PUNCH,
                                .offset = first * BACKING_BLOCK,
                                .len = (uint64_t) n * BACKING_BLOCK,
@@ -169,18 +182,40 @@ punch_a_run (struct backed *b)
   return true;
 }
 
+/* Whatever waits has done so for a pause or two when it goes. */
+static void
+punch_bits (struct backed *b, uint64_t now)
+{
+  struct blocks_stats st;
+
+  blocks_get_stats (b->blocks, &st);
+  if (st.waiting == 0 || b->bits_due_ns == 0) {
+    b->bits_due_ns = st.waiting ? now + BITS_PAUSE_NS : 0;
+    return;
+  }
+  if (now < b->bits_due_ns)
+    return;
+  b->bits_due_ns = now + BITS_PAUSE_NS;
+  for (unsigned n = 0;
+       n < BITS_PUNCHES && atomic_load (&b->punches) < BITS_PUNCHES; n++)
+    if (!punch_a_run (b, BITS_LEAST))
+      break;
+}
+
 bool
 backed_tidy (struct backed *b)
 {
+  uint64_t now = run_clock_ns ();
   unsigned n = 0;
 
-  release_due (b, clock_ns ());
+  release_due (b, now);
   if (!backing_can_punch (b->io)) {
     blocks_set_punch (b->blocks, false);
     return false;
   }
-  while (n < PUNCHES && punch_a_run (b))
+  while (n < PUNCHES && punch_a_run (b, PUNCH_LEAST))
     n++;
+  punch_bits (b, now);
   return n == PUNCHES;
 }
 

@@ -29,6 +29,7 @@
 #define ZRAM_BACKED_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,8 +45,10 @@ struct backed {
   struct backing *io;    /* owned */
   struct blocks *blocks; /* owned */
   uint64_t secret;
-  pthread_mutex_t lock;  /* a leaf; protects late */
-  struct late_run *late; /* owned */
+  pthread_mutex_t lock;     /* a leaf; protects late */
+  struct late_run *late;    /* owned */
+  _Atomic unsigned punches; /* under way */
+  uint64_t bits_due_ns;     /* run_clock_ns; backed_tidy's own */
 };
 
 /* Takes over the store, which is open; NULL with errno, and it does not. */
@@ -67,7 +70,8 @@ uint64_t backed_late_punches (struct backed *b);
 /* For the auditor: name those runs. */
 void backed_audit_late (struct backed *b, struct blocks_audit *audit);
 
-/* Housekeeping: release what is due, and punch some of what is free.  Returns
+/* Housekeeping: release what is due, and punch some of what is free: long runs
+ * at once; short ones, which may still grow, a second later.  Returns
  * whether there may be more to do.  One thread at a time; takes no lock for
  * longer than a moment, and does not wait for the punches.
  */

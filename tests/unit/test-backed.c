@@ -405,6 +405,47 @@ test_punches (void **state)
   fixture_close (&f);
 }
 
+/* Punch all that waits; at the start so much does. */
+static void
+expect_all_punched (unsigned waiting)
+{
+  assert_int_equal (held_blocks (&f).waiting, waiting);
+  while (held_blocks (&f).waiting) { /* within a second or two */
+    (void) backed_tidy (f.dev->backed);
+    unit_sleep_ms (10);
+  }
+  assert_int_equal (held_blocks (&f).punching, 0);
+}
+
+/* Blocks that are free alone, and those whose neighbours have gone before. */
+static void
+test_bits_are_punched (void **state)
+{
+  struct blocks *b;
+  uint64_t first;
+
+  (void) state;
+  setup (700);
+  b = f.dev->backed->blocks;
+  atomic_store (&store->base.can_punch, true);
+  blocks_set_punch (b, true);
+  assert_int_equal (blocks_alloc (b, 700, &first), 700);
+  for (unsigned i = 0; i < 600; i += 2)
+    blocks_release (b, i, 1);
+  expect_all_punched (300);
+  blocks_release (b, 600, 15);
+  expect_all_punched (15);
+  blocks_release (b, 615, 85); /* 64 KiB and more at once */
+  assert_false (backed_tidy (f.dev->backed));
+  assert_int_equal (held_blocks (&f).waiting, 0);
+  for (unsigned i = 1; i < 600; i += 2)
+    blocks_release (b, i, 1);
+  expect_all_punched (300);
+  assert_int_equal (held_blocks (&f).free, 700);
+  fixture_audit (&f);
+  fixture_close (&f);
+}
+
 /* 64 KiB slots: records longer than a block, and longer than a short run. */
 static void
 test_large_slots (void **state)
@@ -437,6 +478,7 @@ main (void)
     UNIT_TEST (test_promotion_fails),
     UNIT_TEST (test_promotion_races),
     UNIT_TEST (test_punches),
+    UNIT_TEST (test_bits_are_punched),
     UNIT_TEST (test_large_slots),
   };
 

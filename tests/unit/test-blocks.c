@@ -160,6 +160,38 @@ test_punching (void **state)
   blocks_close (b);
 }
 
+/* Each of many short runs is found, however they lie, and each once. */
+static void
+test_punching_bits (void **state)
+{
+  struct blocks *b = open_blocks (5 * 4096 + 7, true);
+  struct blocks_stats s;
+  uint64_t first, at, waiting = 0, n;
+
+  (void) state;
+  blocks_get_stats (b, &s);
+  for (at = 0; at < s.total; at += n) {
+    n = blocks_alloc (b, 65536, &first);
+    assert_true (n > 0 && first == at);
+  }
+  for (at = 3; at + 15 < s.total; at += 700) {
+    n = 1 + at % 15;
+    blocks_release (b, at, (unsigned) n);
+    waiting += n;
+  }
+  assert_int_equal (blocks_punch_begin (b, 16, 4096, &first), 0);
+  while ((n = blocks_punch_begin (b, 1, 4096, &first)) > 0) {
+    assert_int_equal ((first - 3) % 700, 0);
+    assert_int_equal (n, 1 + first % 15);
+    blocks_punch_end (b, first, (unsigned) n);
+    waiting -= n;
+  }
+  assert_int_equal (waiting, 0);
+  blocks_get_stats (b, &s);
+  assert_int_equal (s.waiting + s.punching, 0);
+  blocks_close (b);
+}
+
 static void
 test_memory_is_for_what_is_used (void **state)
 {
@@ -391,6 +423,7 @@ main (void)
     UNIT_TEST (test_the_writer_keeps_its_blocks),
     UNIT_TEST (test_runs),
     UNIT_TEST (test_punching),
+    UNIT_TEST (test_punching_bits),
     UNIT_TEST (test_memory_is_for_what_is_used),
     UNIT_TEST (test_audit_finds_faults),
     UNIT_TEST (test_random_against_model),
