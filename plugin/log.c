@@ -5,6 +5,10 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "base/clock.h"
+#include "base/log_limit.h"
+#include "maint/ticker.h"
+#include "plugin/log.h"
 #include "plugin/nbdkit.h"
 #include "zram-shown.h"
 
@@ -58,4 +62,61 @@ log_debug (const char *format, ...)
   va_start (args, format);
   say (nbdkit_debug, format, args);
   va_end (args);
+}
+
+/* -- so many lines and no more ------------------------------------------- */
+
+/* Until it is woken: nothing was left out. */
+#define IDLE_NS (UINT64_C (3600) * 1000000000)
+
+static struct log_limit limit = LOG_LIMIT_INIT;
+static struct ticker ticker;
+static bool ready;
+
+static void
+say_what_was_left_out (void)
+{
+  char said[800];
+
+  if (log_limit_summary (&limit, said, sizeof said))
+    log_error ("%s, in the last %d seconds or less", said,
+                  LOG_LIMIT_PERIOD_S);
+}
+
+static void *
+log_thread (void *arg)
+{
+  (void) arg;
+  while (ticker_sleep_ns (&ticker, IDLE_NS) &&
+         ticker_sleep_ns (&ticker, LOG_LIMIT_PERIOD_NS))
+    say_what_was_left_out ();
+  return NULL;
+}
+
+int
+log_start (void)
+{
+  ticker_init (&ticker);
+  ready = true;
+  return ticker_start (&ticker, log_thread, NULL);
+}
+
+void
+log_stop (void)
+{
+  if (ready)
+    ticker_stop (&ticker);
+  say_what_was_left_out ();
+}
+
+bool
+log_may (uint64_t id, const char *name)
+{
+  int err = errno;
+  bool first, may = log_limit_take (&limit, id, name, clock_ns (), &first);
+
+  if (first && ready)
+    ticker_wake (&ticker);
+  errno = err;
+  return may;
 }

@@ -12,17 +12,20 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log_limit.h"
 #include "maint/compactor.h"
 #include "maint/refill.h"
 #include "plugin/control/control.h"
 #include "plugin/control/metrics_http.h"
 #include "plugin/ending.h"
 #include "plugin/keys.h"
+#include "plugin/log.h"
 #include "plugin/marker.h"
 #include "plugin/nbdkit.h"
 #include "plugin/swap.h"
@@ -72,12 +75,35 @@ NBDKIT_DLL_PUBLIC int zram_debug_audit = 0;
  * where it starts.
  */
 static void
-zram_load (void)
+keep_heap_small (void)
 {
 #ifdef M_MMAP_THRESHOLD
   mallopt (M_MMAP_THRESHOLD, 128 * 1024);
   mallopt (M_TRIM_THRESHOLD, 128 * 1024);
 #endif
+}
+
+/* A write past the limit of file sizes (ulimit -f) is an error, EFBIG, and also
+ * a signal that kills.  All of the disk must not go because a backing file may
+ * not grow, or because the log does not.  It can be any thread that writes, so
+ * it is for the whole process, unless somebody handles the signal already.
+ * (SIGPIPE is ignored by nbdkit.)
+ */
+static void
+ignore_file_size_signal (void)
+{
+  struct sigaction action;
+
+  if (sigaction (SIGXFSZ, NULL, &action) == 0 &&
+      !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL)
+    signal (SIGXFSZ, SIG_IGN);
+}
+
+static void
+zram_load (void)
+{
+  keep_heap_small ();
+  ignore_file_size_signal ();
 }
 
 /* What people and programs look through. */
@@ -261,7 +287,7 @@ start_all (void)
       recompress_policy_start (&engine.recompress_policy) == -1 ||
       (control && control_start (control) == -1) ||
       (metrics_http && metrics_http_start (metrics_http) == -1) ||
-      ending_start (clean_up_for_exit) == -1) {
+      log_start () == -1 || ending_start (clean_up_for_exit) == -1) {
     nbdkit_error ("cannot start threads: %m");
     return -1;
   }
@@ -338,6 +364,7 @@ static void
 clean_up_for_exit (void)
 {
   clean_up ();
+  log_stop ();
   control_exit (control);
 }
 
@@ -346,6 +373,7 @@ zram_cleanup (void)
 {
   ending_stop ();
   clean_up ();
+  log_stop ();
 }
 
 static void
@@ -442,67 +470,144 @@ cache_native (void *handle)
 
 /* -- requests ----------------------------------------------------------- */
 
-/* Why there is no room.  With a backing store memory is made free by writing to
- * it, so what is the matter is said of both.
- */
-static void
-describe_full (char *buf, size_t size)
-{
-  struct writeback_limit *limit = &device->writeback_limit;
+/* What a failed request fails for, as far as there is more to say. */
+enum cause {
+  CAUSE_UNKNOWN,
+  CAUSE_LIMIT,           /* no store: memory is full */
+  CAUSE_DOWN,            /* the store cannot be reached */
+  CAUSE_STORE_FULL,      /* both are full */
+  CAUSE_WRITEBACK_LIMIT, /* it may not be written to */
+  CAUSE_STORE_WRITE,     /* it fails to write */
+  CAUSE_STORE_READ,      /* it fails to read */
+  CAUSE_SLOW,            /* nothing of these: eviction did not get on */
+};
+
+struct failure {
+  enum cause cause;
   struct blocks_stats blocks;
   struct backing_stats io;
-  const char *store_is;
-  char where[300];
+};
 
-  if (!device->backed) {
-    snprintf (buf, size, "mem_limit=%" PRIu64 " is used up",
-              atomic_load (&store->budget.limit));
-    return;
-  }
-  blocks_get_stats (device->backed->blocks, &blocks);
-  backing_get_stats (device->backed->io, &io);
-  if (io.down)
-    store_is = "cannot be reached";
-  else if (blocks.free + blocks.waiting < EVICT_LEAST_BLOCKS)
-    store_is = "is full";
-  else if (atomic_load (&limit->on) &&
-           atomic_load (&limit->left) < store->config.slot_size / MEM_PAGE)
-    store_is = "may not be written to: writeback_limit is used up";
-  else
-    store_is = "has room, but nothing could be evicted to it in time";
-  snprintf (buf, size,
-            "mem_limit=%" PRIu64 " is used up, and backing=%s (%" PRIu64
-            " of %" PRIu64 " bytes used) %s",
-            atomic_load (&store->budget.limit),
-            shown_cut (where, sizeof where, keys.backing, SHOWN_MESSAGE),
-            blocks.used * BACKING_BLOCK, blocks.total * BACKING_BLOCK,
-            store_is);
+/* How long the store's own error explains ours.  While there is no room it is
+ * tried again every second.
+ */
+#define ERROR_EXPLAINS_NS (UINT64_C (60) * 1000000000)
+
+static bool
+is_recent (const struct backing_trouble *t)
+{
+  return t->at_ns && clock_ns () - t->at_ns < ERROR_EXPLAINS_NS;
 }
 
-/* Say what went wrong.  A full disk fails every write for as long as it is
- * full, so after the first only every 2nd, 4th, 8th … is logged.
- */
+/* With a backing store memory is made free by writing to it. */
+static enum cause
+why_full (const struct failure *f)
+{
+  struct writeback_limit *limit = &device->writeback_limit;
+
+  if (f->io.down)
+    return CAUSE_DOWN;
+  if (f->blocks.free + f->blocks.waiting < EVICT_LEAST_BLOCKS)
+    return CAUSE_STORE_FULL;
+  if (atomic_load (&limit->on) &&
+      atomic_load (&limit->left) < store->config.slot_size / MEM_PAGE)
+    return CAUSE_WRITEBACK_LIMIT;
+  return is_recent (&f->io.trouble[BACKING_TROUBLE_WRITE]) ? CAUSE_STORE_WRITE
+                                                           : CAUSE_SLOW;
+}
+
+static struct failure
+failure_of (int err)
+{
+  struct failure f = { .cause = CAUSE_UNKNOWN };
+
+  if (device->backed) {
+    blocks_get_stats (device->backed->blocks, &f.blocks);
+    backing_get_stats (device->backed->io, &f.io);
+  }
+  if (err == ENOSPC)
+    f.cause = device->backed ? why_full (&f) : CAUSE_LIMIT;
+  else if (err == EIO && f.io.down)
+    f.cause = CAUSE_DOWN;
+  else if (err == EIO && is_recent (&f.io.trouble[BACKING_TROUBLE_READ]))
+    f.cause = CAUSE_STORE_READ;
+  return f;
+}
+
+/* "cannot be reached: Connection refused" */
+static void
+describe_store (const struct failure *f, char *buf, size_t size)
+{
+  switch (f->cause) {
+  case CAUSE_UNKNOWN:
+  case CAUSE_LIMIT:
+    snprintf (buf, size, "is well");
+    break;
+  case CAUSE_DOWN:
+    snprintf (buf, size, "cannot be reached: %s",
+              f->io.trouble[BACKING_TROUBLE_LOST].why);
+    break;
+  case CAUSE_STORE_FULL:
+    snprintf (buf, size, "is full");
+    break;
+  case CAUSE_WRITEBACK_LIMIT:
+    snprintf (buf, size, "may not be written to: writeback_limit is used up");
+    break;
+  case CAUSE_STORE_WRITE:
+    snprintf (buf, size, "fails to write: %s",
+              f->io.trouble[BACKING_TROUBLE_WRITE].why);
+    break;
+  case CAUSE_STORE_READ:
+    snprintf (buf, size, "fails to read: %s",
+              f->io.trouble[BACKING_TROUBLE_READ].why);
+    break;
+  case CAUSE_SLOW:
+    snprintf (buf, size,
+              "has room, but nothing could be evicted to it in time");
+    break;
+  }
+}
+
+static void
+describe_failure (const struct failure *f, int err, char *buf, size_t size)
+{
+  char store_is[200], where[300] = "";
+
+  if (keys.backing)
+    shown_cut (where, sizeof where, keys.backing, SHOWN_MESSAGE);
+  describe_store (f, store_is, sizeof store_is);
+  if (f->cause == CAUSE_LIMIT)
+    snprintf (buf, size, "mem_limit=%" PRIu64 " is used up",
+              atomic_load (&store->budget.limit));
+  else if (err == ENOSPC)
+    snprintf (buf, size,
+              "mem_limit=%" PRIu64 " is used up, and backing=%s (%" PRIu64
+              " of %" PRIu64 " bytes used) %s",
+              atomic_load (&store->budget.limit), where,
+              f->blocks.used * BACKING_BLOCK, f->blocks.total * BACKING_BLOCK,
+              store_is);
+  else if (f->cause == CAUSE_UNKNOWN)
+    snprintf (buf, size, "%s", strerror (err));
+  else
+    snprintf (buf, size, "%s: backing=%s %s", strerror (err), where, store_is);
+}
+
+/* Say what went wrong, unless it was said often enough: then it is counted. */
 static int
 failed (const char *what, uint64_t offset, uint64_t count)
 {
-  static _Atomic uint64_t full;
   int err = errno;
-  char why[600];
+  struct failure f = failure_of (err);
+  /* Addresses have 48 bits. */
+  uint64_t kind = (uint64_t) (uintptr_t) what << 16 ^
+                  (uint64_t) (err & 0xfff) << 4 ^ (uint64_t) f.cause;
+  char name[LOG_LIMIT_NAME], why[700];
 
-  if (err == ENOSPC) {
-    uint64_t n = atomic_fetch_add (&full, 1) + 1;
-
-    if ((n & (n - 1)) == 0) {
-      describe_full (why, sizeof why);
-      nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": %s (%" PRIu64
-                    " requests failed so far)",
-                    what, count, offset, why, n);
-    }
-  }
-  else {
-    errno = err;
-    nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": %m", what, count,
-                  offset);
+  snprintf (name, sizeof name, "%s requests (%s)", what, strerror (err));
+  if (log_may (kind, name)) {
+    describe_failure (&f, err, why, sizeof why);
+    nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": %s", what, count,
+                  offset, why);
   }
   errno = err;
   return -1;
@@ -515,9 +620,10 @@ warn_if_nearly_full (void)
   uint64_t limit = atomic_load (&store->budget.limit);
 
   /* It may have been lifted since; and a full memory is as it should be when
-   * there is a store to evict to.
+   * there is a store to evict to.  Who writes and trims can cross a mark often.
    */
-  if (percent && limit && !device->backed)
+  if (percent && limit && !device->backed &&
+      log_may (percent, "warnings of mem_limit"))
     nbdkit_error ("warning: %u %% of mem_limit=%" PRIu64 " is used", percent,
                   limit);
 }

@@ -120,7 +120,7 @@ client_write (struct client *c)
       c->heard_ns = run_clock_ns ();
     }
     else if (n == -1 && errno == EAGAIN) {
-      c->behind_ns = c->behind_ns ? c->behind_ns : clock_ns ();
+      c->behind_ns = c->behind_ns ? c->behind_ns : run_clock_ns ();
       return;
     }
     else if (n == 0 || errno != EINTR)

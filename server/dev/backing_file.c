@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -451,6 +452,25 @@ measure_device (struct opening *o)
   return o->size != 0;
 }
 
+/* What lies past the limit of file sizes could never be written, and to grow
+ * the file there is a signal.  The limit counts for files alone.
+ */
+static bool
+is_within_limit (struct opening *o, uint64_t size)
+{
+  struct rlimit limit;
+
+  if (getrlimit (RLIMIT_FSIZE, &limit) == -1 ||
+      limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur)
+    return true;
+  SAY (
+    o,
+    "%llu bytes are more than the %llu that a file may have here (ulimit -f, "
+    "RLIMIT_FSIZE): raise that, or set backing_size to no more",
+    (unsigned long long) size, (unsigned long long) limit.rlim_cur);
+  return false;
+}
+
 /* A file is grown to what is asked for, and never cut. */
 static bool
 measure_file (struct opening *o)
@@ -461,6 +481,9 @@ measure_file (struct opening *o)
     SAY (o, "%s", strerror (errno));
     return false;
   }
+  if (!is_within_limit (o, o->config->size ? o->config->size
+                                           : (uint64_t) st.st_size))
+    return false;
   if (o->config->size > (uint64_t) st.st_size) {
     if (ftruncate (o->fd, (off_t) o->config->size) == -1) {
       SAY (o, "cannot be made %llu bytes long: %s",
