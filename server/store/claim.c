@@ -121,9 +121,7 @@ claim_end (struct device *dev, uint64_t index, unsigned claim, uint32_t marks)
     return false;
   uint32_t meta = slot_load_meta (s);
   if (slot_meta_claim (meta) == claim) {
-    atomic_store_explicit (&s->meta,
-                           (meta & ~(CLAIM_MASK | SLOT_MARKS)) | marks,
-                           memory_order_relaxed);
+    slot_store_meta (s, (meta & ~(CLAIM_MASK | SLOT_MARKS)) | marks);
     mine = true;
   }
   slot_write_unlock (s);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "store/content.h"
 #include "store/time_sample.h"
 
@@ -105,8 +106,7 @@ content_rewrite_locked (struct device *dev, struct slot *s, const void *buf,
   else
     memset (data + offset, 0, len);
   buffer_stamp (b, entry, clock_coarse_ms ());
-  atomic_store_explicit (&s->meta, slot_meta (SLOT_BUFFERED, 0, b->slot_size),
-                         memory_order_relaxed);
+  slot_store_meta (s, slot_meta (SLOT_BUFFERED, 0, b->slot_size));
 }
 
 /* The record is nobody's any more. */
@@ -169,22 +169,29 @@ count_change (struct device *dev, uint32_t old, const struct content *new)
     store_format_freed (dev->store, slot_meta_format (old));
 }
 
+static uint32_t
+meta_of (const struct content *new)
+{
+  if (new->state == SLOT_EMPTY)
+    return 0;
+  if (new->state == SLOT_SAME)
+    return slot_meta_same (new->cell);
+  return slot_meta (new->state, new->format, new->size) | new->marks;
+}
+
 void
 content_set_locked (struct device *dev, struct slot *s,
                     const struct content *new)
 {
   uint32_t old = slot_load_meta (s);
   uint64_t old_cell = slot_load_cell (s);
-  uint32_t meta = new->state == SLOT_EMPTY
-                    ? 0
-                    : slot_meta (new->state, new->format, new->size) |
-                        new->marks;
 
   if (slot_meta_state (old) == SLOT_OBJECT)
     pool_replace (dev->store->pool, &s->cell, new->cell);
   else
     atomic_store_explicit (&s->cell, new->cell, memory_order_relaxed);
-  atomic_store_explicit (&s->meta, meta, memory_order_relaxed);
+  fault_pause ("slot.set.cell"); /* whoever looks now goes by the old meta */
+  slot_store_meta (s, meta_of (new));
   if (new->state == SLOT_OBJECT)
     pool_attach (dev->store->pool, new->cell, &s->cell);
   if (slot_meta_state (old) == SLOT_BACKED)
@@ -215,9 +222,7 @@ content_overwrite_locked (struct device *dev, struct slot *s,
   memcpy (pool_pin (dev->store->pool, &s->cell, &handle), packed->bytes,
           packed->size);
   pool_unpin (dev->store->pool, handle);
-  atomic_store_explicit (&s->meta,
-                         slot_meta (SLOT_OBJECT, packed->format, packed->size),
-                         memory_order_relaxed);
+  slot_store_meta (s, slot_meta (SLOT_OBJECT, packed->format, packed->size));
   count_change (dev, old, &new);
   return true;
 }

@@ -2,29 +2,33 @@
 
 #include <config.h>
 
+#include "base/fault.h"
 #include "store/extents.h"
 
+/* Never from the cell, which may be of another moment (slot.h). */
 static enum extent_type
 type_of (const struct slot *s)
 {
-  switch (slot_meta_state (slot_load_meta (s))) {
-  case SLOT_EMPTY:
+  uint32_t meta = slot_look_meta (s);
+
+  if (slot_meta_state (meta) == SLOT_EMPTY)
     return EXTENT_HOLE;
-  case SLOT_SAME:
-    return slot_load_cell (s) == 0 ? EXTENT_ZERO : EXTENT_DATA;
-  default:
-    return EXTENT_DATA;
-  }
+  return slot_meta_is_zero (meta) ? EXTENT_ZERO : EXTENT_DATA;
 }
 
 /* The type of slot 'index', and in *end where its run ends: at the next slot
  * of another type, the end of its leaf or of the gap without leaves, or at
  * 'limit'.
+ *
+ * Of each slot it is the type at a moment since this was called.  A leaf that
+ * is not there, or was given back meanwhile, had only EMPTY slots; a slot that
+ * holds data all the time keeps its leaf, and is seen in it.
  */
 static enum extent_type
 run_at (struct slot_table *t, uint64_t index, uint64_t limit, uint64_t *end)
 {
-  const struct slot *s = slot_table_peek (t, index);
+  const struct slot *s = slot_table_peek (t, index), *at = s;
+  uint64_t next = index;
   enum extent_type type;
 
   if (!s) {
@@ -34,11 +38,16 @@ run_at (struct slot_table *t, uint64_t index, uint64_t limit, uint64_t *end)
   uint64_t leaf_end = (index | (LEAF_SLOTS - 1)) + 1;
   if (leaf_end > limit)
     leaf_end = limit;
-  type = type_of (s);
-  while (++index < leaf_end && type_of (++s) == type)
+  fault_pause ("table.peeked");
+  type = type_of (at);
+  while (++next < leaf_end && type_of (++at) == type)
     ;
-  *end = index;
-  return type;
+  if (slot_table_is_still (t, index, s)) {
+    *end = next;
+    return type;
+  }
+  *end = leaf_end;
+  return EXTENT_HOLE;
 }
 
 int

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/fault.h"
 #include "store/query.h"
 #include "store/range.h"
 
@@ -79,14 +80,25 @@ is_stored (const struct slot *s)
   return slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY;
 }
 
+/* What is said of the content is of one moment; age and idle mark, of another
+ * field, may be of a moment before or after.
+ */
 bool
 device_slot_info (struct device *dev, uint64_t index, uint32_t now,
                   struct slot_info *info)
 {
   const struct slot *s = slot_table_peek (&dev->table, index);
-  uint32_t meta = s ? slot_load_meta (s) : 0;
 
   memset (info, 0, sizeof *info);
+  if (!s)
+    return false;
+  fault_pause ("table.peeked");
+  uint32_t meta = slot_look_meta (s);
+  uint32_t age = slot_age (s, now);
+  bool idle = slot_is_idle (s);
+  /* Not so any more: its leaf was given back, and it was EMPTY then. */
+  if (!slot_table_is_still (&dev->table, index, s))
+    return false;
   info->state = slot_meta_state (meta);
   if (info->state == SLOT_EMPTY)
     return false;
@@ -99,11 +111,14 @@ device_slot_info (struct device *dev, uint64_t index, uint32_t now,
     info->size = slot_meta_size (meta);
   info->recompressed = slot_meta_by (meta) != 0;
   info->incompressible = slot_meta_incompressible (meta);
-  info->age_s = slot_age (s, now);
-  info->idle = slot_is_idle (s);
+  info->age_s = age;
+  info->idle = idle;
   return true;
 }
 
+/* A hint: whoever asks what is stored there looks again, and one that is passed
+ * over was EMPTY at a moment since this was called (slot_table.h).
+ */
 uint64_t
 device_next_stored (struct device *dev, uint64_t index, uint64_t end)
 {

@@ -11,6 +11,8 @@
  *            +-------------------------------+
  *             31......16 15....11 10....5 4...3  2  1..0
  *   meta     | size - 1 | format | claim |  by   | I | state |
+ *            +-----------------------------------------------+
+ *              or zero, of SAME
  *
  *   age    second of the last access, modulo 2^16 (18 hours); readers set it,
  *          and clear idle, with the same compare-and-swap that takes the lock
@@ -25,14 +27,20 @@
  *   I      incompressible: the last of the secondary methods did not help
  *   state  EMPTY, SAME, OBJECT or BACKED.  BUFFERED (store/buffer.h) is SAME
  *          with a format, of which SAME has none
+ *   zero   1: the word that SAME repeats is 0
  *
  * The lock protects cell and meta, and the life of the object: with it held,
  * shared or not, the object stays, though it may move (the pool rewrites the
  * cell then, zspage.h).  Both are written only with the lock held
  * exclusively (but for that, and for claim, by and I, which a holder of the
- * shared lock may change by compare-and-swap); they are atomic so that queries
- * which need one slot's state at some moment (extents, statistics) may look
- * without it.
+ * shared lock may change by compare-and-swap).
+ *
+ * They are atomic so that a slot can be looked at without its lock.  Cell and
+ * meta are two words, and such a look may get the one from before a change and
+ * the other from after it.  So meta alone says all that is asked without the
+ * lock (slot_look_meta): each of its values is the state at one moment.  A cell
+ * that was read without the lock may only be used as a hint.  Whether the slot
+ * is still the one that was looked up is another question: slot_table.h.
  *
  * The claim is the identity of a content, in place of a generation: background
  * work copies the content out, works on it unlocked, and replaces the content
@@ -80,6 +88,7 @@ enum slot_state {
 #define SLOT_FORMAT_SHIFT 11
 #define SLOT_FORMAT_MASK (UINT32_C (31) << SLOT_FORMAT_SHIFT)
 #define SLOT_BUFFERED_META (UINT32_C (1) << SLOT_FORMAT_SHIFT | SLOT_SAME)
+#define SLOT_ZERO_META (UINT32_C (1) << 16 | SLOT_SAME)
 #define SLOT_CLAIM_SHIFT 5
 #define SLOT_BY_SHIFT 3
 #define SLOT_INCOMPRESSIBLE UINT32_C (4)
@@ -93,12 +102,26 @@ slot_meta (enum slot_state state, unsigned format, uint32_t size)
   return (size - 1) << 16 | format << SLOT_FORMAT_SHIFT | state;
 }
 
+/* The meta of a slot that repeats the word. */
+static inline uint32_t
+slot_meta_same (uint64_t word)
+{
+  return word ? SLOT_SAME : SLOT_ZERO_META;
+}
+
 static inline enum slot_state
 slot_meta_state (uint32_t meta)
 {
   if ((meta & 3) == SLOT_SAME && (meta & SLOT_FORMAT_MASK))
     return SLOT_BUFFERED;
   return meta & 3;
+}
+
+/* SAME, and the word is 0. */
+static inline bool
+slot_meta_is_zero (uint32_t meta)
+{
+  return meta == SLOT_ZERO_META;
 }
 
 static inline unsigned
@@ -136,6 +159,22 @@ static inline uint32_t
 slot_load_meta (const struct slot *s)
 {
   return atomic_load_explicit (&s->meta, memory_order_relaxed);
+}
+
+/* Without the lock, for an answer and not just a hint.  Acquire: the directory
+ * is seen as it was when this state came about, or later (slot_table_is_still).
+ */
+static inline uint32_t
+slot_look_meta (const struct slot *s)
+{
+  return atomic_load_explicit (&s->meta, memory_order_acquire);
+}
+
+/* By a holder of the exclusive lock.  Release: see slot_look_meta. */
+static inline void
+slot_store_meta (struct slot *s, uint32_t meta)
+{
+  atomic_store_explicit (&s->meta, meta, memory_order_release);
 }
 
 static inline uint64_t

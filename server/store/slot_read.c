@@ -255,6 +255,10 @@ promote (struct device *dev, uint64_t index, unsigned claim, uint32_t meta,
   claim_release (dev, claim);
 }
 
+/* Cell and meta may be of different moments, so the handle may be none at all.
+ * What is asked for then is not there or not needed, which harms nothing:
+ * prefetching does not fault (pool.h).
+ */
 void
 slot_prefetch (struct device *dev, uint64_t index)
 {

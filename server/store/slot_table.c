@@ -280,9 +280,11 @@ slot_table_peek (struct slot_table *t, uint64_t index)
 }
 
 bool
-slot_table_is_at (struct slot_table *t, uint64_t index, const struct slot *s)
+slot_table_is_still (struct slot_table *t, uint64_t index, const struct slot *s)
 {
-  /* What was read of the slot was read before. */
+  /* What was read of the slot was read before (slot_look_meta).  Who reads
+   * something of another place sees that the leaf has that place.
+   */
   atomic_thread_fence (memory_order_acquire);
   return is_leaf_of (t, s, index >> LEAF_SHIFT);
 }
@@ -411,9 +413,14 @@ audit_leaf (struct slot_table *t, struct slot *leaf, uint64_t leaf_index)
       t->first + (leaf_index << LEAF_SHIFT))
     return "a leaf's place is another";
   for (unsigned i = 0; i < LEAF_SLOTS; i++) {
+    uint32_t meta = slot_load_meta (&leaf[i]);
+
     if (!rwword_is_free (&leaf[i].lock))
       return "a slot is locked";
-    live += slot_meta_state (slot_load_meta (&leaf[i])) != SLOT_EMPTY;
+    if (slot_meta_state (meta) == SLOT_SAME &&
+        slot_meta_is_zero (meta) != (slot_load_cell (&leaf[i]) == 0))
+      return "a same-filled slot says another word";
+    live += slot_meta_state (meta) != SLOT_EMPTY;
   }
   return live == atomic_load (leaf_live (t->leaves, leaf))
            ? NULL

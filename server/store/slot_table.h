@@ -23,6 +23,23 @@
  * now and until the unlock.  Who finds that it names a leaf which has no place
  * yet waits for its maker, who holds the table lock.
  *
+ * Who looks at a slot without its lock (slot_table_peek) must not lie either:
+ *
+ *   answers  what is told to somebody (extents.c, device_slot_info): meta is
+ *            read once, and the leaf's place after it.  If that is another, the
+ *            walk was overtaken, or the leaf has no place yet: the slot was EMPTY
+ *            at a moment of the look, and that is the answer.
+ *   hints    what decides what is tried next (candidates of background work,
+ *            prefetching, the mark of idle slots): may be anything.  Whoever
+ *            acts on one locks the slot and looks again (claim.h).
+ *
+ * A leaf that was given back and came to another place and back again between
+ * the walk and the look at its place is not noticed, and an answer may then be of
+ * the other place.  But all its slots were EMPTY in between, too, so that they
+ * read as zeroes is true of a moment of the look, and that there is data may
+ * always be said.  A slot that holds data all the time keeps its leaf, so for
+ * such a slot no answer is ever of another.
+ *
  * A walk that finds nothing says EMPTY, also where it came through a node that
  * was taken out meanwhile: that had no leaves at the moment it was taken out,
  * which is after the walk began.
@@ -83,14 +100,16 @@ struct slot *slot_table_write_lock (struct slot_table *t, uint64_t index)
 struct slot *slot_table_write_lock_new (struct slot_table *t, uint64_t index)
   MUST_USE;
 
-/* The slot as it is at some moment, not locked; NULL if there is no leaf.
- * The result is good for one look at its atomic fields.
+/* The slot, not locked; NULL if there is no leaf.  Good for a hint from its
+ * atomic fields; for an answer ask slot_table_is_still afterwards.
  */
 const struct slot *slot_table_peek (struct slot_table *t, uint64_t index);
 
-/* Does the slot that was peeked at belong to this index still? */
-bool slot_table_is_at (struct slot_table *t, uint64_t index,
-                       const struct slot *s);
+/* Is this the slot with that index, which slot_table_peek gave?  If not, the slot
+ * with that index was EMPTY since.
+ */
+bool slot_table_is_still (struct slot_table *t, uint64_t index,
+                          const struct slot *s) MUST_USE;
 
 /* The first slot from 'index' on, below 'end', that has a leaf; else 'end'.
  * Skips what does not exist in steps as large as the gaps.
