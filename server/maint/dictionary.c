@@ -70,6 +70,7 @@ next_random (uint64_t *state)
   return *state;
 }
 
+/* A hint: what becomes a sample is read under the slot's lock. */
 static bool
 is_object (struct device *dev, uint64_t index)
 {

@@ -117,6 +117,9 @@ bucket_of (const struct slot *s, uint32_t meta, uint32_t now)
   return bucket < AGE_BUCKETS ? bucket : AGE_BUCKETS - 1;
 }
 
+/* A hint, as is the age: batch_writer_put locks the slot and takes it only with
+ * this very meta.
+ */
 static bool
 can_go (uint32_t meta)
 {

@@ -239,7 +239,9 @@ step (struct pass *p, uint64_t index, uint32_t meta)
   pace_step (p->pace, clock_ns () - start);
 }
 
-/* One walk: visit every candidate of that rank. */
+/* One walk: visit every candidate of that rank.  The looks are hints:
+ * slot_recompress takes a slot only with the very meta that was seen.
+ */
 static void
 walk (struct pass *p, bool by_idle, bool idle, unsigned tier)
 {

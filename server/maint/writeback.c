@@ -136,7 +136,9 @@ range_count (const struct pass *p)
   return p->request->ranges ? p->request->ranges_count : 1;
 }
 
-/* Call fn for each candidate of a range, or NULL to count them. */
+/* Call fn for each candidate of a range, or NULL to count them.  The looks are
+ * hints: batch_writer_put takes a slot only with the very meta that was seen.
+ */
 static uint64_t
 walk (struct pass *p, struct slot_range range,
       void (*fn) (struct pass *, uint64_t, uint32_t))
