@@ -656,20 +656,15 @@ zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
   return r;
 }
 
-static int
-discard (const char *what, uint32_t count, uint64_t offset)
-{
-  if (device_discard (device, offset, count) == -1)
-    return failed (what, offset, count);
-  return 0;
-}
-
+/* Advice: what cannot be made zero at the edges stays. */
 static int
 zram_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
   (void) handle;
   (void) flags;
-  return discard ("trim", count, offset);
+  if (device_trim (device, offset, count) == -1)
+    return failed ("trim", offset, count);
+  return 0;
 }
 
 /* Always fast, and always by freeing: without MAY_TRIM a client asks that
@@ -680,7 +675,9 @@ zram_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
   (void) handle;
   (void) flags;
-  return discard ("zero", count, offset);
+  if (device_discard (device, offset, count) == -1)
+    return failed ("zero", offset, count);
+  return 0;
 }
 
 static int
@@ -717,8 +714,9 @@ add_extent (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
   };
   struct extents_answer *answer = ctx;
 
+  /* No memory for more: an answer may be shorter than what was asked for. */
   if (nbdkit_add_extent (answer->extents, offset, length, types[type]) == -1)
-    return -1;
+    return answer->count ? 1 : -1;
   return ++answer->count == MAX_EXTENTS ? 1 : 0;
 }
 

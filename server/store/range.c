@@ -186,26 +186,32 @@ device_discard_all (struct device *dev)
   discard_slots (dev, 0, dev->table.slots);
 }
 
-/* The edges of the range that do not fill a slot. */
+/* The edges of the range that do not fill a slot: each as far as it can be
+ * done. If the first had to wait for room in vain, the second does not wait
+ * again, so a request waits no longer than one slot does.
+ */
 static int
 zero_edges (struct device *dev, uint64_t offset, uint64_t end)
 {
   uint32_t slot_size = dev->store->config.slot_size, now = clock_coarse_s ();
   uint64_t shift = dev->store->slot_shift;
   uint32_t head = offset & (slot_size - 1), tail = end & (slot_size - 1);
+  int err = 0;
 
   if (offset >> shift == end >> shift)
-    return slot_write_part (dev, offset >> shift, NULL, head, tail - head, now);
-  if (head &&
-      slot_write_part (dev, offset >> shift, NULL, head, slot_size - head, now))
-    return -1;
-  if (tail && slot_write_part (dev, end >> shift, NULL, 0, tail, now))
-    return -1;
-  return 0;
+    return slot_zero_part (dev, offset >> shift, head, tail - head, now, true);
+  if (head && slot_zero_part (dev, offset >> shift, head, slot_size - head, now,
+                              true) == -1)
+    err = errno;
+  if (tail && slot_zero_part (dev, end >> shift, 0, tail, now, !err) == -1 &&
+      !err)
+    err = errno;
+  errno = err;
+  return err ? -1 : 0;
 }
 
-int
-device_discard (struct device *dev, uint64_t offset, uint64_t count)
+static int
+discard (struct device *dev, uint64_t offset, uint64_t count, bool advice)
 {
   uint32_t slot_size = dev->store->config.slot_size;
   uint64_t end = offset + count, shift = dev->store->slot_shift;
@@ -225,11 +231,25 @@ device_discard (struct device *dev, uint64_t offset, uint64_t count)
     discard_slots (dev, first, stop); /* first: it makes room for the edges */
   if (count)
     r = zero_edges (dev, offset, end);
+  if (advice)
+    r = 0;
   store_request_end (dev->store);
   histogram_add (&dev->latency[LATENCY_DISCARD], clock_ns () - start);
   if (r == -1)
     device_count (dev, DEV_FAILED_WRITES, 1);
   return r;
+}
+
+int
+device_discard (struct device *dev, uint64_t offset, uint64_t count)
+{
+  return discard (dev, offset, count, false);
+}
+
+int
+device_trim (struct device *dev, uint64_t offset, uint64_t count)
+{
+  return discard (dev, offset, count, true);
 }
 
 void

@@ -24,11 +24,18 @@ int device_read (struct device *dev, void *buf, uint32_t count, uint64_t offset)
 int device_write (struct device *dev, const void *buf, uint32_t count,
                   uint64_t offset) MUST_USE;
 
-/* Reads as zeroes from now on, and whole slots cost nothing any more.
- * Serves trim and write zeroes.  Of whole slots alone it cannot fail.
+/* Reads as zeroes from now on, and whole slots cost nothing any more.  Serves
+ * write zeroes.  Of whole slots alone it cannot fail.  If an edge cannot be
+ * made zero (its old data cannot be read, memory is out) that edge stays as it
+ * was, all else is zero, and it fails.
  */
 int device_discard (struct device *dev, uint64_t offset, uint64_t count)
   MUST_USE;
+
+/* The same as advice: serves trim.  What cannot be made zero stays as it was,
+ * and that is no failure.  Fails only once the store is closed.
+ */
+int device_trim (struct device *dev, uint64_t offset, uint64_t count) MUST_USE;
 
 /* Everything is where it stays; counted. */
 void device_flush (struct device *dev);

@@ -24,6 +24,29 @@ slot_same_filled (const void *buf, uint32_t len, uint64_t *word)
   return memcmp (word, p + len - 8, 8) == 0 && memcmp (p, p + 8, len - 8) == 0;
 }
 
+/* Are these ('buf' NULL: zeroes) what 'len' bytes at 'offset' of a slot that
+ * repeats the word are?
+ */
+static bool
+repeats_word (const char *buf, uint32_t offset, uint32_t len, uint64_t word)
+{
+  char pattern[8];
+
+  memcpy (pattern, &word, 8);
+  for (uint32_t i = 0; i < len && i < 8; i++)
+    if ((buf ? buf[i] : 0) != pattern[(offset + i) & 7])
+      return false;
+  /* Then each byte equals the one eight before it. */
+  return !buf || len <= 8 || memcmp (buf, buf + 8, len - 8) == 0;
+}
+
+/* Are these ('buf' NULL: zeroes) what is there? */
+static bool
+is_so_already (const char *data, const void *buf, uint32_t len)
+{
+  return buf ? memcmp (data, buf, len) == 0 : repeats_word (data, 0, len, 0);
+}
+
 /* Compress a slot's data into a new object. */
 static int
 pack_object (struct device *dev, struct zcomp_stream *stream, const void *data,
@@ -85,7 +108,9 @@ write_at_limit (struct device *dev, uint64_t index, const void *buf,
   return r;
 }
 
-/* The slot is in the write buffer: change it there. */
+/* The slot is in the write buffer: change it there.  The first look is a hint:
+ * if it is wrong the slot is written as any other.
+ */
 static bool
 rewrite_buffered (struct device *dev, uint64_t index, const void *buf,
                   uint32_t now) NO_THREAD_SAFETY_ANALYSIS
@@ -131,17 +156,28 @@ try_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
   NO_THREAD_SAFETY_ANALYSIS
 {
   struct content new = { .state = SLOT_SAME, .size = 1 };
+  bool zeroes = false;
   struct slot *s;
 
-  if (!slot_same_filled (buf, dev->store->config.slot_size, &new.cell)) {
+  if (slot_same_filled (buf, dev->store->config.slot_size, &new.cell))
+    zeroes = new.cell == 0;
+  else {
     if (buffer_used (&dev->buffer) > 0 &&
         rewrite_buffered (dev, index, buf, now))
       return 0;
     if (make_data (dev, index, buf, &new) == -1)
       return errno == ENOSPC ? write_at_limit (dev, index, buf, now) : -1;
   }
-  s = slot_table_write_lock_new (&dev->table, index);
+  s = zeroes ? slot_table_write_lock (&dev->table, index)
+             : slot_table_write_lock_new (&dev->table, index);
   if (!s) {
+    /* At the moment when the directory named no leaf the slot was EMPTY: that
+     * is when these zeroes were written.  What was answered before is in a
+     * leaf that the lookup sees, so they do not get lost behind it; a write
+     * that is under way comes after them.
+     */
+    if (zeroes)
+      return 0;
     content_drop (dev, &new);
     return -1;
   }
@@ -150,27 +186,36 @@ try_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
   return 0;
 }
 
-/* The slot's present data with the part merged in, in the stream's scratch;
- * NULL if the old data cannot be read.  'record': of a BACKED slot.
+/* The slot's present data in the stream's scratch; NULL if they cannot be read.
+ * 'record': of a BACKED slot.
  */
-static const char *
-merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
-              const char *record, const void *buf, uint32_t offset,
-              uint32_t len) REQUIRES (s)
+static char *
+old_data_locked (struct device *dev, struct slot *s,
+                 struct zcomp_stream *stream, const char *record) REQUIRES (s)
 {
   enum slot_state state = slot_meta_state (slot_load_meta (s));
   char *data = zcomp_stream_scratch (stream);
 
-  if (state == SLOT_EMPTY || state == SLOT_SAME)
-    slot_fill_words (data, 0, dev->store->config.slot_size, slot_load_cell (s));
-  else if (!slot_unpack_locked (dev, s, record, stream))
-    return NULL;
+  if (state != SLOT_EMPTY && state != SLOT_SAME)
+    return slot_unpack_locked (dev, s, record, stream);
+  slot_fill_words (data, 0, dev->store->config.slot_size, slot_load_cell (s));
+  return data;
+}
 
+/* Merge the part in, compress the data and let the slot hold them. */
+static int
+merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
+              char *data, const void *buf, uint32_t offset, uint32_t len)
+  REQUIRES (s)
+{
+  if (is_so_already (data + offset, buf, len))
+    return 0;
   if (buf)
     memcpy (data + offset, buf, len);
   else
     memset (data + offset, 0, len);
-  return data;
+  fault_pause ("slot.part.merged");
+  return store_data_locked (dev, s, stream, data);
 }
 
 static int
@@ -185,9 +230,8 @@ part_compressed_locked (struct device *dev, struct slot *s, uint64_t index,
   if (backed && !record)
     return -1;
   struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-  const char *data = merge_locked (dev, s, stream, record, buf, offset, len);
-  fault_pause ("slot.part.merged");
-  r = data ? store_data_locked (dev, s, stream, data) : -1;
+  char *data = old_data_locked (dev, s, stream, record);
+  r = data ? merge_locked (dev, s, stream, data, buf, offset, len) : -1;
   err = errno;
   zcomp_stream_put (stream);
   free (record);
@@ -206,11 +250,19 @@ keep_buffered_locked (struct device *dev, struct slot *s) REQUIRES (s)
     content_set_locked (dev, s, &same);
 }
 
-/* Bring the slot into the write buffer as it is: 1, and its data are where they
- * can be changed; 0 if there is no room; -1 with errno.
+enum fetched {
+  FETCH_FAILED = -1, /* with errno */
+  FETCH_NO_ROOM,
+  FETCHED, /* the slot is BUFFERED */
+  FETCHED_SO_ALREADY,
+};
+
+/* Bring the slot into the write buffer as it is, to change it there; not if
+ * that part of it is already what it shall become.
  */
-static int
-fetch_into_buffer_locked (struct device *dev, struct slot *s, uint64_t index)
+static enum fetched
+fetch_into_buffer_locked (struct device *dev, struct slot *s, uint64_t index,
+                          const void *buf, uint32_t offset, uint32_t len)
   REQUIRES (s)
 {
   struct content new = { .state = SLOT_BUFFERED,
@@ -220,37 +272,57 @@ fetch_into_buffer_locked (struct device *dev, struct slot *s, uint64_t index)
 
   if (entry == BUFFER_NONE) {
     device_count (dev, DEV_BUFFER_PASSED, 1);
-    return 0;
+    return FETCH_NO_ROOM;
   }
   new.cell = entry;
-  int r = slot_read_locked (dev, s, index, buffer_data (&dev->buffer, entry), 0,
-                            new.size, &record);
+  char *data = buffer_data (&dev->buffer, entry);
+  int r = slot_read_locked (dev, s, index, data, 0, new.size, &record);
   int err = errno;
+  bool same = r == 0 && is_so_already (data + offset, buf, len);
   free (record);
-  if (r == 0) {
+  if (r == 0 && !same) {
     content_set_locked (dev, s, &new);
     device_count (dev, DEV_BUFFER_WRITES, 1);
   }
   else
     content_drop (dev, &new);
   errno = err;
-  return r == 0 ? 1 : -1;
+  return r == -1 ? FETCH_FAILED : same ? FETCHED_SO_ALREADY : FETCHED;
 }
 
 static int
 write_part_locked (struct device *dev, struct slot *s, uint64_t index,
                    const void *buf, uint32_t offset, uint32_t len) REQUIRES (s)
 {
-  int there = slot_meta_state (slot_load_meta (s)) == SLOT_BUFFERED;
+  static const struct content zeroes = { .state = SLOT_SAME, .size = 1 };
+  enum slot_state state = slot_meta_state (slot_load_meta (s));
+  enum fetched there = FETCH_NO_ROOM;
 
-  if (there)
+  /* An EMPTY slot's cell is 0. */
+  if ((state == SLOT_EMPTY || state == SLOT_SAME) &&
+      repeats_word (buf, offset, len, slot_load_cell (s))) {
+    /* Zeroes that were written are told from nothing where that is free. */
+    if (state == SLOT_EMPTY && buf)
+      content_set_locked (dev, s, &zeroes);
+    return 0;
+  }
+  if (state == SLOT_BUFFERED) {
     device_count (dev, DEV_BUFFER_HITS, 1);
+    there = FETCHED;
+  }
   else if (buffer_is_on (&dev->buffer))
-    there = fetch_into_buffer_locked (dev, s, index);
-  if (there == -1)
+    there = fetch_into_buffer_locked (dev, s, index, buf, offset, len);
+
+  switch (there) {
+  case FETCH_FAILED:
     return -1;
-  if (there == 0)
+  case FETCHED_SO_ALREADY:
+    return 0;
+  case FETCH_NO_ROOM:
     return part_compressed_locked (dev, s, index, buf, offset, len);
+  case FETCHED:
+    break;
+  }
   content_rewrite_locked (dev, s, buf, offset, len);
   keep_buffered_locked (dev, s);
   return 0;
@@ -261,14 +333,16 @@ try_write_part (struct device *dev, uint64_t index, const void *buf,
                 uint32_t offset, uint32_t len, uint32_t now)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = buf ? slot_table_write_lock_new (&dev->table, index)
-                       : slot_table_write_lock (&dev->table, index);
-  int r = 0;
+  struct slot *s = slot_table_write_lock (&dev->table, index);
 
+  /* Zeroes in a part of nothing: as in try_write. */
+  if (!s && repeats_word (buf, offset, len, 0))
+    return 0;
   if (!s)
-    return buf ? -1 : 0; /* zeroing a part of nothing */
-  if (buf || slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY)
-    r = write_part_locked (dev, s, index, buf, offset, len);
+    s = slot_table_write_lock_new (&dev->table, index);
+  if (!s)
+    return -1;
+  int r = write_part_locked (dev, s, index, buf, offset, len);
   unlock_written (s, now);
   return r;
 }
@@ -288,18 +362,20 @@ stall_wait (struct device *dev, struct stall *stall)
   return again;
 }
 
-/* After a try that failed: shall there be another?  errno stays. */
+/* After a try that failed: shall there be another?  errno stays.  'stall' NULL:
+ * not if that takes waiting.
+ */
 static bool
 may_try_again (struct device *dev, struct stall *stall)
 {
-  return errno == ENOSPC &&
-         (drain_for_room (dev) || (dev->backed && stall_wait (dev, stall)));
+  return errno == ENOSPC && (drain_for_room (dev) ||
+                             (stall && dev->backed && stall_wait (dev, stall)));
 }
 
 /* Try until there is room, or no hope of any; 'part': else the whole slot. */
 static int
 write_with_room (struct device *dev, uint64_t index, const void *buf, bool part,
-                 uint32_t offset, uint32_t len, uint32_t now)
+                 uint32_t offset, uint32_t len, uint32_t now, bool wait)
 {
   struct stall stall;
   int r;
@@ -308,7 +384,7 @@ write_with_room (struct device *dev, uint64_t index, const void *buf, bool part,
   do
     r = part ? try_write_part (dev, index, buf, offset, len, now)
              : try_write (dev, index, buf, now);
-  while (r == -1 && may_try_again (dev, &stall));
+  while (r == -1 && may_try_again (dev, wait ? &stall : NULL));
   if (dev->backed)
     room_check (&dev->room, device_memory_to_evict (dev));
   return r;
@@ -317,14 +393,21 @@ write_with_room (struct device *dev, uint64_t index, const void *buf, bool part,
 int
 slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
 {
-  return write_with_room (dev, index, buf, false, 0, 0, now);
+  return write_with_room (dev, index, buf, false, 0, 0, now, true);
 }
 
 int
 slot_write_part (struct device *dev, uint64_t index, const void *buf,
                  uint32_t offset, uint32_t len, uint32_t now)
 {
-  return write_with_room (dev, index, buf, true, offset, len, now);
+  return write_with_room (dev, index, buf, true, offset, len, now, true);
+}
+
+int
+slot_zero_part (struct device *dev, uint64_t index, uint32_t offset,
+                uint32_t len, uint32_t now, bool wait)
+{
+  return write_with_room (dev, index, NULL, true, offset, len, now, wait);
 }
 
 /* -- discarding --------------------------------------------------------- */

@@ -6,6 +6,10 @@
  * codec) the slot still holds what it held.  Each of these is atomic for the
  * slot: others see all of it or nothing.
  *
+ * A write that leaves the data as they are takes no memory and cannot fail for
+ * want of it: zeroes where nothing was written, a part that is already so.  It
+ * fails only if the old data have to be read, and cannot be.
+ *
  * All of them take the slot lock, and may sleep; the caller holds no lock.
  * 'now' is clock_coarse_s () at the time of the request.  0, or -1 with errno
  * ENOSPC (over the limit), ENOMEM, or EIO (the object is damaged, or the codec
@@ -30,13 +34,21 @@ void slot_prefetch (struct device *dev, uint64_t index);
 int slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
   MUST_USE;
 
-/* The whole slot: slot_size bytes. */
+/* The whole slot: slot_size bytes.  Zeroes need no leaf of the table, and make
+ * none; where there is one, the slot becomes SAME.
+ */
 int slot_write (struct device *dev, uint64_t index, const void *buf,
                 uint32_t now) MUST_USE;
 
 /* Bytes [offset, offset + len) of the slot; buf NULL: zeroes. */
 int slot_write_part (struct device *dev, uint64_t index, const void *buf,
                      uint32_t offset, uint32_t len, uint32_t now) MUST_USE;
+
+/* The same with zeroes, but without 'wait' it does not wait for the evictor to
+ * make room.
+ */
+int slot_zero_part (struct device *dev, uint64_t index, uint32_t offset,
+                    uint32_t len, uint32_t now, bool wait) MUST_USE;
 
 /* The whole slot becomes EMPTY.  Cannot fail. */
 void slot_discard (struct device *dev, uint64_t index);

@@ -5,6 +5,8 @@ Every block says which block it is and which version of it, and 2700 bytes of
 it are noise made from these, so two thirds of a block must be stored
 and no block can pass for another, nor for what it was before.
 
+  Store(folder, size)            an NBD server for a backing store
+
   Load(sock, blocks).fill()      all blocks, version 1
             .start() .stop()     threads that rewrite, read and compare
             .verify()            all blocks
@@ -13,9 +15,11 @@ With strict=False requests may fail: a write that did leaves each of its
 blocks as it was or as it should be, a read that did says nothing.
 """
 
+import os
+import subprocess
 import threading
 
-from zramtest import K, check, connect, nbd, random, time
+from zramtest import K, NBDKIT, check, connect, nbd, random, time
 
 BLOCK = 4 * K
 RUN = 32            # blocks in a request, at the most
@@ -25,6 +29,39 @@ def content(index, version):
     line = b"block %12d version %12d\n" % (index, version)
     noise = random.Random(index << 32 | version).randbytes(2700)
     return (line * 64)[:BLOCK - len(noise)] + noise
+
+
+class Store:
+    """An NBD server that can be killed."""
+
+    def __init__(self, folder, size):
+        self.sock = os.path.join(folder, "store.sock")
+        self.file = os.path.join(folder, "store.img")
+        self.size = size
+        self.job = None
+        self.empty()
+        self.start()
+
+    def empty(self):
+        with open(self.file, "wb") as f:
+            f.truncate(self.size)
+
+    def start(self):
+        if os.path.exists(self.sock):
+            os.unlink(self.sock)
+        self.job = subprocess.Popen(
+            [NBDKIT, "-f", "-U", self.sock, "file", self.file],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            if os.path.exists(self.sock):
+                return
+            time.sleep(0.05)
+        check(False, "no store")
+
+    def kill(self):
+        self.job.kill()
+        self.job.wait()
 
 
 class Load:

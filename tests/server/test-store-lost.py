@@ -11,47 +11,14 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 
-from storetest import BLOCK, Load, content
-from zramtest import (K, M, NBDKIT, SANITIZER, Server, check, errno, nbd,
-                      random, seed, time)
+from storetest import BLOCK, Load, Store, content
+from zramtest import (K, SANITIZER, Server, check, errno, nbd, random, seed,
+                      time)
 
 BLOCKS = 1500 if SANITIZER else 4000
 LIMIT = BLOCKS * K          # a third of what it would take
-
-
-class Store:
-    """An NBD server that can be killed."""
-
-    def __init__(self, folder):
-        self.sock = os.path.join(folder, "store.sock")
-        self.file = os.path.join(folder, "store.img")
-        self.job = None
-        self.empty()
-        self.start()
-
-    def empty(self):
-        with open(self.file, "wb") as f:
-            f.truncate(BLOCKS * 8 * K)
-
-    def start(self):
-        if os.path.exists(self.sock):
-            os.unlink(self.sock)
-        self.job = subprocess.Popen(
-            [NBDKIT, "-f", "-U", self.sock, "file", self.file],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            if os.path.exists(self.sock):
-                return
-            time.sleep(0.05)
-        check(False, "no store")
-
-    def kill(self):
-        self.job.kill()
-        self.job.wait()
 
 
 def disk(store, timeout):
@@ -188,7 +155,7 @@ def main():
         raise SystemExit(77)
     rng = random.Random(seed())
     folder = tempfile.mkdtemp(prefix="zram-lost.")
-    store = Store(folder)
+    store = Store(folder, BLOCKS * 8 * K)
     try:
         for test, *args in ((restarted, store, 20, 0.5, True),
                             (restarted, store, 1, 3, False),

@@ -76,8 +76,9 @@ test_same_filled_function (void **state)
 static void
 test_same_filled (void **state)
 {
-  uint64_t words[] = { 0,
-                       1,
+  /* Zeroes not first: they make no leaf (test_discard). */
+  uint64_t words[] = { 1,
+                       0,
                        UINT64_MAX,
                        UINT64_C (0x0102030405060708),
                        UINT64_C (1) << 63,
@@ -306,17 +307,17 @@ test_discard (void **state)
 {
   struct unit_rng rng = unit_rng (6);
   struct fixture f;
-  char zeroes[100] = { 0 };
+  char zeroes[4096] = { 0 };
 
   (void) state;
-  fixture_open (&f, 4096, "lz4", 1, 4 * MiB);
-  for (unsigned kind = 0; kind < KINDS; kind++) {
+  fixture_open (&f, 4096, "lz4", 1, 8 * MiB);
+  for (unsigned kind = KINDS; kind-- > 0;) { /* zeroes last: there is a leaf */
     fill_kind (plain, 4096, kind, &rng);
     assert_int_equal (slot_write (f.dev, kind, plain, 1), 0);
     slot_discard (f.dev, kind);
     assert_int_equal (fixture_meta (&f, kind), 0);
     slot_discard (f.dev, kind);
-    assert_int_equal (fixture_count (&f, DEV_SLOTS_FREED), kind + 1);
+    assert_int_equal (fixture_count (&f, DEV_SLOTS_FREED), KINDS - kind);
     memset (plain, 0, 4096);
     check_slot (&f, kind, &rng);
   }
@@ -326,9 +327,18 @@ test_discard (void **state)
   slot_discard (f.dev, 1000);
   assert_int_equal (slot_write_part (f.dev, 1000, NULL, 5, 50, 1), 0);
   assert_null (slot_table_peek (&f.dev->table, 1000));
-  /* But bytes that are written, zeroes or not, are data. */
+  /* Nor do zeroes that are written there, in part or whole. */
   assert_int_equal (slot_write_part (f.dev, 1000, zeroes, 5, 50, 1), 0);
-  assert_int_equal (fixture_state (&f, 1000), SLOT_SAME);
+  assert_int_equal (slot_write (f.dev, 1000, zeroes, 1), 0);
+  assert_null (slot_table_peek (&f.dev->table, 1000));
+  /* Where the table has a place for them they are told from nothing. */
+  assert_int_equal (slot_write_part (f.dev, 1000, "x", 5, 1, 1), 0);
+  assert_int_equal (slot_write_part (f.dev, 1001, zeroes, 5, 50, 1), 0);
+  assert_int_equal (slot_write (f.dev, 1002, zeroes, 1), 0);
+  assert_int_equal (slot_write_part (f.dev, 1003, NULL, 5, 50, 1), 0);
+  assert_int_equal (fixture_state (&f, 1001), SLOT_SAME);
+  assert_int_equal (fixture_state (&f, 1002), SLOT_SAME);
+  assert_int_equal (fixture_state (&f, 1003), SLOT_EMPTY);
   fixture_close (&f);
 }
 
@@ -385,6 +395,7 @@ test_age (void **state)
 
   (void) state;
   open_device (&f, 4096, "zstd");
+  must_write (&f, "leaf", 4, 0);
   for (unsigned kind = 0; kind < KINDS; kind++, now += 100) {
     fill_kind (plain, 4096, kind, &rng);
     assert_int_equal (slot_write (f.dev, 4, plain, now), 0);

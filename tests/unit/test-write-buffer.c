@@ -192,6 +192,7 @@ test_from_and_to (void **state)
 
   (void) state;
   open_buffered ();
+  put (8, 1); /* so that there is a leaf */
   for (unsigned before = 0; before <= 4; before++)
     for (unsigned after = 0; after < 4; after++) {
       struct unit_rng rng = unit_rng (before * 10 + after);
