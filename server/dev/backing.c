@@ -232,6 +232,12 @@ backing_complete (struct backing_io *io, int error)
   leave (b);
 }
 
+static bool
+is_down (struct backing *b)
+{
+  return atomic_load (&b->down) || atomic_load (&b->shut);
+}
+
 static void
 submit (struct backing *b, struct backing_io *io)
 {
@@ -243,7 +249,7 @@ submit (struct backing *b, struct backing_io *io)
   io->answered = false;
   io->backing = b;
   atomic_fetch_add (&b->in_flight, 1);
-  if (atomic_load (&b->down))
+  if (is_down (b))
     backing_complete (io, EIO);
   else
     b->ops->submit (b, io);
@@ -298,7 +304,8 @@ read_directly (struct backing *b, void *buf, size_t len, uint64_t offset)
   int error;
 
   atomic_fetch_add (&b->in_flight, 1);
-  error = inject (BACKING_READ, b->ops->read (b, buf, len, offset));
+  error = inject (BACKING_READ,
+                  is_down (b) ? EIO : b->ops->read (b, buf, len, offset));
   account (b, BACKING_READ, len, error);
   leave (b);
   return error;
@@ -354,6 +361,13 @@ backing_drain (struct backing *b)
 }
 
 void
+backing_shut (struct backing *b)
+{
+  if (!atomic_exchange (&b->shut, true) && b->ops->shut)
+    b->ops->shut (b);
+}
+
+void
 backing_get_stats (struct backing *b, struct backing_stats *s)
 {
   s->in_flight = atomic_load (&b->in_flight);
@@ -368,7 +382,7 @@ backing_get_stats (struct backing *b, struct backing_stats *s)
   s->punch_errors = atomic_load (&b->errors[BACKING_PUNCH]);
   s->retries = atomic_load (&b->retries);
   s->reconnects = atomic_load (&b->reconnects);
-  s->down = atomic_load (&b->down);
+  s->down = is_down (b);
   mutex_lock (&b->trouble_lock);
   memcpy (s->trouble, b->trouble, sizeof s->trouble);
   mutex_unlock (&b->trouble_lock);

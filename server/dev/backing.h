@@ -113,7 +113,7 @@ struct backing_stats {
   uint64_t read_errors, write_errors, punch_errors;
   uint64_t retries;    /* requests sent again on another connection */
   uint64_t reconnects; /* connections made after the first */
-  bool down;           /* requests fail at once until it is back */
+  bool down;           /* requests fail at once until it is back, or for ever */
 
   /* Requests that fail because it is down are not among these: their cause
    * is.
@@ -156,6 +156,13 @@ void backing_submit (struct backing *b, struct backing_io *io);
  * no lock that a done() could want.
  */
 void backing_drain (struct backing *b);
+
+/* For an end that does not wait for a store which does not answer: from here on
+ * every request fails at once (EIO), and so does what an NBD store has in
+ * flight.  What the kernel has of a file goes on.  Any thread; does not wait;
+ * nothing undoes it.
+ */
+void backing_shut (struct backing *b);
 
 void backing_get_stats (struct backing *b, struct backing_stats *s);
 

@@ -16,6 +16,11 @@
  * that looks, so every thread has one of its own: with one for all, thread A
  * could be told of thread B's lost data, and B of success.
  *
+ * A file system may keep a thread in the kernel for as long as it likes, where
+ * no signal reaches it; then it keeps the descriptors that it shares with the
+ * rest of the process, and so the clients' connections, when all else has
+ * ended.  So the threads share none (own_files).
+ *
  * Reads are small and far apart: no read-ahead.  What they leave in the
  * cache is clean, and the first to go when memory is short.
  */
@@ -37,6 +42,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/own_files.h"
 #include "dev/backing_impl.h"
 
 #define MAX_THREADS 64
@@ -224,6 +230,7 @@ file_thread (void *arg)
   struct backing_file *f = start->f;
   struct backing_io *batch[MAX_BATCH];
   int fd = start->fd;
+  bool own = own_files (f->fd, fd);
 
   free (start);
   mutex_lock (&f->lock);
@@ -239,6 +246,10 @@ file_thread (void *arg)
     mutex_lock (&f->lock);
   }
   mutex_unlock (&f->lock);
+  if (own) { /* now: who joins this thread may open the file again at once */
+    close (fd);
+    close (f->fd);
+  }
   return NULL;
 }
 

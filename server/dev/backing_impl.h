@@ -31,6 +31,11 @@ struct backing_ops {
    */
   void (*submit) (struct backing *b, struct backing_io *io);
 
+  /* Complete what is in flight, with EIO and soon, as far as that is possible;
+   * nothing is submitted from here on.  Must not wait.  May be NULL.
+   */
+  void (*shut) (struct backing *b);
+
   /* End what start began (which may not have been called, or have failed),
    * once all requests are complete, or see to it that they soon are; then free
    * everything, 'b' too.
@@ -45,6 +50,7 @@ struct backing {
   unsigned read_unit; /* bytes, a power of two: reads are widened to it */
   atomic_bool can_punch;
   atomic_bool down;
+  atomic_bool shut; /* for ever: nothing is begun any more */
 
   struct mutex idle_lock; /* rank BACKING: for waiting on 'idle' */
   pthread_cond_t idle;    /* in_flight became 0 */

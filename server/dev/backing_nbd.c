@@ -71,9 +71,10 @@ struct backing_nbd {
   pthread_t thread;
   bool running;
 
-  struct mutex lock; /* rank BACKING: the next two */
+  struct mutex lock; /* rank BACKING: the next three */
   struct list queued;
   bool stop;
+  bool shut;
 
   /* Below this line: the thread's own. */
   struct nbd_handle *h;
@@ -414,17 +415,28 @@ ring_alarms (struct backing_nbd *n)
 
 /* -- the thread --------------------------------------------------------- */
 
+/* Nobody is tried any more, and nobody waited for: to be closed is quick. */
+static void
+give_up (struct backing_nbd *n)
+{
+  if (n->h)
+    drop_connection (n);
+  n->try_at_ns = UINT64_MAX;
+  go_down (n);
+}
+
 /* False when it is time to stop. */
 static bool
 take_queued (struct backing_nbd *n)
 {
   struct backing_io *io;
   struct list queued;
-  bool stop;
+  bool stop, shut;
 
   mutex_lock (&n->lock);
   queued = n->queued;
   stop = n->stop;
+  shut = n->shut;
   list_init (&n->queued);
   mutex_unlock (&n->lock);
   while ((io = queued.head)) {
@@ -434,6 +446,8 @@ take_queued (struct backing_nbd *n)
     else
       list_add (&n->waiting, io);
   }
+  if (shut)
+    give_up (n);
   return !stop || n->waiting.n || n->sent.n;
 }
 
@@ -540,6 +554,17 @@ nbd_submit (struct backing *b, struct backing_io *io)
 }
 
 static void
+nbd_shut (struct backing *b)
+{
+  struct backing_nbd *n = (struct backing_nbd *) b;
+
+  mutex_lock (&n->lock);
+  n->shut = true;
+  wake_thread (n);
+  mutex_unlock (&n->lock);
+}
+
+static void
 nbd_close_store (struct backing *b)
 {
   struct backing_nbd *n = (struct backing_nbd *) b;
@@ -564,6 +589,7 @@ static const struct backing_ops nbd_ops = {
   .kind = "nbd",
   .start = nbd_start,
   .submit = nbd_submit,
+  .shut = nbd_shut,
   .close = nbd_close_store,
 };
 

@@ -430,6 +430,39 @@ test_close_is_bounded (void **state)
   backing_close (b);
 }
 
+/* Whatever the timeout: of an hour here, which the test does not have. */
+static void
+test_shut (void **state)
+{
+  char *buf = malloc (REQUESTS * LENGTH), byte;
+  struct request r[REQUESTS];
+  struct backing_stats s;
+  struct backing *b;
+
+  (void) state;
+  assert_non_null (buf);
+  START_SERVER ("file", image);
+  b = start_store (3600 * 1000);
+  assert_int_equal (backing_read (b, &byte, 1, 0), 0);
+  kill (server, SIGSTOP);
+  write_all (b, r, buf, 40);
+  backing_shut (b);
+  for (unsigned i = 0; i < REQUESTS; i++)
+    assert_int_equal (request_wait (&r[i]), EIO);
+  assert_int_equal (backing_read (b, &byte, 1, 0), -1);
+  assert_int_equal (errno, EIO);
+  backing_get_stats (b, &s);
+  assert_true (s.down);
+
+  /* For ever. */
+  kill (server, SIGCONT);
+  backing_shut (b);
+  assert_int_equal (request_run (b, BACKING_WRITE, buf, 0, LENGTH), EIO);
+  backing_drain (b);
+  backing_close (b);
+  free (buf);
+}
+
 /* With a key that the URI names, as libnbd takes it. */
 static void
 test_tls (void **state)
@@ -572,6 +605,7 @@ main (void)
     NBD_TEST (test_idle_store_notices),
     NBD_TEST (test_another_server_is_not_taken),
     NBD_TEST (test_close_is_bounded),
+    NBD_TEST (test_shut),
     NBD_TEST (test_tls),
     NBD_TEST (test_opened_before_a_fork),
 #ifdef ZRAM_FAULTS
