@@ -331,7 +331,7 @@ void
 keys_free (void)
 {
   method_keys_free (keys.recompress, &keys.recompress_count);
-  free (keys.primary.dict);
+  method_key_free (&keys.primary);
   free (keys.control);
   free (keys.marker);
   free (keys.backing);

@@ -8,10 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "base/check.h"
 #include "comp/dict.h"
 #include "plugin/method_key.h"
+#include "plugin/read_file.h"
 #include "zram-shown.h"
 
 /* Of a name or path, so much is in a reason: the rest of it must fit too. */
@@ -153,31 +154,22 @@ method_keys_parse (const char *value, struct method_key m[RECOMPRESS_METHODS],
 }
 
 void
+method_key_free (struct method_key *m)
+{
+  method_key_forget (m);
+  free (m->dict);
+  m->dict = NULL;
+}
+
+void
 method_keys_free (struct method_key *m, unsigned *count)
 {
   for (unsigned i = 0; i < *count; i++)
-    free (m[i].dict);
+    method_key_free (&m[i]);
   *count = 0;
 }
 
 /* -- dictionaries ------------------------------------------------------- */
-
-/* The open file; NULL with errno.  Something that is no file could keep us
- * waiting.
- */
-static FILE *
-open_file (const char *path)
-{
-  struct stat st;
-
-  if (stat (path, &st) == -1)
-    return NULL;
-  if (!S_ISREG (st.st_mode)) {
-    errno = S_ISDIR (st.st_mode) ? EISDIR : EINVAL;
-    return NULL;
-  }
-  return fopen (path, "re");
-}
 
 static void
 refuse_file (struct reason *why, const char *path, const char *reason)
@@ -188,30 +180,29 @@ refuse_file (struct reason *why, const char *path, const char *reason)
               shown_cut (shown, sizeof shown, path, SHOWN_MESSAGE), reason);
 }
 
-/* The file's bytes, to be freed; NULL with a reason. */
-static void *
-read_file (const char *path, size_t *size, struct reason *why)
+int
+method_keys_read (struct method_key *m, unsigned count, struct reason *why)
 {
-  FILE *f = open_file (path);
-  char *bytes = f ? malloc (DICT_MAX + 1) : NULL;
-  char most[40];
+  char reason[120];
 
-  if (bytes)
-    *size = fread (bytes, 1, DICT_MAX + 1, f);
-  if (!bytes || ferror (f))
-    refuse_file (why, path, strerror (errno));
-  else if (*size > DICT_MAX) {
-    snprintf (most, sizeof most, "must be at most %d bytes", DICT_MAX);
-    refuse_file (why, path, most);
+  for (unsigned i = 0; i < count; i++) {
+    if (!m[i].dict || m[i].bytes)
+      continue;
+    m[i].bytes = read_file (m[i].dict, DICT_MAX, read_file_deadline (),
+                            &m[i].size, reason, sizeof reason);
+    if (!m[i].bytes) {
+      refuse_file (why, m[i].dict, reason);
+      return -1;
+    }
   }
-  else {
-    fclose (f);
-    return bytes;
-  }
-  free (bytes);
-  if (f)
-    fclose (f);
-  return NULL;
+  return 0;
+}
+
+void
+method_key_forget (struct method_key *m)
+{
+  free (m->bytes);
+  m->bytes = NULL;
 }
 
 /* The format of a dictionary with the same bytes for that codec; 0: none. */
@@ -235,19 +226,13 @@ method_key_format (struct zcomp *zcomp, const struct method_key *m,
   struct zcomp_dict_info info;
   const char *why = NULL;
   unsigned format, other;
-  size_t size;
-  void *bytes;
-  int r;
 
   *result = (struct zcomp_method){ codec_id (m->codec), m->level };
   if (!m->dict)
     return 0;
-  bytes = read_file (m->dict, &size, reason);
-  if (!bytes)
-    return -1;
-  r = zcomp_dict_add (zcomp, m->codec, bytes, size, &format, &why);
-  free (bytes);
-  if (r == -1) {
+  check_always (m->bytes);
+  if (zcomp_dict_add (zcomp, m->codec, m->bytes, m->size, &format, &why) ==
+      -1) {
     refuse_file (reason, m->dict, why ? why : strerror (errno));
     return -1;
   }

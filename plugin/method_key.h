@@ -19,7 +19,9 @@
 struct method_key {
   const struct codec *codec;
   int level;
-  char *dict; /* as given, owned; NULL: none */
+  char *dict;  /* as given, owned; NULL: none */
+  void *bytes; /* of that file, owned, between _read and _forget; else NULL */
+  size_t size;
 };
 
 /* Why something is refused, to stand behind "key=value: ". */
@@ -32,6 +34,7 @@ int method_keys_parse (const char *value,
                        struct method_key m[RECOMPRESS_METHODS], unsigned *count,
                        struct reason *why) MUST_USE;
 void method_keys_free (struct method_key *m, unsigned *count);
+void method_key_free (struct method_key *m);
 
 /* dict= alone; as above. */
 int method_key_set_dict (const char *path, struct method_key *method,
@@ -46,9 +49,19 @@ void method_key_names (const char *separator, char *buf, size_t size);
 /* A whole decimal number in [min, max]; nothing is said. */
 bool parse_number (const char *value, long min, long max, long *result);
 
-/* Give the method a format in zcomp: load its dictionary if it has one, once
- * for all methods that name the same file for the same codec.  0, or -1 with a
- * reason.  Serialized as zcomp_dict_add.
+/* Read the files of their dictionaries, up to one that fails.  Waits
+ * READ_FILE_SECONDS for each at the most: no lock is held that anybody wants.
+ * 0, or -1 with a reason that names the file.
+ */
+int method_keys_read (struct method_key *m, unsigned count, struct reason *why)
+  MUST_USE;
+
+/* What was read is not needed any more. */
+void method_key_forget (struct method_key *m);
+
+/* Give the method a format in zcomp: load its dictionary if it has one, which
+ * was read, once for all methods that have the same bytes for the same codec.
+ * 0, or -1 with a reason.  Serialized as zcomp_dict_add.
  */
 int method_key_format (struct zcomp *zcomp, const struct method_key *method,
                        struct zcomp_method *result, struct reason *why)

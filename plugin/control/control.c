@@ -39,8 +39,8 @@
 struct control {
   struct engine *engine; /* not owned */
   struct listener listener;
-  struct slow *slow;
-  int wake_fd; /* eventfd: something is done, or stop is set */
+  struct slow *slow[RPC_LANES]; /* [RPC_AT_ONCE] is NULL */
+  int wake_fd;                  /* eventfd: something is done, or stop is set */
   atomic_bool stop;
   bool started;
   pthread_t thread;
@@ -106,8 +106,11 @@ serve_line (struct control *control, struct client *c, const char *line,
 {
   struct rpc_request request;
 
+  struct slow *slow;
+
   rpc_parse (&request, line, len);
-  if (rpc_is_slow (&request) && slow_put (control->slow, c->serial, &request)) {
+  slow = control->slow[rpc_lane (&request)];
+  if (slow && slow_put (slow, c->serial, &request)) {
     c->waiting = true;
     return;
   }
@@ -155,9 +158,9 @@ client_of (struct control *control, uint64_t serial)
 }
 
 static void
-answer_slow_requests (struct control *control)
+answer_slow_requests (struct control *control, struct slow *slow)
 {
-  struct slow_request *s = slow_take (control->slow), *next;
+  struct slow_request *s = slow_take (slow), *next;
 
   for (; s; s = next) {
     struct client *c = client_of (control, s->client);
@@ -323,7 +326,8 @@ control_thread (void *arg)
     fds_poll (fds, control->polled, timeout);
     if (fds[POLL_WAKE].revents) {
       eventfd_read (control->wake_fd, &ignored);
-      answer_slow_requests (control);
+      for (int i = RPC_SLOW; i < RPC_LANES; i++)
+        answer_slow_requests (control, control->slow[i]);
     }
     for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
       if (control->clients[i].fd != -1)
@@ -336,6 +340,27 @@ control_thread (void *arg)
 }
 
 /* -- life --------------------------------------------------------------- */
+
+static bool
+make_lanes (struct control *control)
+{
+  bool ok = control->wake_fd != -1;
+
+  for (int i = RPC_SLOW; i < RPC_LANES && ok; i++) {
+    control->slow[i] = slow_create (control->engine, control->wake_fd);
+    ok = control->slow[i] != NULL;
+  }
+  return ok;
+}
+
+static bool
+start_lanes (struct control *control)
+{
+  for (int i = RPC_SLOW; i < RPC_LANES; i++)
+    if (slow_start (control->slow[i]) == -1)
+      return false;
+  return true;
+}
 
 struct control *
 control_open (struct engine *engine, const char *path, char *why, size_t size)
@@ -352,9 +377,7 @@ control_open (struct engine *engine, const char *path, char *why, size_t size)
     control->clients[i].fd = -1;
   json_object_seed (0); /* not safe among threads the first time */
   control->wake_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (control->wake_fd != -1)
-    control->slow = slow_create (engine, control->wake_fd);
-  if (control->slow)
+  if (make_lanes (control))
     engine->jobs = jobs_create (engine);
   if (!engine->jobs)
     snprintf (why, size, "%s: %s", path, strerror (errno));
@@ -368,8 +391,7 @@ int
 control_start (struct control *control)
 {
   listener_adopt (&control->listener);
-  if (slow_start (control->slow) == -1 ||
-      jobs_start (control->engine->jobs) == -1 ||
+  if (!start_lanes (control) || jobs_start (control->engine->jobs) == -1 ||
       control_thread_start (&control->thread, control_thread, control) == -1)
     return -1;
   control->started = true;
@@ -385,8 +407,9 @@ control_stop (struct control *control)
     pthread_join (control->thread, NULL);
     control->started = false;
   }
-  if (control->slow)
-    slow_stop (control->slow);
+  for (int i = RPC_SLOW; i < RPC_LANES; i++)
+    if (control->slow[i])
+      slow_stop (control->slow[i]);
   if (control->engine->jobs)
     jobs_stop (control->engine->jobs);
   for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
@@ -403,7 +426,8 @@ control_close (struct control *control)
   listener_close (&control->listener);
   jobs_destroy (control->engine->jobs);
   control->engine->jobs = NULL;
-  slow_destroy (control->slow);
+  for (int i = RPC_SLOW; i < RPC_LANES; i++)
+    slow_destroy (control->slow[i]);
   if (control->wake_fd != -1)
     close (control->wake_fd);
   free (control);

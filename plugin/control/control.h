@@ -4,7 +4,7 @@
  * connect to it.
  *
  *   listener --> clients --lines--> rpc --+--> answer at once
- *                   ^                     +--> slow thread  (slow.h)
+ *                   ^                     +--> slow threads (slow.h)
  *                   |                     +--> job thread   (jobs.h)
  *                   +----- answers -------+
  *

@@ -119,6 +119,8 @@ set_methods (struct engine *e, const json_t *params, struct reply *r)
   if (!paths_are_absolute (keys, count))
     refuse_set (r, ZRAM_ERROR_PARAMS, value,
                 "the path of a dictionary must begin with /");
+  else if (method_keys_read (keys, count, &why) == -1)
+    refuse_set (r, ZRAM_ERROR_REFUSED, value, why.text);
   else if (settings_trylock (e, r)) {
     ok = set_methods_locked (e, keys, count, &why);
     mutex_unlock (&e->store->settings);

@@ -6,10 +6,17 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "plugin/control/methods.h"
 #include "plugin/keys.h"
+
+/* Requests that change settings run in several threads.  Each holds them for a
+ * moment; this is how long another one waits for that.
+ */
+#define SETTINGS_TRIES 50
+#define SETTINGS_PAUSE_US 2000
 
 /* What changes the number of workers or the algorithm does not wait for a job
  * that needs them to stay: others wait behind it.
@@ -17,8 +24,12 @@
 bool
 settings_trylock (struct engine *e, struct reply *r)
 {
-  if (mutex_trylock (&e->store->settings))
-    return true;
+  for (int i = 0; i < SETTINGS_TRIES; i++) {
+    if (i)
+      usleep (SETTINGS_PAUSE_US);
+    if (mutex_trylock (&e->store->settings))
+      return true;
+  }
   reply_error (r, ZRAM_ERROR_REFUSED,
                "a job is running that needs the settings to stay as they are");
   return false;

@@ -5,7 +5,7 @@
  *
  *   line --rpc_parse--> request --rpc_run--> answer line
  *                         |
- *                         method->slow: run it in a thread that may wait
+ *                         method->lane: which thread may run it
  *
  * JSON-RPC 2.0 without batches; parameters by name only.  A request without
  * an id is run and not answered; one that is no request is answered with
@@ -18,10 +18,19 @@
 #include "plugin/control/engine.h"
 #include "plugin/control/reply.h"
 
+/* Where others wait behind it. */
+enum rpc_lane {
+  RPC_AT_ONCE, /* the event loop: it never waits */
+  RPC_SLOW,    /* it walks over the whole disk, or waits for streams */
+  RPC_FILES,   /* with parameters it waits for a file that a client names, for
+                  seconds; without it is as RPC_SLOW */
+  RPC_LANES
+};
+
 struct method {
   const char *name;
   const char *params; /* names, separated by blanks */
-  bool slow;          /* may wait, or walk over the whole disk */
+  enum rpc_lane lane;
   void (*run) (struct engine *engine, const json_t *params, struct reply *r);
 };
 
@@ -38,11 +47,14 @@ struct rpc_request {
 void rpc_parse (struct rpc_request *req, const char *line, size_t len);
 void rpc_request_free (struct rpc_request *req);
 
-/* May it take longer than others should wait? */
-static inline bool
-rpc_is_slow (const struct rpc_request *req)
+static inline enum rpc_lane
+rpc_lane (const struct rpc_request *req)
 {
-  return req->method && req->method->slow;
+  if (!req->method)
+    return RPC_AT_ONCE;
+  return req->method->lane == RPC_FILES && json_object_size (req->params) == 0
+           ? RPC_SLOW
+           : req->method->lane;
 }
 
 /* Run it and add the answer, if there is to be one, with its \n. */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Slow requests: those that walk over the whole disk or wait for streams run
- * here, one after the other, while the event loop goes on.
+ * Slow requests run here, one after the other, while the event loop goes on.
+ * There is one of these for each lane (rpc.h), so that who walks over the disk
+ * does not wait for who waits for a file.
  *
- *   event loop --slow_put--> queue --> thread --> done --slow_take--> event
- * loop
+ *   event loop --slow_put--> queue --> thread --> done --slow_take--> loop
  *                                                  |
- *                                                  wakes the loop by a
- * descriptor
+ *                                  wakes the loop by a descriptor
  *
  * Locks: 'lock' (a leaf) protects both lists and stop.
  */

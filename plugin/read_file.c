@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/own_files.h"
+#include "plugin/control/thread.h"
+#include "plugin/read_file.h"
+
+struct reading {
+  char *path;
+  size_t most, size;
+  char *bytes;       /* of most + 1 */
+  const char *fault; /* NULL: none; "": error */
+  int error;
+  bool done, left; /* under the lock: the thread's, the reader's last word */
+};
+
+/* Protects 'done' and 'left' of all readings, and what stands here.  A leaf;
+ * nobody holds it while he waits for a file.
+ */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t done;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static unsigned stuck; /* threads that were left alone */
+static bool cancelled;
+
+static const char ending[] = "the server is about to end";
+
+static void
+init (void)
+{
+  pthread_condattr_t attr;
+
+  pthread_condattr_init (&attr);
+  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
+  pthread_cond_init (&done, &attr);
+  pthread_condattr_destroy (&attr);
+}
+
+/* -- the thread --------------------------------------------------------- */
+
+static int
+failed (struct reading *r)
+{
+  r->fault = "";
+  r->error = errno;
+  return -1;
+}
+
+static int
+refuse (struct reading *r, const struct stat *st)
+{
+  if (S_ISREG (st->st_mode))
+    return 0;
+  errno = EISDIR;
+  if (S_ISDIR (st->st_mode))
+    return failed (r);
+  r->fault = "is not a regular file";
+  return -1;
+}
+
+static int
+read_all (struct reading *r, int fd)
+{
+  while (r->size <= r->most) {
+    ssize_t n = read (fd, r->bytes + r->size, r->most + 1 - r->size);
+
+    if (n == -1 && errno == EINTR)
+      continue;
+    if (n == -1)
+      return failed (r);
+    if (n == 0)
+      return 0;
+    r->size += (size_t) n;
+  }
+  return 0; /* and it is too long */
+}
+
+/* Looked at before it is opened, since opening alone does things to some
+ * devices and pipes; and again after, since it may be another one by then.
+ */
+static void
+do_read (struct reading *r)
+{
+  struct stat st;
+  int fd;
+
+  if (stat (r->path, &st) == -1) {
+    failed (r);
+    return;
+  }
+  if (refuse (r, &st) == -1)
+    return;
+  fd = open (r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd == -1) {
+    failed (r);
+    return;
+  }
+  if (fstat (fd, &st) == -1)
+    failed (r);
+  else if (refuse (r, &st) == 0)
+    read_all (r, fd);
+  close (fd);
+}
+
+static void
+reading_free (struct reading *r)
+{
+  free (r->path);
+  free (r->bytes);
+  free (r);
+}
+
+static void *
+reading_thread (void *arg)
+{
+  struct reading *r = arg;
+  bool left;
+
+  (void) own_files (-1, -1);
+  fault_pause ("read_file");
+  do_read (r);
+  pthread_mutex_lock (&lock);
+  r->done = true;
+  left = r->left;
+  stuck -= left;
+  pthread_cond_broadcast (&done);
+  pthread_mutex_unlock (&lock);
+  if (left)
+    reading_free (r);
+  return NULL;
+}
+
+/* -- who wants it ------------------------------------------------------- */
+
+static struct reading *
+reading_new (const char *path, size_t most)
+{
+  struct reading *r = calloc (1, sizeof *r);
+
+  if (!r)
+    return NULL;
+  r->path = strdup (path);
+  r->bytes = malloc (most + 1);
+  r->most = most;
+  if (r->path && r->bytes)
+    return r;
+  reading_free (r);
+  return NULL;
+}
+
+/* Until it is done.  False with a reason: it was left to its thread. */
+static bool
+wait_for (struct reading *r, uint64_t deadline_ns, char *why, size_t why_size)
+{
+  struct timespec due = { (time_t) (deadline_ns / 1000000000),
+                          (long) (deadline_ns % 1000000000) };
+  bool in_time;
+
+  pthread_mutex_lock (&lock);
+  while (!r->done && !cancelled &&
+         pthread_cond_timedwait (&done, &lock, &due) != ETIMEDOUT)
+    ;
+  in_time = r->done;
+  r->left = !in_time;
+  stuck += !in_time;
+  if (cancelled)
+    snprintf (why, why_size, "%s", ending);
+  else
+    snprintf (why, why_size, "the file did not answer within %d seconds",
+              READ_FILE_SECONDS);
+  pthread_mutex_unlock (&lock);
+  return in_time;
+}
+
+static bool
+is_refused (char *why, size_t why_size)
+{
+  bool late, full;
+
+  pthread_mutex_lock (&lock);
+  late = cancelled;
+  full = stuck >= READ_FILE_STUCK_MAX;
+  pthread_mutex_unlock (&lock);
+  if (late)
+    snprintf (why, why_size, "%s", ending);
+  else if (full)
+    snprintf (why, why_size,
+              "not read: %d files that were named before still do not answer",
+              READ_FILE_STUCK_MAX);
+  return late || full;
+}
+
+/* Takes 'r', done and not left. */
+static void *
+bytes_of (struct reading *r, size_t *size, char *why, size_t why_size)
+{
+  void *bytes = NULL;
+
+  if (!r->fault && r->size > r->most)
+    snprintf (why, why_size, "must be at most %zu bytes", r->most);
+  else if (!r->fault) {
+    bytes = r->bytes;
+    r->bytes = NULL;
+    *size = r->size;
+  }
+  else
+    snprintf (why, why_size, "%s", *r->fault ? r->fault : strerror (r->error));
+  reading_free (r);
+  return bytes;
+}
+
+uint64_t
+read_file_deadline (void)
+{
+  return clock_ns () + READ_FILE_SECONDS * UINT64_C (1000000000);
+}
+
+void *
+read_file (const char *path, size_t most, uint64_t deadline_ns, size_t *size,
+           char *why, size_t why_size)
+{
+  struct reading *r;
+  pthread_t thread;
+
+  pthread_once (&once, init);
+  if (is_refused (why, why_size))
+    return NULL;
+  r = reading_new (path, most);
+  if (!r || control_thread_start (&thread, reading_thread, r) == -1) {
+    snprintf (why, why_size, "%s", strerror (r ? errno : ENOMEM));
+    if (r)
+      reading_free (r);
+    return NULL;
+  }
+  if (!wait_for (r, deadline_ns, why, why_size)) {
+    pthread_detach (thread);
+    return NULL;
+  }
+  pthread_join (thread, NULL); /* it is on its last lines */
+  return bytes_of (r, size, why, why_size);
+}
+
+void
+read_files_cancel (void)
+{
+  pthread_once (&once, init);
+  pthread_mutex_lock (&lock);
+  cancelled = true;
+  pthread_cond_broadcast (&done);
+  pthread_mutex_unlock (&lock);
+}
