@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -32,7 +34,7 @@
 /* More descriptors than this are not looked at. */
 #define MAX_FD 65536
 
-#define POLLED_AT_ONCE 512
+#define MS UINT64_C (1000000) /* in ns */
 
 /* What nbdkit takes for an order to end. */
 static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
@@ -56,12 +58,18 @@ struct local {
 enum whose { NOBODYS, NBDKITS, OURS };
 
 static struct sigaction before[SIGNALS]; /* nbdkit's own handlers */
-static int signalled = -1;               /* an eventfd: a signal came */
-static int stopping = -1;                /* an eventfd: no need for us */
+static struct ending ending;
 static pthread_t thread;
 static bool started;
-static void (*own_cleanup) (void);
 static _Atomic int end_is; /* enum whose: who calls cleanup */
+static atomic_bool auditing;
+static atomic_bool all_done; /* before the last words */
+
+/* Descriptors that become readable, once and for all, when: */
+static int signalled = -1; /* a signal came */
+static int cleaning = -1;  /* nbdkit has called cleanup */
+static int over = -1;      /* all that had to be done is done */
+static int spoken = -1;    /* the last words were said */
 
 /* -- the signal --------------------------------------------------------- */
 
@@ -175,41 +183,15 @@ is_accepted_by (const struct local *connection, const struct local *listener)
   }
 }
 
-/* How many poll takes; it may have been changed since descriptors were opened.
- */
-static int
-polled_at_once (void)
-{
-  struct rlimit limit;
-
-  if (getrlimit (RLIMIT_NOFILE, &limit) == -1 ||
-      limit.rlim_cur > POLLED_AT_ONCE)
-    return POLLED_AT_ONCE;
-  return limit.rlim_cur ? (int) limit.rlim_cur : 1;
-}
-
-/* Calls visit for each open descriptor, and perhaps for some that are not open.
- * poll tells of many at once which are, and needs no /proc; where it cannot
- * (EINVAL, ENOMEM), they are all visited.  RLIMIT_NOFILE bounds what poll
- * takes, but not where open descriptors are: it may have been higher.
+/* Calls visit for each number that a descriptor may have, which RLIMIT_NOFILE does
+ * not tell: it may have been higher.  To find those that are open by poll would be
+ * quicker, but poll asks a file of FUSE too, and waits for its answer.
  */
 static void
 each_fd (void (*visit) (int fd))
 {
-  struct pollfd p[POLLED_AT_ONCE];
-  const int step = polled_at_once ();
-
-  for (int first = 0; first < MAX_FD; first += step) {
-    int n = MAX_FD - first < step ? MAX_FD - first : step;
-    bool told;
-
-    for (int i = 0; i < n; i++)
-      p[i] = (struct pollfd){ .fd = first + i };
-    told = poll (p, (nfds_t) n, 0) != -1;
-    for (int i = 0; i < n; i++)
-      if (!told || !(p[i].revents & POLLNVAL))
-        visit (first + i);
-  }
+  for (int fd = 0; fd < MAX_FD; fd++)
+    visit (fd);
 }
 
 /* Of the thread alone. */
@@ -250,48 +232,174 @@ hear_no_more (void)
   each_fd (shut_connection);
 }
 
-/* -- the thread --------------------------------------------------------- */
+static bool
+is_socket (int fd)
+{
+  int type;
+  socklen_t length = sizeof type;
+
+  return getsockopt (fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0;
+}
 
 static bool
-is_told (int fd, int ms)
+is_pipe (int fd)
+{
+  return fcntl (fd, F_GETPIPE_SZ) != -1;
+}
+
+/* What somebody at the other end could wait for.  Not shut down: a listener
+ * that systemd gave us is its own too.  Nothing else is closed, since to close
+ * a file may mean to wait for it.  Others still use them: ThreadSanitizer would
+ * call that a race, were it close, but nobody goes on with them.
+ */
+static void
+close_if_seen (int fd)
+{
+  if (is_socket (fd) || is_pipe (fd))
+    syscall (SYS_close, fd);
+}
+
+/* -- the end ------------------------------------------------------------ */
+
+static bool
+is_told (int fd, unsigned ms)
 {
   struct pollfd p = { .fd = fd, .events = POLLIN };
 
-  return poll (&p, 1, ms) == 1;
+  return poll (&p, 1, (int) ms) == 1;
+}
+
+/* Until the process ends.  A thread that nobody joins does not end by itself:
+ * its stack goes back without anything that orders that after its last use, or
+ * so it looks to ThreadSanitizer.
+ */
+static void __attribute__ ((noreturn)) wait_for_exit (void)
+{
+  for (;;)
+    pause ();
 }
 
 static void *
-end_in_time (void *arg)
+clean_up (void *arg)
 {
-  struct pollfd p[] = { { .fd = signalled, .events = POLLIN },
-                        { .fd = stopping, .events = POLLIN } };
-  uint64_t deadline;
-  int whose = NOBODYS;
-
   (void) arg;
-  while (poll (p, 2, -1) == -1 && errno == EINTR)
-    ;
-  deadline = clock_ns () + ENDING_PATIENCE_MS * UINT64_C (1000000);
-  if (is_told (stopping, ENDING_GRACE_MS))
-    return NULL;
-  do
-    hear_no_more ();
-  while (!is_told (stopping, ENDING_PERIOD_MS) && clock_ns () < deadline);
-  if (!atomic_compare_exchange_strong (&end_is, &whose, OURS))
-    return NULL;
   nbdkit_error ("clients or their requests do not end: ending without them");
-  own_cleanup ();
+  ending.cleanup ();
+  tell (over);
+  wait_for_exit ();
+}
+
+static void *
+say_last_words (void *arg)
+{
+  (void) arg;
+  ending.last_words (atomic_load (&all_done));
+  tell (spoken);
+  wait_for_exit ();
+}
+
+/* False if there can be no thread. */
+static bool
+begin (void *(*run) (void *) )
+{
+  pthread_t t;
+
+  if (control_thread_start (&t, run, NULL) == -1)
+    return false;
+  pthread_detach (t);
+  return true;
+}
+
+/* Whatever else runs now, or hangs. */
+static void
+leave (bool done)
+{
+  atomic_store (&all_done, done);
+  if (begin (say_last_words))
+    (void) is_told (spoken, ENDING_LAST_WORDS_MS);
+  each_fd (close_if_seen);
   _exit (EXIT_SUCCESS);
 }
 
-int
-ending_start (void (*cleanup) (void))
+/* -- the watchdog ------------------------------------------------------- */
+
+/* Returns the time; *by_signal: nbdkit has not called cleanup yet. */
+static uint64_t
+wait_for_the_end (bool *by_signal)
 {
-  own_cleanup = cleanup;
-  signalled = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
-  stopping = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (signalled == -1 || stopping == -1 ||
-      control_thread_start (&thread, end_in_time, NULL) == -1)
+  struct pollfd p[] = { { .fd = signalled, .events = POLLIN },
+                        { .fd = cleaning, .events = POLLIN } };
+
+  while (poll (p, 2, -1) == -1 && errno == EINTR)
+    ;
+  *by_signal = p[1].revents == 0;
+  return clock_ns ();
+}
+
+/* Until nbdkit calls cleanup, or is not waited for any more. */
+static void
+wait_for_clients (uint64_t since)
+{
+  int whose = NOBODYS;
+
+  while (!is_told (cleaning, ENDING_PERIOD_MS)) {
+    uint64_t now = clock_ns ();
+
+    (void) ending.store_is_stuck ();
+    if (now >= since + ENDING_GRACE_MS * MS)
+      hear_no_more ();
+    if (now < since + ENDING_PATIENCE_MS * MS)
+      continue;
+    if (atomic_compare_exchange_strong (&end_is, &whose, OURS) &&
+        !begin (clean_up))
+      leave (false);
+    return;
+  }
+}
+
+static bool
+is_late (uint64_t since)
+{
+  bool stuck = ending.store_is_stuck ();
+  uint64_t most = atomic_load (&auditing) && !stuck ? ENDING_AUDIT_MS
+                                                    : ENDING_MS;
+
+  return clock_ns () >= since + most * MS;
+}
+
+static void *
+watchdog (void *arg)
+{
+  bool by_signal;
+  uint64_t since = wait_for_the_end (&by_signal);
+
+  (void) arg;
+  if (by_signal)
+    wait_for_clients (since);
+  while (!is_told (over, ENDING_PERIOD_MS))
+    if (is_late (since))
+      leave (false);
+  if (atomic_load (&end_is) == OURS)
+    leave (true);
+  return NULL;
+}
+
+static int
+event (void)
+{
+  return eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+int
+ending_start (const struct ending *e)
+{
+  ending = *e;
+  signalled = event ();
+  cleaning = event ();
+  over = event ();
+  spoken = event ();
+  if (signalled == -1 || cleaning == -1 || over == -1 || spoken == -1 ||
+      control_thread_start (&thread, watchdog, NULL) == -1)
     return -1;
   started = true;
   handlers_set ();
@@ -299,19 +407,41 @@ ending_start (void (*cleanup) (void))
 }
 
 void
-ending_stop (void)
+ending_cleanup (void)
 {
   int whose = NOBODYS;
 
   if (!started)
     return;
   if (!atomic_compare_exchange_strong (&end_is, &whose, NBDKITS))
-    for (;;)
-      pause ();
+    wait_for_exit ();
+  tell (cleaning);
+}
+
+void
+ending_audit_begin (void)
+{
+  atomic_store (&auditing, true);
+}
+
+void
+ending_audit_end (void)
+{
+  atomic_store (&auditing, false);
+}
+
+void
+ending_stop (void)
+{
+  if (!started)
+    return;
   handlers_reset ();
-  tell (stopping);
+  tell (over);
+  /* It sees that within a period, or ends the process. */
   pthread_join (thread, NULL);
   close (signalled);
-  close (stopping);
+  close (cleaning);
+  close (over);
+  close (spoken);
   started = false;
 }

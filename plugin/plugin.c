@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 #include "plugin/log.h"
 #include "plugin/marker.h"
 #include "plugin/nbdkit.h"
+#include "plugin/read_file.h"
 #include "plugin/swap.h"
 #include "store/audit.h"
 #include "store/extents.h"
@@ -40,7 +42,10 @@
 #define MAX_REQUEST (64u << 20)
 
 /* Milliseconds that cleanup waits for requests which are being served. */
-#define CLOSE_TIMEOUT 5000
+#define CLOSE_TIMEOUT 3000
+
+/* A store that has requests and completes none for so long while we end. */
+#define STUCK_NS (UINT64_C (1000) * 1000000)
 
 /* A store with fewer free blocks is full: a run of them is written at a time.
  */
@@ -55,7 +60,7 @@ static struct compactor *compactor;
 static struct recompressor *recompressor;
 static struct refill refill;
 static struct engine engine;
-static struct control *control;           /* NULL without control= */
+static struct control *_Atomic control;   /* NULL without control= */
 static struct metrics_http *metrics_http; /* NULL without metrics= */
 
 /* -D zram.stats=1: a line of statistics when a client leaves.
@@ -144,7 +149,8 @@ set_up_methods (void)
   struct zcomp_method primary;
   struct reason why;
 
-  if (method_key_format (store->zcomp, &keys.primary, &primary, &why) == -1) {
+  if (method_keys_read (&keys.primary, 1, &why) == -1 ||
+      method_key_format (store->zcomp, &keys.primary, &primary, &why) == -1) {
     nbdkit_error ("%s", why.text);
     return -1;
   }
@@ -152,12 +158,16 @@ set_up_methods (void)
     nbdkit_error ("dict=%s: %m", keys.primary.dict);
     return -1;
   }
-  for (unsigned i = 0; i < keys.recompress_count; i++)
-    if (method_key_format (store->zcomp, &keys.recompress[i], &methods[i],
+  method_key_forget (&keys.primary);
+  for (unsigned i = 0; i < keys.recompress_count; i++) {
+    if (method_keys_read (&keys.recompress[i], 1, &why) == -1 ||
+        method_key_format (store->zcomp, &keys.recompress[i], &methods[i],
                            &why) == -1) {
       nbdkit_error ("recompress: %s", why.text);
       return -1;
     }
+    method_key_forget (&keys.recompress[i]);
+  }
   recompressor = recompressor_create (device, methods, keys.recompress_count);
   if (!recompressor) {
     nbdkit_error ("cannot set up recompression: %m");
@@ -264,11 +274,77 @@ zram_get_ready (void)
   return open_windows ();
 }
 
-static void clean_up_for_exit (void);
+/* -- the end ------------------------------------------------------------ */
+
+/* The store, as long as the watchdog may look at it. */
+static pthread_mutex_t watched_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct backing *watched;
+static atomic_bool given_up; /* it did not answer */
+
+static void
+watch_store (struct backing *io)
+{
+  pthread_mutex_lock (&watched_lock);
+  watched = io;
+  pthread_mutex_unlock (&watched_lock);
+}
+
+static bool
+completes_nothing (struct backing *io)
+{
+  static uint64_t completed, since_ns; /* the watchdog's own */
+  struct backing_stats s;
+  uint64_t n, now = clock_ns ();
+
+  backing_get_stats (io, &s);
+  n = s.reads + s.writes + s.punches + s.read_errors + s.write_errors +
+      s.punch_errors;
+  if (s.in_flight == 0 || n != completed || since_ns == 0) {
+    completed = n;
+    since_ns = now;
+  }
+  return now - since_ns >= STUCK_NS;
+}
+
+/* Locks held for moments only: by us, by the store for its queue, and by who
+ * waits for room.
+ */
+static bool
+store_is_stuck (void)
+{
+  bool stuck;
+
+  pthread_mutex_lock (&watched_lock);
+  stuck = watched && completes_nothing (watched);
+  if (stuck) {
+    atomic_store (&given_up, true);
+    backing_shut (watched);
+    room_close (&device->room);
+  }
+  pthread_mutex_unlock (&watched_lock);
+  return stuck;
+}
+
+/* There will be no unload. */
+static void
+last_words (bool done)
+{
+  if (!done)
+    nbdkit_error ("%s: ending without it",
+                  atomic_load (&given_up)
+                    ? "the backing store does not answer"
+                    : "something does not end that cleanup waits for");
+  control_exit (control);
+}
+
+static void clean_up (void);
 
 static int
 start_all (void)
 {
+  static const struct ending ending = { .cleanup = clean_up,
+                                        .last_words = last_words,
+                                        .store_is_stuck = store_is_stuck };
   char why[400];
 
   /* Before there are threads, so that their stacks are locked too. */
@@ -281,13 +357,15 @@ start_all (void)
     nbdkit_error ("backing=%s: %m", keys.backing);
     return -1;
   }
+  if (device->backed)
+    watch_store (device->backed->io);
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
       drainer_start (engine.drainer) == -1 || refill_start (&refill) == -1 ||
       recompress_policy_start (&engine.recompress_policy) == -1 ||
       (control && control_start (control) == -1) ||
       (metrics_http && metrics_http_start (metrics_http) == -1) ||
-      log_start () == -1 || ending_start (clean_up_for_exit) == -1) {
+      log_start () == -1 || ending_start (&ending) == -1) {
     nbdkit_error ("cannot start threads: %m");
     return -1;
   }
@@ -324,13 +402,45 @@ log_stats (void)
                 st.pages_compacted, st.objects_moved, st.zspages_migrated);
 }
 
-static void
-clean_up (void)
+/* A store that cannot be read is no fault of what is here. */
+static bool
+store_is_there (void)
 {
+  struct backing_stats s = { .down = false };
+
+  if (device->backed)
+    backing_get_stats (device->backed->io, &s);
+  return !s.down;
+}
+
+static void
+audit (void)
+{
+  bool there = store_is_there ();
   char why[160];
 
+  ending_audit_begin ();
+  if (device_audit (device, there, why, sizeof why) == -1) {
+    if (there != store_is_there ())
+      nbdkit_error ("the audit did not end, since the store does not answer");
+    else {
+      nbdkit_error ("audit: %s", why);
+      abort ();
+    }
+  }
+  ending_audit_end ();
+}
+
+/* Any of these waits may last for ever, if a store or a file does not answer:
+ * ending.h bounds them all.
+ */
+static void
+stop_all (void)
+{
   if (!recompressor)
     return;
+  read_files_cancel ();
+  room_close (&device->room);
   /* First the policies: a job that waits for a pass need not wait long. */
   compactor_stop (compactor);
   drainer_stop (engine.drainer);
@@ -347,45 +457,36 @@ clean_up (void)
                   store_requests (store));
     return;
   }
+  if (device->backed)
+    backing_drain (device->backed->io); /* what is being punched */
   if (zram_debug_stats)
     log_stats ();
-  if (zram_debug_audit && device_audit (device, true, why, sizeof why) == -1) {
-    nbdkit_error ("audit: %s", why);
-    abort ();
-  }
+  if (zram_debug_audit)
+    audit ();
   /* Nobody can tell an empty disk from the next. */
   if (device_stats (device).orig_data_size == 0 &&
       marker_remove (keys.marker) == -1)
     nbdkit_error ("marker=%s: cannot be removed: %m", keys.marker);
 }
 
-/* There will be no unload. */
 static void
-clean_up_for_exit (void)
+clean_up (void)
 {
-  clean_up ();
+  stop_all ();
   log_stop ();
-  control_exit (control);
 }
 
 static void
 zram_cleanup (void)
 {
-  ending_stop ();
+  ending_cleanup ();
   clean_up ();
-  log_stop ();
 }
 
 static void
-zram_unload (void)
+destroy_all (void)
 {
-  control_close (control);
-  control = NULL;
-  metrics_http_close (metrics_http);
-  keys_free ();
-  /* A request that did not end in time still needs all of it. */
-  if (store && store_requests (store) > 0)
-    return;
+  watch_store (NULL);
   if (recompressor)
     recompress_policy_destroy (&engine.recompress_policy);
   if (compactor)
@@ -397,6 +498,19 @@ zram_unload (void)
   compactor_destroy (compactor);
   device_destroy (device);
   store_destroy (store);
+  keys_free (); /* what is said of a failed request names them */
+}
+
+static void
+zram_unload (void)
+{
+  /* Out of last_words' sight before it is freed. */
+  control_close (atomic_exchange (&control, NULL));
+  metrics_http_close (metrics_http);
+  /* A request that did not end in time still needs all of it. */
+  if (!store || store_requests (store) == 0)
+    destroy_all ();
+  ending_stop ();
 }
 
 /* When nbdkit cannot start, say because its port is taken, it calls nothing
