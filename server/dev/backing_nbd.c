@@ -420,7 +420,7 @@ static void
 give_up (struct backing_nbd *n)
 {
   if (n->h)
-    drop_connection (n);
+    drop_connection (n, "it completed nothing while nbdkit ended");
   n->try_at_ns = UINT64_MAX;
   go_down (n);
 }
