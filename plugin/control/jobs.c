@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/thread.h"
 #include "store/audit.h"
@@ -211,9 +212,8 @@ recompress (struct jobs *jobs, struct job *job)
       break;
     usleep (1000);
   }
-  int err = errno;
+  KEEP_ERRNO;
   recompress_policy_resume (&e->recompress_policy);
-  errno = err;
   return r;
 }
 

@@ -15,6 +15,7 @@
 #include <microhttpd.h>
 
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "plugin/control/fds.h"
 #include "plugin/control/hosts.h"
 #include "plugin/control/metrics.h"
@@ -358,7 +359,7 @@ split (char *where, char **address)
 static int
 listen_on (const struct addrinfo *ai)
 {
-  int yes = 1, err;
+  int yes = 1;
   int fd = socket (ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
                    0);
 
@@ -367,9 +368,8 @@ listen_on (const struct addrinfo *ai)
   setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (bind (fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen (fd, BACKLOG) == 0)
     return fd;
-  err = errno;
+  KEEP_ERRNO;
   close (fd);
-  errno = err;
   return -1;
 }
 

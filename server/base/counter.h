@@ -21,7 +21,7 @@ struct counter_set {
   _Atomic int64_t *v;  /* owned */
 };
 
-/* 0, or -1 with errno set. */
+/* 0, or -1 with errno ENOMEM. */
 int counter_set_init (struct counter_set *set, unsigned n) MUST_USE;
 void counter_set_destroy (struct counter_set *set);
 

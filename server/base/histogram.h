@@ -29,7 +29,7 @@ struct histogram_snapshot {
   uint64_t bucket[HISTOGRAM_BUCKETS];
 };
 
-/* 0, or -1 with errno set. */
+/* 0, or -1 with errno ENOMEM. */
 static inline int MUST_USE
 histogram_init (struct histogram *h)
 {

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/compiler.h"
+#include "base/keep_errno.h"
 #include "base/rank.h"
 
 struct CAPABILITY ("mutex") mutex {
@@ -36,6 +37,8 @@ mutex_init (struct mutex *mutex, enum lock_rank rank)
 static inline void
 mutex_destroy (struct mutex *mutex)
 {
+  KEEP_ERRNO;
+
   check_always (pthread_mutex_destroy (&mutex->m) == 0);
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/keep_errno.h"
 #include "base/rank.h"
 #include "base/park.h"
 
@@ -47,6 +48,8 @@ park_ticket (const void *word)
 void
 park_wait (const void *word, uint32_t ticket)
 {
+  KEEP_ERRNO;
+
   rank_may_sleep ("park_wait");
   atomic_fetch_add_explicit (&sleeps, 1, memory_order_relaxed);
   futex (&bucket_of (word)->seq, FUTEX_WAIT, ticket);
@@ -55,6 +58,7 @@ park_wait (const void *word, uint32_t ticket)
 void
 park_wake (const void *word)
 {
+  KEEP_ERRNO;
   struct bucket *b = bucket_of (word);
 
   atomic_fetch_add (&b->seq, 1);

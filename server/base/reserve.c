@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/keep_errno.h"
 #include "base/reserve.h"
 
 #define COMMIT_STEP ((size_t) 16 << 20)
@@ -46,8 +47,10 @@ reserve_open (struct reserve *r, size_t want, size_t least)
       break;
     want = want / 2 / ALIGNMENT * ALIGNMENT;
   }
-  if (p == MAP_FAILED)
+  if (p == MAP_FAILED) {
+    errno = ENOMEM; /* EAGAIN, if all that is mapped shall be locked */
     return -1;
+  }
 
   /* Cut to the alignment, so that page tables can be given back whole. */
   char *base = (char *) round_up ((uintptr_t) p, ALIGNMENT);
@@ -65,6 +68,8 @@ reserve_open (struct reserve *r, size_t want, size_t least)
 void
 reserve_close (struct reserve *r)
 {
+  KEEP_ERRNO;
+
   if (r->base)
     munmap (r->base, r->reserved);
   memset (r, 0, sizeof *r);
@@ -85,8 +90,10 @@ reserve_commit (struct reserve *r, size_t bytes)
 
   char *from = r->base + r->committed;
   size_t len = to - r->committed;
-  if (mprotect (from, len, PROT_READ | PROT_WRITE) == -1)
+  if (mprotect (from, len, PROT_READ | PROT_WRITE) == -1) {
+    errno = ENOMEM; /* whatever it says */
     return -1;
+  }
   /* One touched byte must cost one page, not 2 MiB. */
   madvise (from, len, MADV_NOHUGEPAGE);
   r->committed = to;
@@ -96,17 +103,24 @@ reserve_commit (struct reserve *r, size_t bytes)
 void
 reserve_return (struct reserve *r, size_t from, size_t len)
 {
+  KEEP_ERRNO;
+
   check_debug (from + len <= r->committed);
   if (likely (madvise (r->base + from, len, MADV_DONTNEED) == 0))
     return;
-  /* Locked memory is not given back by mistake. */
-  check_always (errno == EINVAL &&
-                madvise (r->base + from, len, MADV_DONTNEED_LOCKED) == 0);
+  /* Locked memory is not given back by mistake.  Before Linux 5.18 it is not
+   * given back at all: then it stays, but as zeroes, which is what the next
+   * user of it, and whoever waits for a lock in it, relies on.
+   */
+  if (madvise (r->base + from, len, MADV_DONTNEED_LOCKED) == -1)
+    memset (r->base + from, 0, len);
 }
 
 void
 reserve_return_all (struct reserve *r, size_t from, size_t len)
 {
+  KEEP_ERRNO;
+
   check_debug (from + len <= r->committed);
   /* Of locked memory a new mapping might be made resident as a whole. */
   if (len && madvise (r->base + from, len, MADV_DONTNEED) == -1) {
@@ -128,10 +142,10 @@ reserve_return_all (struct reserve *r, size_t from, size_t len)
 void
 reserve_populate (struct reserve *r, size_t from, size_t len)
 {
+  KEEP_ERRNO;
+
   check_debug (from + len <= r->committed);
-  int saved = errno;
   (void) madvise (r->base + from, len, MADV_POPULATE_WRITE);
-  errno = saved;
 }
 
 void

@@ -29,19 +29,20 @@ struct reserve {
 };
 
 /* Reserve 'want' bytes of addresses, or a half, a quarter, … of them but no
- * less than 'least'.  0, or -1 with errno set.
+ * less than 'least'.  0, or -1 with errno ENOMEM.
  */
 int reserve_open (struct reserve *r, size_t want, size_t least) MUST_USE;
 void reserve_close (struct reserve *r);
 
-/* Make at least the first 'bytes' usable.  0, or -1 with errno set.  Does
+/* Make at least the first 'bytes' usable.  0, or -1 with errno ENOMEM.  Does
  * system calls, but only once for every 16 MiB.
  */
 int reserve_commit (struct reserve *r, size_t bytes) MUST_USE;
 
 /* Give the memory of [from, from + len) back to the system; both are whole
  * pages.  It reads as zeroes from then on.  Of a process whose memory is locked
- * (mlockall) too; that needs Linux 5.18.
+ * (mlockall) too; that needs Linux 5.18, before which it reads as zeroes and
+ * stays.
  */
 void reserve_return (struct reserve *r, size_t from, size_t len);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/keep_errno.h"
 #include "base/mutex.h"
 #include "base/workpool.h"
 
@@ -161,6 +162,8 @@ workpool_threads (struct workpool *wp)
 void
 workpool_destroy (struct workpool *wp)
 {
+  KEEP_ERRNO;
+
   if (!wp)
     return;
   check_always (workpool_set_threads (wp, 0) == 0);

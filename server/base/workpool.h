@@ -24,11 +24,11 @@ struct workpool;
 /* Works on chunk number 'chunk'; runs on several threads at once. */
 typedef void (*workpool_fn) (void *ctx, unsigned chunk);
 
-/* No threads yet: a fork would kill them.  NULL with errno set. */
+/* No threads yet: a fork would kill them.  NULL with errno ENOMEM. */
 struct workpool *workpool_create (void) MUST_USE;
 
 /* Make the number of threads 'n' (0 … 256), waiting for those that go.
- * 0, or -1 with errno set and as many threads as could be had.
+ * 0, or -1 with errno ENOMEM or EAGAIN and as many threads as could be had.
  */
 int workpool_set_threads (struct workpool *wp, unsigned n) MUST_USE;
 

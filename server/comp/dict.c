@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/fault.h"
+#include "base/keep_errno.h"
 #include "comp/dict.h"
 #include "comp/zcomp.h"
 
@@ -62,6 +63,8 @@ check_bytes (const struct codec *codec, const void *bytes, size_t size,
 static void
 destroy (struct dict *d)
 {
+  KEEP_ERRNO;
+
   check_debug (!d->levels);
   if (d->digest) {
     unaccount (d, d->codec->dict->digest_size (d->digest));
@@ -203,6 +206,7 @@ dict_level_get (struct dict *d, int level)
 void
 dict_level_put (struct dict *d, const struct dict_level *level)
 {
+  KEEP_ERRNO;
   struct dict_level **at, *l = NULL;
 
   mutex_lock (&d->lock);

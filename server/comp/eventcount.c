@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/keep_errno.h"
 #include "base/rank.h"
 #include "comp/eventcount.h"
 
@@ -27,6 +28,8 @@ full_fence (void)
 static void
 wake (struct eventcount *e, int how_many)
 {
+  KEEP_ERRNO;
+
   full_fence ();
   if (likely (atomic_load_explicit (&e->waiters, memory_order_relaxed) == 0))
     return;
@@ -55,6 +58,8 @@ eventcount_cancel (struct eventcount *e)
 void
 eventcount_wait (struct eventcount *e, uint32_t ticket)
 {
+  KEEP_ERRNO;
+
   rank_may_sleep ("eventcount_wait");
   syscall (SYS_futex, &e->seq, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, ticket, NULL,
            NULL, 0);

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/keep_errno.h"
 #include "base/park.h"
 #include "base/rank.h"
 #include "dev/backing_impl.h"
@@ -31,6 +32,8 @@ backing_init (struct backing *b, const struct backing_ops *ops, uint64_t size)
 void
 backing_destroy (struct backing *b)
 {
+  KEEP_ERRNO;
+
   check_always (atomic_load (&b->in_flight) == 0);
   pthread_cond_destroy (&b->idle);
   mutex_destroy (&b->trouble_lock);
@@ -124,6 +127,8 @@ backing_start (struct backing *b)
 void
 backing_close (struct backing *b)
 {
+  KEEP_ERRNO;
+
   if (b)
     b->ops->close (b);
 }

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/keep_errno.h"
 #include "base/mutex.h"
 #include "base/reserve.h"
 #include "dev/blocks.h"
@@ -107,6 +108,8 @@ blocks_open (uint64_t total, bool punch)
 void
 blocks_close (struct blocks *b)
 {
+  KEEP_ERRNO;
+
   if (!b)
     return;
   reserve_close (&b->counts);

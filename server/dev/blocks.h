@@ -79,7 +79,8 @@ struct blocks_stats {
 };
 
 /* 'total' blocks (1 … BLOCKS_MAX), all free.  'punch': those that fall free
- * are to be punched before they are used again.  NULL with errno set.
+ * are to be punched before they are used again.  NULL with errno ENOMEM or
+ * EINVAL.
  */
 struct blocks *blocks_open (uint64_t total, bool punch) MUST_USE;
 void blocks_close (struct blocks *b);
@@ -136,7 +137,7 @@ void blocks_get_stats (struct blocks *b, struct blocks_stats *s);
  */
 struct blocks_audit;
 
-/* NULL with errno set. */
+/* NULL with errno ENOMEM. */
 struct blocks_audit *blocks_audit_begin (struct blocks *b) MUST_USE;
 void blocks_audit_object (struct blocks_audit *a, uint64_t at, uint64_t len);
 void blocks_audit_writer (struct blocks_audit *a, uint64_t first, unsigned n);

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "maint/compactor.h"
 #include "maint/ticker.h"
 
@@ -56,6 +57,8 @@ compactor_create (struct device *dev, unsigned threshold, unsigned pause)
 void
 compactor_destroy (struct compactor *c)
 {
+  KEEP_ERRNO;
+
   if (!c)
     return;
   ticker_destroy (&c->ticker);

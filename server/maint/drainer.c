@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "maint/drainer.h"
 
 /* Between two rounds: while there is something in the buffer, and not. */
@@ -132,6 +133,8 @@ drainer_stop (struct drainer *d)
 void
 drainer_destroy (struct drainer *d)
 {
+  KEEP_ERRNO;
+
   if (!d)
     return;
   ticker_destroy (&d->ticker);

@@ -34,10 +34,11 @@
 
 struct drainer;
 
-/* The device is not owned and must outlive the drainer.  NULL with errno. */
+/* The device is not owned and must outlive the drainer.  NULL with errno
+ * ENOMEM. */
 struct drainer *drainer_create (struct device *dev) MUST_USE;
 
-/* Start the thread (after the last fork).  0, or -1 with errno set. */
+/* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int drainer_start (struct drainer *d) MUST_USE;
 
 /* End the thread, after the step at hand. */

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "maint/evictor.h"
 #include "store/query.h"
 
@@ -557,6 +558,8 @@ evictor_create (struct device *dev, unsigned low, unsigned high)
 void
 evictor_destroy (struct evictor *e)
 {
+  KEEP_ERRNO;
+
   if (!e)
     return;
   ticker_destroy (&e->ticker);

@@ -40,12 +40,12 @@
 struct evictor;
 
 /* low and high: percent of the store's limit, low <= high <= 100.  The device,
- * which has a backing store, is not owned.  NULL with errno.
+ * which has a backing store, is not owned.  NULL with errno ENOMEM.
  */
 struct evictor *evictor_create (struct device *dev, unsigned low, unsigned high)
   MUST_USE;
 
-/* Start the thread (after the last fork).  0, or -1 with errno set. */
+/* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int evictor_start (struct evictor *e) MUST_USE;
 
 /* End the thread, after what is in flight; writers that wait give up. */

@@ -30,7 +30,7 @@ void recompress_policy_init (struct recompress_policy *p, struct device *dev,
                              struct recompressor *r, unsigned age,
                              unsigned share);
 
-/* Start the thread (after the last fork).  0, or -1 with errno set. */
+/* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int recompress_policy_start (struct recompress_policy *p) MUST_USE;
 
 /* End the thread, after the slot at hand. */

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "maint/pace.h"
 #include "maint/recompressor.h"
 #include "store/claim.h"
@@ -46,6 +47,8 @@ recompressor_create (struct device *dev, const struct zcomp_method *methods,
 void
 recompressor_destroy (struct recompressor *r)
 {
+  KEEP_ERRNO;
+
   if (!r)
     return;
   mutex_destroy (&r->control);

@@ -27,7 +27,7 @@
 struct recompressor;
 
 /* The device is not owned and must outlive the recompressor.  NULL with
- * errno.
+ * errno ENOMEM.
  */
 struct recompressor *recompressor_create (struct device *dev,
                                           const struct zcomp_method *methods,

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/keep_errno.h"
 #include "maint/refill.h"
 
 #define SHORTEST_PAUSE_NS 2000000
@@ -108,6 +109,8 @@ refill_stop (struct refill *r)
 void
 refill_destroy (struct refill *r)
 {
+  KEEP_ERRNO;
+
   ticker_destroy (&r->ticker);
   if (r->meminfo != -1)
     close (r->meminfo);

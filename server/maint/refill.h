@@ -37,7 +37,7 @@ struct refill {
 
 void refill_init (struct refill *r, struct device *dev);
 
-/* Fills up, then starts the thread.  0, or -1 with errno. */
+/* Fills up, then starts the thread.  0, or -1 with errno EAGAIN. */
 int refill_start (struct refill *r) MUST_USE;
 void refill_stop (struct refill *r);
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "base/keep_errno.h"
 #include "maint/ticker.h"
 
 void
@@ -24,6 +25,8 @@ ticker_init (struct ticker *t)
 void
 ticker_destroy (struct ticker *t)
 {
+  KEEP_ERRNO;
+
   ticker_stop (t);
   pthread_cond_destroy (&t->cond);
   pthread_mutex_destroy (&t->lock);
@@ -45,6 +48,8 @@ ticker_start (struct ticker *t, void *(*fn) (void *), void *arg)
 void
 ticker_stop (struct ticker *t)
 {
+  KEEP_ERRNO;
+
   if (!t->started)
     return;
   pthread_mutex_lock (&t->lock);

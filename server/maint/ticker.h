@@ -30,7 +30,7 @@ struct ticker {
 void ticker_init (struct ticker *t);
 void ticker_destroy (struct ticker *t); /* stops it */
 
-/* 0, or -1 with errno set. */
+/* 0, or -1 with errno EAGAIN: no more threads. */
 int ticker_start (struct ticker *t, void *(*fn) (void *), void *arg) MUST_USE;
 
 /* Waits for the thread's end.  Harmless if it never started. */

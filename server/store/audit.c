@@ -300,10 +300,9 @@ device_audit_live (struct device *dev, bool deep,
     watch->hold (watch->ctx);
   errno = 0;
   r = audit_all (dev, deep, watch, why, why_size);
-  int err = errno;
+  KEEP_ERRNO; /* whatever 'unhold' does */
   if (watch && watch->unhold)
     watch->unhold (watch->ctx);
   store_thaw (dev->store);
-  errno = err;
   return r;
 }

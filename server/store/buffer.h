@@ -119,8 +119,8 @@ void buffer_destroy (struct buffer *b);
 
 /* Its size from now on, in bytes (rounded up to chunks, and cut to the most
  * that it could need); 0: off.  What is in it stays until it is drained.  The
- * first that is not 0 reserves the addresses.  0, or -1 with errno set and no
- * change. Takes the lock; one at a time.
+ * first that is not 0 reserves the addresses.  0, or -1 with errno ENOMEM and
+ * no change. Takes the lock; one at a time.
  */
 int buffer_set_size (struct buffer *b, uint64_t bytes) MUST_USE;
 

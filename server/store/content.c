@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/keep_errno.h"
 #include "store/content.h"
 #include "store/time_sample.h"
 
@@ -119,7 +120,7 @@ forget_record (struct device *dev, uint64_t address, uint32_t size)
 void
 content_drop (struct device *dev, const struct content *new)
 {
-  int err = errno;
+  KEEP_ERRNO;
 
   if (new->state == SLOT_OBJECT)
     pool_drop (dev->store->pool, new->cell);
@@ -129,7 +130,6 @@ content_drop (struct device *dev, const struct content *new)
     buffer_put (&dev->buffer, (uint32_t) new->cell);
   if (new->state == SLOT_OBJECT || new->state == SLOT_BACKED)
     store_format_freed (dev->store, new->format);
-  errno = err;
 }
 
 static void

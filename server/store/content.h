@@ -45,7 +45,7 @@ struct packed {
 };
 
 /* Compress a slot's data with the stream's primary method; what does not
- * shrink enough is kept raw.  0, or -1 with errno.
+ * shrink enough is kept raw.  0, or -1 with errno ENOMEM or EIO.
  */
 int content_pack (struct device *dev, struct zcomp_stream *stream,
                   const void *data, struct packed *packed) MUST_USE;

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "store/claim.h"
 #include "store/drain.h"
 
@@ -71,16 +72,14 @@ pack_copy (struct device *dev, const void *copy, struct content *new)
 {
   struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
   struct packed packed;
-  int r = content_pack (dev, stream, copy, &packed), err;
+  int r = content_pack (dev, stream, copy, &packed);
 
   fault_pause ("drain.packed");
   budget_spare_begin (&dev->store->budget);
   if (r == 0)
     r = content_make (dev, &packed, new);
-  err = errno;
   budget_spare_end ();
   zcomp_stream_put (stream);
-  errno = err;
   return r;
 }
 
@@ -231,8 +230,8 @@ make_room_locked (struct device *dev) REQUIRES (dev->drain.lock)
 bool
 drain_for_room (struct device *dev)
 {
+  KEEP_ERRNO;
   uint64_t rounds = atomic_load (&dev->drain.rounds);
-  int err = errno;
   bool made;
 
   if (buffer_memory (&dev->buffer) == 0)
@@ -241,7 +240,6 @@ drain_for_room (struct device *dev)
   /* Perhaps somebody else has made some while we waited. */
   made = atomic_load (&dev->drain.rounds) != rounds || make_room_locked (dev);
   mutex_unlock (&dev->drain.lock);
-  errno = err;
   return made;
 }
 

@@ -57,7 +57,7 @@ struct drain_totals {
   uint32_t done, lost, failed;
 };
 
-/* 0, or -1 with errno set. */
+/* 0, or -1 with errno ENOMEM. */
 int drain_init (struct drain *d, uint32_t slot_size) MUST_USE;
 void drain_destroy (struct drain *d);
 

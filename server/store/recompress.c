@@ -107,13 +107,11 @@ recompress_claimed (struct device *dev, uint64_t index, uint32_t meta,
   unsigned tried = 0;
   struct content new;
   int r = try_methods (dev, stream, meta, plan, object, &tried, &new);
-  int err = errno;
 
   zcomp_stream_put (stream);
   fault_pause ("recompress.packed");
   if (r == -1) {
     (void) claim_end (dev, index, claim, meta & SLOT_MARKS);
-    errno = err;
     return RECOMPRESS_FAILED;
   }
   if (r == 0)
@@ -145,9 +143,7 @@ slot_recompress (struct device *dev, uint64_t index, uint32_t meta,
       !claim_copy (dev, index, meta, claim, buf))
     return RECOMPRESS_SKIPPED;
   result = recompress_claimed (dev, index, meta, plan, claim, buf);
-  int err = errno;
   device_count (dev, counters[result], 1);
   device_count (dev, DEV_RECOMPRESS_NS, (int64_t) (clock_ns () - start));
-  errno = err;
   return result;
 }

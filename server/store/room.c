@@ -4,6 +4,7 @@
 
 #include <time.h>
 
+#include "base/keep_errno.h"
 #include "base/run_clock.h"
 #include "store/room.h"
 
@@ -30,6 +31,7 @@ room_init (struct room *room)
 void
 room_destroy (struct room *room)
 {
+  KEEP_ERRNO;
   pthread_cond_destroy (&room->cond);
   pthread_mutex_destroy (&room->lock);
 }
