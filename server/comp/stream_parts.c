@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/keep_errno.h"
 #include "comp/stream_parts.h"
 
 static void
@@ -58,6 +59,8 @@ make_compressor (struct stream_parts *p, struct compressor *c,
 static void
 drop_compressor (struct stream_parts *p, struct compressor *c)
 {
+  KEEP_ERRNO;
+
   if (!c->codec)
     return;
   unaccount (p, c->bytes);
@@ -115,6 +118,15 @@ stream_parts_need_dctx (struct stream_parts *p, unsigned id)
   return 0;
 }
 
+int
+stream_parts_need_all (struct stream_parts *p)
+{
+  for (unsigned id = CODEC_RAW + 1; id < CODEC_IDS; id++)
+    if (codec_by_id (id) && stream_parts_need_dctx (p, id) == -1)
+      return -1;
+  return 0;
+}
+
 static int
 make_parts (struct stream_parts *p, const struct zcomp_method *primary)
 {
@@ -155,6 +167,8 @@ stream_parts_new (const struct zcomp_method *primary,
 void
 stream_parts_free (struct stream_parts *p)
 {
+  KEEP_ERRNO;
+
   if (!p)
     return;
   for (unsigned i = 0; i < ZCOMP_MAX_METHODS; i++)

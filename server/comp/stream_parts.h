@@ -67,6 +67,9 @@ void stream_parts_forget (struct stream_parts *p, unsigned format);
  */
 int stream_parts_need_dctx (struct stream_parts *p, unsigned id) MUST_USE;
 
+/* The same for every codec. */
+int stream_parts_need_all (struct stream_parts *p) MUST_USE;
+
 /* The codec of the method if there can be such a method, else NULL with
  * EINVAL.
  */

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/cpu.h"
+#include "base/keep_errno.h"
 #include "base/mutex.h"
 #include "comp/dict.h"
 #include "comp/eventcount.h"
@@ -29,6 +30,7 @@ struct zcomp {
   _Atomic uint64_t primary; /* a packed method */
   atomic_uint workers;
   atomic_size_t memory;
+  bool keeps_ready;     /* see zcomp_keep_ready; set before use */
   atomic_flag resizing; /* catches callers that do not serialize */
   struct formats formats;
   struct eventcount freed; /* "a stream may be free" */
@@ -76,6 +78,19 @@ take_away (struct zcomp_stream *stream)
   stream_parts_free (parts);
 }
 
+static struct stream_parts *
+new_parts (struct zcomp *z, const struct zcomp_method *primary)
+{
+  struct stream_parts *parts = stream_parts_new (primary, &z->formats,
+                                                 z->slot_size, &z->memory);
+
+  if (parts && z->keeps_ready && stream_parts_need_all (parts) == -1) {
+    stream_parts_free (parts);
+    return NULL;
+  }
+  return parts;
+}
+
 static int
 grow (struct zcomp *z, unsigned from, unsigned to)
 {
@@ -83,7 +98,7 @@ grow (struct zcomp *z, unsigned from, unsigned to)
   struct stream_parts *parts;
 
   for (unsigned i = from; i < to; i++) {
-    parts = stream_parts_new (&primary, &z->formats, z->slot_size, &z->memory);
+    parts = new_parts (z, &primary);
     if (!parts) {
       while (i-- > from)
         take_away (&z->streams[i]);
@@ -152,8 +167,7 @@ set_primary (struct zcomp *z, const struct zcomp_method *primary)
   unsigned n = atomic_load (&z->workers);
 
   for (unsigned i = 0; i < n; i++) {
-    parts[i] = stream_parts_new (primary, &z->formats, z->slot_size,
-                                 &z->memory);
+    parts[i] = new_parts (z, primary);
     if (!parts[i]) {
       while (i-- > 0)
         stream_parts_free (parts[i]);
@@ -180,12 +194,25 @@ zcomp_set_primary (struct zcomp *z, const struct zcomp_method *primary)
   return r;
 }
 
+int
+zcomp_keep_ready (struct zcomp *z)
+{
+  int r = 0;
+
+  z->keeps_ready = true;
+  for (unsigned i = 0; i < atomic_load (&z->workers) && r == 0; i++) {
+    mutex_lock (&z->streams[i].lock);
+    r = stream_parts_need_all (z->streams[i].parts);
+    mutex_unlock (&z->streams[i].lock);
+  }
+  return r;
+}
+
 struct zcomp *
 zcomp_new (const struct zcomp_method *primary, size_t slot_size,
            unsigned workers)
 {
   struct zcomp *z;
-  int saved_errno;
 
   z = alloc_zeroed (CACHE_LINE, sizeof *z);
   if (!z)
@@ -205,9 +232,7 @@ zcomp_new (const struct zcomp_method *primary, size_t slot_size,
     z->streams[i].zcomp = z;
   }
   if (zcomp_set_workers (z, workers) == -1) {
-    saved_errno = errno;
     zcomp_free (z);
-    errno = saved_errno;
     return NULL;
   }
   return z;
@@ -216,6 +241,8 @@ zcomp_new (const struct zcomp_method *primary, size_t slot_size,
 void
 zcomp_free (struct zcomp *z)
 {
+  KEEP_ERRNO;
+
   if (!z)
     return;
   shrink (z, atomic_load (&z->workers), 0);

@@ -79,6 +79,12 @@ struct zcomp *zcomp_new (const struct zcomp_method *primary, size_t slot_size,
 /* All streams must have been put back.  NULL is allowed. */
 void zcomp_free (struct zcomp *zcomp);
 
+/* From now on each stream has the contexts to decompress what any codec made,
+ * so that who reads, or writes a part of a slot, never has to make one.  Before
+ * any stream is borrowed.  0, or -1 with ENOMEM.
+ */
+int zcomp_keep_ready (struct zcomp *zcomp) MUST_USE;
+
 /* Change the number of streams while requests run.  The caller makes sure
  * that there is one call at a time (it holds its control lock), and holds no
  * lock of rank stream or above.  Fewer: waits for each stream that goes until

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "base/keep_errno.h"
 #include "maint/batch_writer.h"
 #include "store/writeback_limit.h"
 
@@ -38,7 +39,8 @@ struct batch {
 struct batch_writer {
   struct device *dev;
   struct batch *open, *idle;
-  unsigned made;
+  unsigned made, most;
+  bool keeps; /* what was made */
   struct batch_totals totals;
 
   pthread_mutex_t lock;
@@ -54,7 +56,7 @@ make_batch (struct batch_writer *w)
 {
   struct batch *b;
 
-  if (w->made == BATCHES)
+  if (w->made == w->most)
     return NULL;
   b = alloc_zeroed (CACHE_LINE, sizeof *b);
   if (!b)
@@ -350,8 +352,8 @@ batch_writer_drain (struct batch_writer *w)
     ;
 }
 
-void
-batch_writer_trim (struct batch_writer *w)
+static void
+free_idle (struct batch_writer *w)
 {
   while (w->idle) {
     struct batch *b = w->idle;
@@ -360,6 +362,13 @@ batch_writer_trim (struct batch_writer *w)
     free_batch (b);
     w->made--;
   }
+}
+
+void
+batch_writer_trim (struct batch_writer *w)
+{
+  if (!w->keeps)
+    free_idle (w);
 }
 
 struct batch_totals
@@ -381,18 +390,31 @@ batch_writer_create (struct device *dev)
   if (!w)
     return NULL;
   w->dev = dev;
+  w->keeps = dev->store->config.keep_ready != 0;
+  w->most = w->keeps ? BATCHES_KEPT : BATCHES;
   pthread_mutex_init (&w->lock, NULL);
   pthread_cond_init (&w->completed, NULL);
+  while (w->keeps && w->made < w->most) {
+    struct batch *b = make_batch (w);
+
+    if (!b) {
+      batch_writer_destroy (w);
+      return NULL;
+    }
+    put_back (b);
+  }
   return w;
 }
 
 void
 batch_writer_destroy (struct batch_writer *w)
 {
+  KEEP_ERRNO;
+
   if (!w)
     return;
   batch_writer_drain (w);
-  batch_writer_trim (w);
+  free_idle (w);
   pthread_cond_destroy (&w->completed);
   pthread_mutex_destroy (&w->lock);
   free (w);

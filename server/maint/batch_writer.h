@@ -32,6 +32,7 @@
 #define BATCH_BLOCKS 32u    /* 128 KiB */
 #define BATCH_RECORDS 1024u /* slots, at the most */
 #define BATCHES 32u         /* in flight, at the most */
+#define BATCHES_KEPT 8u     /* the same where memory is kept ready (refill.h) */
 
 struct batch_totals {
   uint64_t slots, bytes; /* swapped, and what their objects took in memory */
@@ -43,7 +44,10 @@ struct batch_totals {
 
 struct batch_writer;
 
-/* The device has a backing store.  NULL with errno ENOMEM. */
+/* The device has a backing store.  Where memory is kept ready all batches are
+ * made now: a write may be waiting for the room that they make.  NULL with
+ * errno ENOMEM.
+ */
 struct batch_writer *batch_writer_create (struct device *dev) MUST_USE;
 
 /* Waits for what is in flight. */
@@ -75,7 +79,9 @@ unsigned batch_writer_reap (struct batch_writer *w, bool wait);
 /* Flush, and reap all. */
 void batch_writer_drain (struct batch_writer *w);
 
-/* Free the batches that are idle: some 145 KiB each. */
+/* Free the batches that are idle, some 145 KiB each, but for those that are
+ * kept ready.
+ */
 void batch_writer_trim (struct batch_writer *w);
 
 /* Since the last time. */

@@ -54,6 +54,17 @@ fail_zspages:
   return -1;
 }
 
+int
+arena_set_beside (struct arena *a, size_t bytes)
+{
+  size_t all = (size_t) a->max_spans * bytes;
+
+  if (reserve_open (&a->besides, all, all) == -1)
+    return -1;
+  a->beside_size = bytes;
+  return 0;
+}
+
 void
 arena_destroy (struct arena *a)
 {
@@ -63,6 +74,7 @@ arena_destroy (struct arena *a)
     pages += arena_zspage (a, s)->resident;
   budget_refund (a->budget, pages * MEM_PAGE);
   mutex_destroy (&a->lock);
+  reserve_close (&a->besides);
   reserve_close (&a->cold_map);
   reserve_close (&a->zspages);
   reserve_close (&a->memory);
@@ -209,6 +221,7 @@ commit_spans_locked (struct arena *a, uint64_t n) REQUIRES (a->lock)
 {
   return reserve_commit (&a->memory, n * a->span_size) == 0 &&
          reserve_commit (&a->zspages, n * sizeof (struct zspage)) == 0 &&
+         reserve_commit (&a->besides, n * a->beside_size) == 0 &&
          reserve_commit (&a->cold_map, (n / 64 + 1) * sizeof (uint64_t)) == 0;
 }
 
@@ -381,6 +394,13 @@ arena_populate (struct arena *a, uint32_t span, uint32_t from, uint32_t to)
                     (size_t) (to - from) * MEM_PAGE);
 }
 
+void
+arena_populate_beside (struct arena *a, uint32_t span)
+{
+  reserve_populate_from (&a->besides, span * a->beside_size,
+                         (span + 1) * a->beside_size);
+}
+
 uint64_t
 arena_return_hot (struct arena *a)
 {
@@ -442,6 +462,8 @@ fill_ahead (struct arena *a)
     return;
   reserve_populate_from (&a->zspages, top * sizeof (struct zspage),
                          end * sizeof (struct zspage));
+  reserve_populate_from (&a->besides, top * a->beside_size,
+                         end * a->beside_size);
   reserve_populate_from (&a->cold_map, top / 64 * sizeof (uint64_t),
                          (end / 64 + 1) * sizeof (uint64_t));
 }
@@ -501,6 +523,17 @@ return_zspage_descriptors (struct arena *a, uint32_t first)
   park_wake (z);
 }
 
+/* Nobody looks beside a free span, so this needs no lock. */
+static void
+return_besides (struct arena *a, uint32_t first, uint32_t end)
+{
+  size_t from = (first * a->beside_size + MEM_PAGE - 1) / MEM_PAGE * MEM_PAGE;
+  size_t to = end * a->beside_size / MEM_PAGE * MEM_PAGE;
+
+  if (from < to)
+    reserve_return (&a->besides, from, to - from);
+}
+
 /* Take the cold spans at the arena's end out of circulation, counted as used
  * meanwhile.  Returns the first of them; *end is where they end.
  */
@@ -534,6 +567,7 @@ arena_trim (struct arena *a)
          (first + ZSPAGES_PER_PAGE - 1) / ZSPAGES_PER_PAGE * ZSPAGES_PER_PAGE;
        s + ZSPAGES_PER_PAGE <= end; s += ZSPAGES_PER_PAGE)
     return_zspage_descriptors (a, s);
+  return_besides (a, first, end);
   fault_pause ("arena.trim.returned");
 
   mutex_lock (&a->lock);

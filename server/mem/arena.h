@@ -45,6 +45,8 @@ struct arena {
   struct reserve memory;   /* the spans */
   struct reserve zspages;  /* struct zspage[]: the descriptors */
   struct reserve cold_map; /* uint64_t[]: a bit a span */
+  struct reserve besides;  /* of each span some bytes: see arena_set_beside */
+  size_t beside_size;      /* bytes; 0: none.  Set before use. */
   struct budget *budget;   /* charged for resident pages; not owned */
 
   struct mutex lock;
@@ -63,9 +65,17 @@ struct arena {
   atomic_bool filling; /* arena_fill is trying to get there, and may */
 };
 
-/* 'max_bytes': addresses to reserve at the most.  0, or -1 with errno. */
+/* 'max_bytes': addresses to reserve at the most.  0, or -1 with errno ENOMEM.
+ */
 int arena_init (struct arena *a, uint32_t span_pages, uint64_t max_bytes,
                 struct budget *budget) MUST_USE;
+
+/* Let each span have so many bytes beside it, for what has no place in it; they
+ * hold anything when the span is handed out, are no memory before they are
+ * written to, and are kept ready where spans are.  Before use.  0, or -1 with
+ * errno ENOMEM.
+ */
+int arena_set_beside (struct arena *a, size_t bytes) MUST_USE;
 
 /* Spans may be in use; what is charged for them is refunded. */
 void arena_destroy (struct arena *a);
@@ -87,6 +97,15 @@ arena_address (const struct arena *a, uint32_t span)
 {
   return a->memory.base + (size_t) span * a->span_size;
 }
+
+static inline void *
+arena_beside (const struct arena *a, uint32_t span)
+{
+  return a->besides.base + span * a->beside_size;
+}
+
+/* Make that resident, so that who writes to it does not wait for memory. */
+void arena_populate_beside (struct arena *a, uint32_t span);
 
 /* A span for a zspage of 'pages' pages.  Its descriptor is the caller's, its
  * 'resident' at most 'pages'.  ARENA_NO_SPAN with errno ENOMEM.  Takes the

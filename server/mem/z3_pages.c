@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/keep_errno.h"
 #include "mem/z3_internal.h"
 
 /* Free pages whose memory is kept, at the least and at the most; between them a
@@ -240,7 +241,7 @@ z3_kept (struct pool *p)
   uint64_t bytes;
 
   mutex_lock (&pool->lock);
-  bytes = pool->hot_pages * pool->page_size;
+  bytes = (uint64_t) pool->hot_pages * pool->page_size;
   mutex_unlock (&pool->lock);
   return bytes;
 }

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/keep_errno.h"
 #include "mem/z3_internal.h"
 
 /* -- looking at one ----------------------------------------------------- */
@@ -279,6 +280,7 @@ z3_class_count (struct pool *p)
 static void
 z3_destroy (struct pool *p)
 {
+  KEEP_ERRNO;
   struct z3_pool *pool = z3_of (p);
   uint64_t pages = (uint64_t) pool->top - pool->cold_pages;
 

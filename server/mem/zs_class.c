@@ -6,9 +6,6 @@
 
 #include <config.h>
 
-#include <stdlib.h>
-
-#include "base/alloc.h"
 #include "mem/zs_internal.h"
 
 /* -- zspages in and out of a class -------------------------------------- */
@@ -67,26 +64,17 @@ struct zspage *
 zs_new_zspage (struct zs_pool *pool, unsigned class_id)
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
-  bool huge = class_id == size_class_huge (&pool->classes);
-  zs_back *back = NULL;
-
-  if (huge) {
-    back = alloc_zeroed (sizeof *back, g->objs * sizeof *back);
-    if (!back)
-      return NULL;
-  }
   uint32_t span = arena_alloc (&pool->arena, g->pages);
-  if (span == ARENA_NO_SPAN) {
-    free (back);
+
+  if (span == ARENA_NO_SPAN)
     return NULL;
-  }
   if (arena_keeps (&pool->arena))
     arena_fill_span (&pool->arena, span, g->pages);
 
   struct zspage *z = arena_zspage (&pool->arena, span);
   z->next = z->prev = 0;
   z->inuse = z->fresh = z->free_head = 0;
-  z->huge_back = back;
+  z->huge_back = zs_huge_back (pool, class_id, span);
   atomic_store_explicit (&z->class_id, class_id, memory_order_relaxed);
   zspage_set_group (z, ZS_NO_GROUP);
   return z;
@@ -95,7 +83,6 @@ zs_new_zspage (struct zs_pool *pool, unsigned class_id)
 void
 zs_release_zspage (struct zs_pool *pool, struct zspage *z)
 {
-  free (z->huge_back);
   z->huge_back = NULL;
   arena_free (&pool->arena, arena_span_of (&pool->arena, z));
 }

@@ -65,6 +65,17 @@ zs_backs (struct zs_pool *pool, struct zspage *z)
                           &pool->arena, arena_span_of (&pool->arena, z));
 }
 
+/* Where a zspage of that class has its back[] if not in the span, or NULL: the
+ * objects of the huge class leave no room there.
+ */
+static inline zs_back *
+zs_huge_back (const struct zs_pool *pool, unsigned class_id, uint32_t span)
+{
+  return class_id == size_class_huge (&pool->classes)
+           ? arena_beside (&pool->arena, span)
+           : NULL;
+}
+
 static inline char *
 zs_object (const struct zs_pool *pool, unsigned class_id, uint32_t span,
            unsigned obj)
@@ -129,8 +140,8 @@ zs_class_unlock (struct zs_pool *pool, unsigned class_id)
 /* Free a zspage that has left its class.  Takes no class lock. */
 void zs_release_zspage (struct zs_pool *pool, struct zspage *z);
 
-/* Make a free span a zspage of the class, on no list yet; NULL with errno.
- * Takes the arena lock.
+/* Make a free span a zspage of the class, on no list yet; NULL with errno
+ * ENOMEM. * Takes the arena lock.
  */
 struct zspage *zs_new_zspage (struct zs_pool *pool, unsigned class_id) MUST_USE;
 

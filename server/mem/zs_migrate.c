@@ -51,8 +51,9 @@ move_zspage_locked (struct zs_pool *pool, unsigned class_id,
   to->inuse = from->inuse;
   to->fresh = from->fresh;
   to->free_head = from->free_head;
-  to->huge_back = from->huge_back;
-  from->huge_back = NULL;
+  if (from->huge_back)
+    memcpy (to->huge_back, from->huge_back,
+            from->fresh * sizeof *from->huge_back);
   from->inuse = 0;
 
   for (unsigned obj = 0; obj < to->fresh; obj++) {
@@ -114,7 +115,7 @@ migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
   bool moved;
 
   to->next = to->prev = 0;
-  to->huge_back = NULL;
+  to->huge_back = zs_huge_back (pool, class_id, span);
   zspage_set_group (to, ZS_NO_GROUP);
   atomic_store_explicit (&to->class_id, class_id, memory_order_relaxed);
   if (!pages || !arena_charge (&pool->arena, to, pages)) {
@@ -123,6 +124,8 @@ migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
   }
   /* Now, because the writer below must not fault pages in. */
   arena_populate (&pool->arena, span, 0, to->resident);
+  if (to->huge_back)
+    arena_populate_beside (&pool->arena, span);
   fault_pause ("zs.migrate.populated");
 
   zs_class_lock (pool, class_id);

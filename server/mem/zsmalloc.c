@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/keep_errno.h"
 #include "mem/zs_internal.h"
 
 _Static_assert((int) ZS_GROUPS == POOL_GROUPS, "as the interface says");
@@ -402,25 +403,11 @@ zs_class_count (struct pool *p)
  */
 
 static void
-free_huge_backs (struct zs_pool *pool) NO_THREAD_SAFETY_ANALYSIS
-{
-  struct zs_class *c = &pool->class[size_class_huge (&pool->classes)];
-
-  for (unsigned g = 0; g < ZS_GROUPS; g++)
-    for (span_link l = c->group[g]; l;) {
-      struct zspage *z = arena_zspage (&pool->arena, l - 1);
-
-      l = z->next;
-      free (z->huge_back);
-    }
-}
-
-static void
 zs_destroy (struct pool *p)
 {
+  KEEP_ERRNO;
   struct zs_pool *pool = zs_of (p);
 
-  free_huge_backs (pool);
   for (unsigned c = 0; c < pool->classes.n; c++)
     mutex_destroy (&pool->class[c].lock);
   arena_destroy (&pool->arena);
@@ -473,10 +460,16 @@ zs_create (uint32_t slot_size, uint64_t max_bytes, struct budget *budget)
   if (arena_init (&pool->arena, pool->classes.span_pages, max_bytes, budget) ==
       -1)
     goto fail_arena;
+  const struct size_class_geometry *huge = zs_geometry (
+    pool, size_class_huge (&pool->classes));
+  if (arena_set_beside (&pool->arena, huge->objs * sizeof (zs_back)) == -1)
+    goto fail_beside;
   for (unsigned c = 0; c < pool->classes.n; c++)
     mutex_init (&pool->class[c].lock, RANK_CLASS);
   return &pool->base;
 
+fail_beside:
+  arena_destroy (&pool->arena);
 fail_arena:
   counter_set_destroy (&pool->base.counters);
 fail_counters:

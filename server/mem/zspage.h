@@ -92,7 +92,7 @@ struct zspage {
   _Atomic uint8_t group_plus_1;
   _Atomic uint16_t class_id;
   uint16_t unused;
-  zs_back *huge_back; /* back[] of the huge class, owned; else NULL */
+  zs_back *huge_back; /* back[] of the huge class, beside the span; or NULL */
 };
 
 _Static_assert(sizeof (struct zspage) == 32,

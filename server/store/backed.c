@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "base/run_clock.h"
 #include "store/backed.h"
 
@@ -224,16 +226,21 @@ backed_tidy (struct backed *b)
 void
 backed_destroy (struct backed *b)
 {
+  KEEP_ERRNO;
+
   if (!b)
     return;
   backing_close (b->io);
   release_due (b, UINT64_MAX);
   pthread_mutex_destroy (&b->lock);
   blocks_close (b->blocks);
+  free (b->records);
   free (b);
 }
 
 /* -- records ------------------------------------------------------------ */
+
+#define RECORDS 64 /* kept: threads that read at once, of four connections */
 
 /* A record that the store has put elsewhere is not the one, and may well be an
  * older one of the same slot: so the address counts too.
@@ -279,6 +286,57 @@ record_check (const struct backed *b, const void *record, uint64_t address,
                                address, slot, format, size);
 
   return memcmp (record, &h, sizeof h) == 0;
+}
+
+void
+backed_keep_records (struct backed *b, uint32_t slot_size)
+{
+  size_t room = (record_bytes (slot_size) + CACHE_LINE - 1) / CACHE_LINE *
+                CACHE_LINE;
+
+  b->records = alloc_zeroed (CACHE_LINE, RECORDS * room);
+  b->record_room = room;
+}
+
+/* The lowest that is free; -1: none. */
+static int
+take_record (struct backed *b)
+{
+  uint64_t taken = atomic_load (&b->records_taken), bit;
+
+  do {
+    bit = ~taken & (taken + 1);
+    if (!bit)
+      return -1;
+  } while (
+    !atomic_compare_exchange_weak (&b->records_taken, &taken, taken | bit));
+  return __builtin_ctzll (bit);
+}
+
+char *
+backed_record_new (struct backed *b, uint32_t size)
+{
+  int n = b->records ? take_record (b) : -1;
+  char *record;
+
+  if (n >= 0)
+    return b->records + (size_t) n * b->record_room;
+  record = fault_hit ("alloc") ? NULL : malloc (record_bytes (size));
+  if (!record)
+    errno = ENOMEM;
+  return record;
+}
+
+void
+backed_record_free (struct backed *b, char *record)
+{
+  if (record && b->records && record >= b->records &&
+      record < b->records + RECORDS * b->record_room)
+    atomic_fetch_and (
+      &b->records_taken,
+      ~(UINT64_C (1) << (size_t) (record - b->records) / b->record_room));
+  else
+    free (record);
 }
 
 int

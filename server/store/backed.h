@@ -49,9 +49,16 @@ struct backed {
   struct late_run *late;    /* owned */
   _Atomic unsigned punches; /* under way */
   uint64_t bits_due_ns;     /* run_clock_ns; backed_tidy's own */
+
+  /* Buffers for records, owned, or NULL: see backed_keep_records. */
+  char *records;
+  size_t record_room;             /* bytes of each */
+  _Atomic uint64_t records_taken; /* a bit for each */
 };
 
-/* Takes over the store, which is open; NULL with errno, and it does not. */
+/* Takes over the store, which is open; NULL with errno ENOMEM, or EINVAL (over
+ * BLOCKS_MAX), and it does not.
+ */
 struct backed *backed_create (struct backing *io) MUST_USE;
 
 /* Nothing may be in flight, and no slot in the store.  NULL is allowed. */
@@ -92,6 +99,19 @@ void record_seal (const struct backed *b, void *record, uint64_t address,
 /* Is this the record of that object?  EIO's other name. */
 bool record_check (const struct backed *b, const void *record, uint64_t address,
                    uint64_t slot, unsigned format, uint32_t size) MUST_USE;
+
+/* Have buffers for the records of 64 slots of that size, so that who reads one
+ * need not ask for memory.  As far as there is memory now.  Before any request.
+ */
+void backed_keep_records (struct backed *b, uint32_t slot_size);
+
+/* A buffer for the record of an object of that size: one of those that are
+ * kept, else from the heap.  NULL with errno ENOMEM.
+ */
+char *backed_record_new (struct backed *b, uint32_t size) MUST_USE;
+
+/* errno stays.  NULL is allowed, and then also for 'b'. */
+void backed_record_free (struct backed *b, char *record);
 
 /* Read the record at 'address' into 'record' (record_bytes (size)) and check
  * it.  0, or -1 with errno: the store's, or EBADMSG if it is not that record.

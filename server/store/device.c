@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/keep_errno.h"
 #include "store/device.h"
 #include "store/range.h"
 
@@ -68,11 +69,15 @@ void
 device_set_backed (struct device *dev, struct backed *backed)
 {
   dev->backed = backed;
+  if (dev->store->config.keep_ready)
+    backed_keep_records (backed, dev->store->config.slot_size);
 }
 
 void
 device_destroy (struct device *dev)
 {
+  KEEP_ERRNO;
+
   if (!dev)
     return;
   device_discard_all (dev);

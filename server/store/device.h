@@ -86,10 +86,12 @@ struct device {
   struct histogram latency[LATENCY_KINDS]; /* of whole requests */
 };
 
-/* size: 1 to 2^63 - 1 bytes.  NULL with errno set. */
+/* size: 1 to 2^63 - 1 bytes.  NULL with errno ENOMEM. */
 struct device *device_create (struct store *store, uint64_t size) MUST_USE;
 
-/* Give it a backing store, which it owns from now on.  Before any request. */
+/* Give it a backing store, which it owns from now on.  Before any request.
+ * Where the store keeps memory ready, so are buffers to read into.
+ */
 void device_set_backed (struct device *dev, struct backed *backed);
 
 /* Frees every object.  No request may be running. */

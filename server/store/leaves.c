@@ -13,9 +13,9 @@
 #include "base/park.h"
 #include "store/leaves.h"
 
-/* What leaves_fill makes ready: for 64 MiB of 4 KiB slots. */
+/* What leaves_fill makes ready: for 64 MiB of 4 KiB slots, and for 8 GiB. */
 #define AHEAD_LEAVES 64
-#define AHEAD_NODES 2
+#define AHEAD_NODES 16
 
 /* Enough for 64 TiB written in 4 KiB slots. */
 #define MAX_LEAVES (UINT64_C (1) << 26)

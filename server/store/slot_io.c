@@ -3,7 +3,6 @@
 #include <config.h>
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -225,17 +224,15 @@ part_compressed_locked (struct device *dev, struct slot *s, uint64_t index,
 {
   bool backed = slot_meta_state (slot_load_meta (s)) == SLOT_BACKED;
   char *record = backed ? slot_fetch_locked (dev, s, index) : NULL;
-  int r, err;
+  int r;
 
   if (backed && !record)
     return -1;
   struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
   char *data = old_data_locked (dev, s, stream, record);
   r = data ? merge_locked (dev, s, stream, data, buf, offset, len) : -1;
-  err = errno;
   zcomp_stream_put (stream);
-  free (record);
-  errno = err;
+  backed_record_free (dev->backed, record);
   return r;
 }
 
@@ -277,16 +274,14 @@ fetch_into_buffer_locked (struct device *dev, struct slot *s, uint64_t index,
   new.cell = entry;
   char *data = buffer_data (&dev->buffer, entry);
   int r = slot_read_locked (dev, s, index, data, 0, new.size, &record);
-  int err = errno;
   bool same = r == 0 && is_so_already (data + offset, buf, len);
-  free (record);
+  backed_record_free (dev->backed, record);
   if (r == 0 && !same) {
     content_set_locked (dev, s, &new);
     device_count (dev, DEV_BUFFER_WRITES, 1);
   }
   else
     content_drop (dev, &new);
-  errno = err;
   return r == -1 ? FETCH_FAILED : same ? FETCHED_SO_ALREADY : FETCHED;
 }
 

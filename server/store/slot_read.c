@@ -3,10 +3,10 @@
 #include <config.h>
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/keep_errno.h"
 #include "store/claim.h"
 #include "store/slot_io.h"
 #include "store/slot_read.h"
@@ -77,8 +77,7 @@ char *
 slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
 {
   uint32_t meta = slot_load_meta (s), size = slot_meta_size (meta);
-  char *record = malloc (record_bytes (size));
-  int err;
+  char *record = backed_record_new (dev->backed, size);
 
   rank_may_sleep ("slot_fetch_locked");
   if (!record)
@@ -88,14 +87,15 @@ slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
     device_count (dev, DEV_BD_READS, 1);
     return record;
   }
-  err = errno;
   device_count (dev, DEV_BD_READ_ERRORS, 1);
-  if (err == EBADMSG) {
+  if (errno == EBADMSG)
     device_count (dev, DEV_BD_DAMAGED, 1);
-    err = EIO;
-  }
-  free (record);
-  errno = err;
+  backed_record_free (dev->backed, record);
+  /* Whatever else the store said (a server may say ENOSPC), of the slot it
+   * means one thing.
+   */
+  if (errno != ENOMEM)
+    errno = EIO;
   return NULL;
 }
 
@@ -240,6 +240,7 @@ static void
 promote (struct device *dev, uint64_t index, unsigned claim, uint32_t meta,
          const char *record)
 {
+  KEEP_ERRNO; /* of the read, which is over */
   struct packed packed = { .format = slot_meta_format (meta),
                            .size = slot_meta_size (meta) };
   struct content new;
@@ -282,14 +283,12 @@ slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
   uint32_t meta = slot_load_meta (s);
   unsigned claim = claim_to_promote_locked (dev, s);
   int r = slot_read_locked (dev, s, index, buf, offset, len, &record);
-  int err = errno;
   if (slot_meta_state (meta) == SLOT_OBJECT)
     pool_used (dev->store->pool, slot_load_cell (s));
   slot_read_unlock (s);
   if (claim)
     promote (dev, index, claim, meta, record);
-  free (record);
-  errno = err;
+  backed_record_free (dev->backed, record);
   return r;
 }
 
@@ -299,7 +298,7 @@ slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
 {
   struct slot *s = slot_table_try_read_lock (&dev->table, index);
   char *record = NULL;
-  int r = -1, err;
+  int r = -1;
 
   errno = EAGAIN;
   if (!s)
@@ -309,9 +308,7 @@ slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
   else
     r = slot_read_locked (dev, s, index, buf, 0, dev->store->config.slot_size,
                           &record);
-  err = errno;
   slot_read_unlock (s);
-  free (record);
-  errno = err;
+  backed_record_free (dev->backed, record);
   return r;
 }

@@ -16,22 +16,22 @@
 /* Bytes [offset, offset + len) of a slot that repeats the word. */
 void slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word);
 
-/* The record of a BACKED slot, checked, the caller's to free; NULL with errno:
- * EIO or what the store said, ENOMEM.
+/* The record of a BACKED slot, checked, for the caller to give to
+ * backed_record_free; NULL with errno EIO or ENOMEM.
  */
 char *slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
   REQUIRES_SHARED (s) MUST_USE;
 
 /* Bytes [offset, offset + len) of the slot, whatever it is.  *record becomes
- * what had to be read from the backing store, the caller's to free, or NULL.
- * 0, or -1 with errno.
+ * what had to be read from the backing store, which goes to backed_record_free,
+ * or NULL.  0, or -1 with errno EIO or ENOMEM.
  */
 int slot_read_locked (struct device *dev, struct slot *s, uint64_t index,
                       void *buf, uint32_t offset, uint32_t len, char **record)
   REQUIRES_SHARED (s) MUST_USE;
 
 /* All data of a slot that is OBJECT, or BACKED with its record, in the stream's
- * scratch; NULL with errno.
+ * scratch; NULL with errno EIO or ENOMEM.
  */
 char *slot_unpack_locked (struct device *dev, struct slot *s,
                           const char *record, struct zcomp_stream *stream)

@@ -3,10 +3,13 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/keep_errno.h"
 #include "base/rwword.h"
 #include "store/store.h"
 
@@ -26,11 +29,34 @@ pool_addresses (uint64_t device_bytes)
   return device_bytes > (most - least) / 4 ? most : device_bytes * 4 + least;
 }
 
+/* Slots, objects and leaves are given back to the system in pages of 4 KiB; of
+ * a larger page that would take what lies beside them along.
+ */
+bool
+store_can_run (char *why, size_t why_size)
+{
+  long page = sysconf (_SC_PAGESIZE);
+
+  if (page == (long) MEM_PAGE)
+    return true;
+  snprintf (why, why_size,
+            "this machine's memory pages are %ld bytes, and this version works "
+            "with pages of %u bytes only",
+            page, MEM_PAGE);
+  return false;
+}
+
 struct store *
 store_create (const struct store_config *config)
 {
-  struct store *store = alloc_zeroed (CACHE_LINE, sizeof *store);
+  char why[128];
+  struct store *store;
 
+  if (!store_can_run (why, sizeof why)) {
+    errno = ENOTSUP;
+    return NULL;
+  }
+  store = alloc_zeroed (CACHE_LINE, sizeof *store);
   if (!store)
     return NULL;
   store->config = *config;
@@ -57,7 +83,7 @@ store_create (const struct store_config *config)
   pool_keep (store->pool, config->keep_ready);
   store->zcomp = zcomp_new (&config->primary, config->slot_size,
                             config->workers);
-  if (!store->zcomp)
+  if (!store->zcomp || (config->keep_ready && zcomp_keep_ready (store->zcomp)))
     goto fail;
   store->workpool = workpool_create ();
   if (!store->workpool)
@@ -81,13 +107,12 @@ store_set_workers (struct store *store, unsigned n)
   if (zcomp_set_workers (store->zcomp, n) == -1)
     return -1;
   if (workpool_set_threads (store->workpool, n) == -1) {
-    int err = errno;
+    KEEP_ERRNO;
 
     /* Going back down needs nothing that could fail. */
     check_always (zcomp_set_workers (store->zcomp, store->config.workers) == 0);
     check_always (
       workpool_set_threads (store->workpool, store->config.workers) == 0);
-    errno = err;
     return -1;
   }
   store->config.workers = n;
@@ -192,7 +217,7 @@ store_thaw (struct store *store)
 void
 store_destroy (struct store *store)
 {
-  int err = errno;
+  KEEP_ERRNO;
 
   if (!store)
     return;
@@ -208,5 +233,4 @@ store_destroy (struct store *store)
   pthread_mutex_destroy (&store->gate_lock);
   mutex_destroy (&store->settings);
   free (store);
-  errno = err;
 }

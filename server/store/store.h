@@ -59,14 +59,22 @@ enum store_counter { REQUESTS_BEGUN, REQUESTS_ENDED, REQUEST_COUNTERS };
  * audit and a reset do.
  */
 
-/* Everything but threads.  NULL with errno set. */
+/* Can it run on this machine?  If not, 'why' says what is in the way. */
+bool store_can_run (char *why, size_t why_size) MUST_USE;
+
+/* Everything but threads.  NULL with errno ENOTSUP (see store_can_run), ENOMEM,
+ * or EINVAL (there is no such allocator or method).
+ */
 struct store *store_create (const struct store_config *config) MUST_USE;
 
-/* Start the workers' threads (after the last fork).  0, or -1 with errno. */
+/* Start the workers' threads (after the last fork).  0, or -1 with errno ENOMEM
+ * or EAGAIN (no more threads).
+ */
 int store_start (struct store *store) MUST_USE;
 
 /* Change the number of streams and threads while requests run.  0, or -1
- * with errno set and the old number in place.  The caller holds 'settings', if
+ * with errno EINVAL, ENOMEM or EAGAIN (no more threads) and the old number in
+ * place.  The caller holds 'settings', if
  * there is anybody else.
  */
 int store_set_workers (struct store *store, unsigned n) MUST_USE;
