@@ -238,8 +238,10 @@ set_backing_size (const char *value)
 {
   int64_t n;
 
-  if (!parse_size (value, &n) || n < (int64_t) BACKING_MIN_SIZE)
-    return refuse ("backing_size", value, "a size of at least 1M");
+  if (!parse_size (value, &n) || n < (int64_t) BACKING_MIN_SIZE ||
+      n > BACKING_MAX_SIZE)
+    return refuse ("backing_size", value,
+                   "a size of at least 1M and at most 4P");
   keys.backing_size = (uint64_t) n;
   return 0;
 }
@@ -581,6 +583,7 @@ keys_dump (void)
   printf ("zram_size_max=%" PRIi64 "\n", INT64_MAX);
   printf ("zram_slot_size_min=%d\n", SLOT_SIZE_MIN);
   printf ("zram_slot_size_max=%d\n", SLOT_SIZE_MAX);
+  printf ("zram_page_size=%u\n", MEM_PAGE);
   printf ("zram_mem_limit_min=%d\n", MEM_LIMIT_MIN);
   printf ("zram_workers_max=%d\n", ZCOMP_MAX_STREAMS);
 #ifdef ZRAM_DEBUG

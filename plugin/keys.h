@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dev/blocks.h"
 #include "plugin/method_key.h"
 #include "store/recompress.h"
 
@@ -33,6 +34,9 @@ write_buffer_is_valid (int64_t bytes)
 #define SWAP_RESERVE_SHARE 8
 
 #define METRICS_HOSTS_MAX 16
+
+/* Of a backing store: what its map of blocks can describe. */
+#define BACKING_MAX_SIZE ((int64_t) (BLOCKS_MAX * BLOCK_SIZE))
 
 struct keys {
   int64_t size;              /* bytes, -1 = not given */

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "base/log_limit.h"
 #include "maint/compactor.h"
 #include "maint/refill.h"
@@ -241,6 +242,10 @@ zram_get_ready (void)
   };
   char why[400];
 
+  if (!store_can_run (why, sizeof why)) {
+    nbdkit_error ("cannot set up a disk: %s", why);
+    return -1;
+  }
   warn_of_odd_size ();
   if (keys.marker && marker_check (keys.marker, why, sizeof why) == -1) {
     nbdkit_error ("marker=%s: %s", keys.marker, why);
@@ -730,6 +735,7 @@ failed (const char *what, uint64_t offset, uint64_t count)
 static void
 warn_if_nearly_full (void)
 {
+  KEEP_ERRNO;
   unsigned percent = budget_take_warning (&store->budget);
   uint64_t limit = atomic_load (&store->budget.limit);
 
@@ -764,9 +770,7 @@ zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
 
   if (r == -1)
     r = failed ("write", offset, count);
-  int err = errno;
   warn_if_nearly_full ();
-  errno = err;
   return r;
 }
 
