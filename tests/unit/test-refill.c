@@ -78,7 +78,7 @@ resident (void)
     return table + all_of (&z3->memory) + all_of (&z3->pages) +
            all_of (&z3->cold);
   return table + all_of (&zs->arena.memory) + all_of (&zs->arena.zspages) +
-         all_of (&zs->arena.cold_map);
+         all_of (&zs->arena.cold_map) + all_of (&zs->arena.besides);
 }
 
 static void
@@ -291,6 +291,53 @@ test_not_freeable (void **state)
 }
 
 /* ------------------------------------------------------------------------
+ * How much is kept, where it is more than 32 bits can say.
+ */
+
+static void
+set_hot_pages (uint64_t pages) NO_THREAD_SAFETY_ANALYSIS
+{
+  struct pool *pool = f.store->pool;
+
+  if (strcmp (pool_name (pool), "z3fold") == 0)
+    ((struct z3_pool *) pool)->hot_pages = (uint32_t) pages;
+  else
+    ((struct zs_pool *) pool)->arena.hot_pages = pages;
+}
+
+static void
+check_large (const char *allocator)
+{
+  static const uint64_t sizes[] = { 4096 * MiB - SLOT, 4096 * MiB, 5120 * MiB,
+                                    UINT64_C (1) << 40 };
+  uint64_t before;
+
+  open_with (allocator, 0, 0);
+  before = kept () / SLOT;
+  for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    set_hot_pages (sizes[i] / SLOT);
+    assert_int_equal (kept (), sizes[i]);
+  }
+  set_hot_pages (before);
+
+  /* Asked for as much as that it goes on, and stops where memory does. */
+  pool_keep (f.store->pool, UINT64_C (5) << 30);
+  fixture_limit (&f, fixture_used (&f) + 4 * MiB);
+  while (pool_fill (f.store->pool))
+    ;
+  assert_in_range (kept (), 2 * MiB, 4 * MiB);
+  close_it ();
+}
+
+static void
+test_large (void **state)
+{
+  (void) state;
+  check_large ("zsmalloc");
+  check_large ("z3fold");
+}
+
+/* ------------------------------------------------------------------------
  * The thread, while writers write.
  */
 
@@ -323,6 +370,7 @@ main (void)
     UNIT_TEST (test_limit),
     UNIT_TEST (test_give_back),
     UNIT_TEST (test_not_freeable),
+    UNIT_TEST (test_large),
     UNIT_TEST (test_thread),
   };
 

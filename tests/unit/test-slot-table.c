@@ -481,7 +481,7 @@ test_budget (void **state)
 static void
 test_no_memory (void **state)
 {
-  static const char *const points[] = { "alloc", "reserve.commit" };
+  static const char *const points[] = { "table.node", "reserve.commit" };
   struct table x;
 
   (void) state;
@@ -513,13 +513,13 @@ test_no_memory (void **state)
 static void
 test_no_table (void **state)
 {
-  static const char *const points[] = { "reserve.open", "alloc" };
+  static const char *const points[] = { "reserve.open", "reserve.commit" };
   struct table x;
   unsigned failed = 0;
 
   (void) state;
   for (unsigned p = 0; p < 2; p++)
-    for (unsigned nth = 1; nth <= 4; nth++)
+    for (unsigned nth = 1; nth <= 5; nth++)
       for (unsigned ever = 0; ever < 2; ever++) {
         budget_init (&x.budget, 0);
         fault_fail_nth (points[p], nth, ever);
@@ -542,7 +542,7 @@ test_no_table (void **state)
         fault_clear ();
         assert_int_equal (atomic_load (&x.budget.used), 0);
       }
-  assert_true (failed >= 3 + 2 + 2);
+  assert_true (failed >= 3 + 5 + 2);
 }
 
 #endif
