@@ -182,9 +182,9 @@ is_accepted_by (const struct local *connection, const struct local *listener)
   }
 }
 
-/* Calls visit for each number that a descriptor may have, which RLIMIT_NOFILE does
- * not tell: it may have been higher.  To find those that are open by poll would be
- * quicker, but poll asks a file of FUSE too, and waits for its answer.
+/* Calls visit for each number that a descriptor may have, which RLIMIT_NOFILE
+ * does not tell: it may have been higher.  To find those that are open by poll
+ * would be quicker, but poll asks a file of FUSE too, and waits for its answer.
  */
 static void
 each_fd (void (*visit) (int fd))

@@ -79,8 +79,7 @@ say_what_was_left_out (void)
   char said[800];
 
   if (log_limit_summary (&limit, said, sizeof said))
-    log_error ("%s, in the last %d seconds or less", said,
-                  LOG_LIMIT_PERIOD_S);
+    log_error ("%s, in the last %d seconds or less", said, LOG_LIMIT_PERIOD_S);
 }
 
 static void *

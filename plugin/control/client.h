@@ -34,7 +34,8 @@ struct client {
   struct text out;    /* what was not sent yet */
   size_t searched;    /* so many bytes of 'in' have no \n among them */
   uint64_t heard_ns;  /* run_clock_ns: it was not deaf, or took something */
-  uint64_t behind_ns; /* likewise: since when there is something in 'out'; 0: nothing */
+  uint64_t behind_ns; /* likewise: since when there is something in 'out'; 0:
+                         nothing */
   unsigned poll_at;   /* its place in what is polled; 0: it is not */
   bool waiting, eof, ending, mute, dead;
 };

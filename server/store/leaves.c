@@ -205,7 +205,8 @@ leaves_take_node_locked (struct leaves *l, unsigned level)
     node = l->free_nodes[level] - 1;
     l->free_nodes[level] = info_of (l, node)->next;
   }
-  else if (commit_nodes_locked (l, l->node_top + UINT64_C (1)))
+  else if (!fault_hit ("table.node") &&
+           commit_nodes_locked (l, l->node_top + UINT64_C (1)))
     node = l->node_top++;
   else {
     budget_refund (l->budget, sizeof (struct table_node));

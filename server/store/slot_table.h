@@ -27,18 +27,18 @@
  *
  *   answers  what is told to somebody (extents.c, device_slot_info): meta is
  *            read once, and the leaf's place after it.  If that is another, the
- *            walk was overtaken, or the leaf has no place yet: the slot was EMPTY
- *            at a moment of the look, and that is the answer.
- *   hints    what decides what is tried next (candidates of background work,
- *            prefetching, the mark of idle slots): may be anything.  Whoever
- *            acts on one locks the slot and looks again (claim.h).
+ *            walk was overtaken, or the leaf has no place yet: the slot was
+ * EMPTY at a moment of the look, and that is the answer. hints    what decides
+ * what is tried next (candidates of background work, prefetching, the mark of
+ * idle slots): may be anything.  Whoever acts on one locks the slot and looks
+ * again (claim.h).
  *
  * A leaf that was given back and came to another place and back again between
- * the walk and the look at its place is not noticed, and an answer may then be of
- * the other place.  But all its slots were EMPTY in between, too, so that they
- * read as zeroes is true of a moment of the look, and that there is data may
- * always be said.  A slot that holds data all the time keeps its leaf, so for
- * such a slot no answer is ever of another.
+ * the walk and the look at its place is not noticed, and an answer may then be
+ * of the other place.  But all its slots were EMPTY in between, too, so that
+ * they read as zeroes is true of a moment of the look, and that there is data
+ * may always be said.  A slot that holds data all the time keeps its leaf, so
+ * for such a slot no answer is ever of another.
  *
  * A walk that finds nothing says EMPTY, also where it came through a node that
  * was taken out meanwhile: that had no leaves at the moment it was taken out,
@@ -105,8 +105,8 @@ struct slot *slot_table_write_lock_new (struct slot_table *t, uint64_t index)
  */
 const struct slot *slot_table_peek (struct slot_table *t, uint64_t index);
 
-/* Is this the slot with that index, which slot_table_peek gave?  If not, the slot
- * with that index was EMPTY since.
+/* Is this the slot with that index, which slot_table_peek gave?  If not, the
+ * slot with that index was EMPTY since.
  */
 bool slot_table_is_still (struct slot_table *t, uint64_t index,
                           const struct slot *s) MUST_USE;

@@ -77,7 +77,7 @@ test_zeroes_into_nothing (void **state)
       if (full)
         fill_up (&rng);
       uint64_t used = fixture_used (&f);
-      uint64_t leaves = f.dev->table.leaf_count;
+      uint64_t leaves = f.store->leaves.leaf_count;
 
       for (unsigned leaf = 5; leaf < LEAVES - 1; leaf++)
         must_write (&f, zeroes, SLOT, leaf * LEAF + leaf * SLOT);
@@ -87,7 +87,7 @@ test_zeroes_into_nothing (void **state)
       must_write (&f, zeroes, MiB, DISK - MiB);
       must_hold (&f, NULL, MiB, DISK - MiB);
       assert_int_equal (fixture_used (&f), used);
-      assert_int_equal (f.dev->table.leaf_count, leaves);
+      assert_int_equal (f.store->leaves.leaf_count, leaves);
       assert_int_equal (fixture_count (&f, DEV_SLOTS_SAME), 0);
       assert_int_equal (fixture_count (&f, DEV_FAILED_WRITES), full);
       must_hold (&f, "data", 4, 0);
