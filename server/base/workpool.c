@@ -24,19 +24,24 @@ struct job {
   pthread_cond_t left; /* helpers became 0 */
 };
 
+/* A thread.  It leaves when there are too many and it has nothing to do, and is
+ * joined later.
+ */
+struct worker {
+  struct worker *next;
+  struct workpool *wp;
+  bool left;
+  pthread_t thread; /* of who changes their number, alone */
+};
+
 struct workpool {
   struct mutex lock;   /* rank WORKPOOL: everything below */
   pthread_cond_t work; /* a job came, or the number of threads falls */
   struct job *jobs;
-  unsigned wanted; /* threads numbered from here on shall end */
-  unsigned running;
-  atomic_uint idle; /* also read without the lock, as a hint */
-  pthread_t thread[MAX_THREADS];
-};
-
-struct start {
-  struct workpool *wp;
-  unsigned number;
+  struct worker *workers; /* owned */
+  unsigned wanted;        /* while more are here, one that is idle leaves */
+  unsigned here;          /* workers that have not left */
+  atomic_uint idle;       /* also read without the lock, as a hint */
 };
 
 struct workpool *
@@ -87,13 +92,11 @@ job_with_work_locked (struct workpool *wp)
 static void *
 worker (void *arg)
 {
-  struct start *start = arg;
-  struct workpool *wp = start->wp;
-  unsigned number = start->number;
+  struct worker *self = arg;
+  struct workpool *wp = self->wp;
 
-  free (start);
   mutex_lock (&wp->lock);
-  while (number < wp->wanted) {
+  while (wp->here <= wp->wanted) {
     struct job *job = job_with_work_locked (wp);
 
     if (job)
@@ -104,61 +107,126 @@ worker (void *arg)
       atomic_fetch_sub (&wp->idle, 1);
     }
   }
+  wp->here--;
+  self->left = true;
   mutex_unlock (&wp->lock);
   return NULL;
+}
+
+/* The first that has left, or (any) that there is, taken off the list. */
+static struct worker *
+take_worker (struct workpool *wp, bool any)
+{
+  struct worker **at = &wp->workers, *w;
+
+  mutex_lock (&wp->lock);
+  while (*at && !any && !(*at)->left)
+    at = &(*at)->next;
+  w = *at;
+  if (w)
+    *at = w->next;
+  mutex_unlock (&wp->lock);
+  return w;
+}
+
+static void
+join_workers (struct workpool *wp, bool all)
+{
+  struct worker *w;
+
+  while ((w = take_worker (wp, all)) != NULL) {
+    pthread_join (w->thread, NULL);
+    free (w);
+  }
 }
 
 static int
 start_thread (struct workpool *wp)
 {
-  struct start *start = alloc_zeroed (sizeof (void *), sizeof *start);
+  struct worker *w = alloc_zeroed (sizeof (void *), sizeof *w);
   int err;
 
-  if (!start)
+  if (!w)
     return -1;
-  start->wp = wp;
-  start->number = wp->running;
+  w->wp = wp;
   mutex_lock (&wp->lock);
-  wp->wanted = wp->running + 1;
+  wp->here++;
   mutex_unlock (&wp->lock);
   err = fault_hit ("workpool.thread")
           ? EAGAIN
-          : pthread_create (&wp->thread[wp->running], NULL, worker, start);
-  if (err) {
-    mutex_lock (&wp->lock);
-    wp->wanted = wp->running;
-    mutex_unlock (&wp->lock);
-    free (start);
-    errno = err;
-    return -1;
+          : pthread_create (&w->thread, NULL, worker, w);
+  mutex_lock (&wp->lock);
+  if (err)
+    wp->here--;
+  else {
+    w->next = wp->workers;
+    wp->workers = w;
   }
-  wp->running++;
-  return 0;
+  mutex_unlock (&wp->lock);
+  if (!err)
+    return 0;
+  free (w);
+  errno = err;
+  return -1;
+}
+
+/* How many are missing; those that were to leave and have not stay. */
+static unsigned
+want (struct workpool *wp, unsigned n)
+{
+  unsigned missing;
+
+  mutex_lock (&wp->lock);
+  wp->wanted = n;
+  missing = wp->here < n ? n - wp->here : 0;
+  pthread_cond_broadcast (&wp->work);
+  mutex_unlock (&wp->lock);
+  return missing;
 }
 
 int
 workpool_set_threads (struct workpool *wp, unsigned n)
 {
   check_always (n <= MAX_THREADS);
-  while (wp->running < n)
-    if (start_thread (wp) == -1)
-      return -1;
+  unsigned missing = want (wp, n);
 
-  mutex_lock (&wp->lock);
-  wp->wanted = n;
-  pthread_cond_broadcast (&wp->work);
-  mutex_unlock (&wp->lock);
-  while (wp->running > n)
-    pthread_join (wp->thread[--wp->running], NULL);
+  join_workers (wp, false); /* they are at their last instruction */
+  for (; missing > 0; missing--)
+    if (start_thread (wp) == -1) {
+      int err = errno;
+
+      (void) want (wp, n - missing);
+      errno = err;
+      return -1;
+    }
   return 0;
 }
 
 unsigned
 workpool_threads (struct workpool *wp)
 {
-  return wp->running;
+  unsigned n;
+
+  mutex_lock (&wp->lock);
+  n = wp->wanted;
+  mutex_unlock (&wp->lock);
+  return n;
 }
 
+unsigned
+workpool_leaving (struct workpool *wp)
+{
+  unsigned n;
+
+  mutex_lock (&wp->lock);
+  n = wp->here > wp->wanted ? wp->here - wp->wanted : 0;
+  mutex_unlock (&wp->lock);
+  return n;
+}
+
+/* Nothing is shared any more, so each worker is done with what it helped: at
+ * the server's end what it may have slept in fails at once.
+ */
 void
 workpool_destroy (struct workpool *wp)
 {
@@ -166,7 +234,8 @@ workpool_destroy (struct workpool *wp)
 
   if (!wp)
     return;
-  check_always (workpool_set_threads (wp, 0) == 0);
+  (void) want (wp, 0);
+  join_workers (wp, true);
   pthread_cond_destroy (&wp->work);
   mutex_destroy (&wp->lock);
   free (wp);

@@ -27,14 +27,21 @@ typedef void (*workpool_fn) (void *ctx, unsigned chunk);
 /* No threads yet: a fork would kill them.  NULL with errno ENOMEM. */
 struct workpool *workpool_create (void) MUST_USE;
 
-/* Make the number of threads 'n' (0 … 256), waiting for those that go.
- * 0, or -1 with errno ENOMEM or EAGAIN and as many threads as could be had.
+/* Make the number of threads 'n' (0 … 256).  Waits for nobody: of those that
+ * are too many each leaves when it has nothing to do, and stays if by then it
+ * is not too many any more; one that sleeps in a request may leave late.  0, or
+ * -1 with errno ENOMEM or EAGAIN and as many threads as could be had.  The caller sees to it
+ * that there is one call at a time.
  */
 int workpool_set_threads (struct workpool *wp, unsigned n) MUST_USE;
 
+/* How many there shall be; and how many are there besides, still busy. */
 unsigned workpool_threads (struct workpool *wp);
+unsigned workpool_leaving (struct workpool *wp);
 
-/* Ends all threads.  Nothing may be shared at the time. */
+/* Ends all threads and waits for their end.  Nothing may be shared at the
+ * time.
+ */
 void workpool_destroy (struct workpool *wp);
 
 /* Run fn (ctx, 0 … chunks-1); returns when all are done.  May sleep; the

@@ -219,43 +219,65 @@ test_waits_for_begun (void **state)
   workpool_destroy (wp);
 }
 
-/* Taking threads away waits for those that go, busy ones too. */
-struct resizer {
-  struct workpool *wp;
-  atomic_bool done;
-};
-
-static void *
-resize_to_none (void *arg)
-{
-  struct resizer *r = arg;
-
-  check_always (workpool_set_threads (r->wp, 0) == 0);
-  atomic_store (&r->done, true);
-  return NULL;
-}
-
+/* Taking threads away waits for nobody: those that are busy leave when they are
+ * done, and are joined then.
+ */
 static void
-test_shrink_waits (void **state)
+test_shrink_does_not_wait (void **state)
 {
   unsigned before = threads_of_process ();
   struct workpool *wp = pool_of (2);
-  struct resizer r = { .wp = wp };
-  struct unit_thread t;
   struct blocking b;
 
   (void) state;
   while (!start_blocking (&b, wp, 3))
     ;
-  unit_start (&t, resize_to_none, &r);
-  unit_wait_asleep (&t);
-  assert_false (atomic_load (&r.done));
-  end_blocking (&b);
-  unit_join (&t);
+  assert_int_equal (workpool_set_threads (wp, 0), 0);
   assert_int_equal (workpool_threads (wp), 0);
+  assert_int_equal (workpool_leaving (wp), 2);
+  assert_false (atomic_load (&b.returned));
+  end_blocking (&b);
+  while (workpool_leaving (wp) > 0)
+    unit_sleep_ms (1);
   while (threads_of_process () != before)
     sched_yield ();
   workpool_destroy (wp);
+}
+
+/* Those that were to leave and have not are reused; no more are started. */
+static void
+test_grow_before_they_left (void **state)
+{
+  unsigned before = threads_of_process ();
+  struct workpool *wp = pool_of (3);
+  struct blocking b, c;
+
+  (void) state;
+  while (!start_blocking (&b, wp, 3))
+    ;
+  /* Two are busy, one is idle and goes. */
+  assert_int_equal (workpool_set_threads (wp, 1), 0);
+  assert_int_equal (workpool_threads (wp), 1);
+  while (threads_of_process () > before + 3)
+    sched_yield ();
+  assert_int_equal (workpool_leaving (wp), 1);
+  assert_int_equal (share (wp, MAX_CHUNKS), 0);
+
+  for (unsigned i = 0; i < 10; i++) {
+    assert_int_equal (workpool_set_threads (wp, i % 2 ? 1 : 2), 0);
+    assert_int_equal (threads_of_process (), before + 3);
+  }
+  assert_int_equal (workpool_leaving (wp), 1);
+  assert_int_equal (workpool_set_threads (wp, 4), 0);
+  assert_int_equal (workpool_leaving (wp), 0);
+  assert_int_equal (threads_of_process (), before + 5); /* and the caller */
+  while (!start_blocking (&c, wp, 3)) /* the two new ones help */
+    ;
+  end_blocking (&c);
+  end_blocking (&b);
+  workpool_destroy (wp);
+  while (threads_of_process () != before)
+    sched_yield ();
 }
 
 /* -- many at once ------------------------------------------------------- */
@@ -348,10 +370,15 @@ test_no_thread (void **state)
 #endif
 
 static const struct CMUnitTest tests[] = {
-  UNIT_TEST (test_each_chunk_once), UNIT_TEST (test_no_threads),
-  UNIT_TEST (test_help_comes),      UNIT_TEST (test_not_waiting_for_help),
-  UNIT_TEST (test_waits_for_begun), UNIT_TEST (test_shrink_waits),
-  UNIT_TEST (test_many_sharers),    UNIT_TEST (test_resize_while_sharing),
+  UNIT_TEST (test_each_chunk_once),
+  UNIT_TEST (test_no_threads),
+  UNIT_TEST (test_help_comes),
+  UNIT_TEST (test_not_waiting_for_help),
+  UNIT_TEST (test_waits_for_begun),
+  UNIT_TEST (test_shrink_does_not_wait),
+  UNIT_TEST (test_grow_before_they_left),
+  UNIT_TEST (test_many_sharers),
+  UNIT_TEST (test_resize_while_sharing),
 #ifdef ZRAM_FAULTS
   UNIT_TEST (test_no_thread),
 #endif
