@@ -120,7 +120,8 @@ struct pool_ops {
   unsigned (*class_count) (struct pool *);
   struct pool_class_stats (*class_stats) (struct pool *, unsigned);
   bool (*is_attached) (struct pool *, uint64_t, const pool_cell *);
-  const char *(*audit) (struct pool *, struct pool_audit *);
+  const char *(*audit) (struct pool *, const atomic_bool *,
+                        struct pool_audit *);
   void (*used) (struct pool *, uint64_t);
   enum pool_reclaimed (*reclaim) (struct pool *, pool_evict *, void *);
 };
@@ -405,7 +406,17 @@ pool_is_attached (struct pool *p, uint64_t handle, const pool_cell *cell)
 static inline const char *
 pool_audit (struct pool *p, struct pool_audit *result)
 {
-  return p->ops->audit (p, result);
+  return p->ops->audit (p, NULL, result);
+}
+
+/* The same, but it ends early once *cancel is set, and says that. */
+#define POOL_AUDIT_CANCELLED "cancelled"
+
+static inline const char *
+pool_audit_until (struct pool *p, const atomic_bool *cancel,
+                  struct pool_audit *result)
+{
+  return p->ops->audit (p, cancel, result);
 }
 
 #endif /* ZRAM_POOL_H */

@@ -146,8 +146,8 @@ audit_free (const struct z3_pool *pool) REQUIRES (pool->lock)
 }
 
 static const char *
-audit_locked (const struct z3_pool *pool, uint64_t *objects)
-  REQUIRES (pool->lock)
+audit_locked (const struct z3_pool *pool, const atomic_bool *cancel,
+              uint64_t *objects) REQUIRES (pool->lock)
 {
   uint32_t pages = 0;
 
@@ -164,6 +164,8 @@ audit_locked (const struct z3_pool *pool, uint64_t *objects)
 
       if (wrong)
         return wrong;
+      if (cancel && atomic_load (cancel))
+        return POOL_AUDIT_CANCELLED;
       prev = l;
       l = z->next;
     }
@@ -175,7 +177,8 @@ audit_locked (const struct z3_pool *pool, uint64_t *objects)
 }
 
 const char *
-z3_audit (struct pool *p, struct pool_audit *result)
+z3_audit (struct pool *p, const atomic_bool *cancel,
+          struct pool_audit *result)
 {
   struct z3_pool *pool = z3_of (p);
   uint32_t unit = pool->page_size / MEM_PAGE;
@@ -183,7 +186,7 @@ z3_audit (struct pool *p, struct pool_audit *result)
 
   result->objects = 0;
   mutex_lock (&pool->lock);
-  wrong = audit_locked (pool, &result->objects);
+  wrong = audit_locked (pool, cancel, &result->objects);
   result->resident_pages = (uint64_t) (pool->live + pool->hot_pages) * unit +
                            pool->described;
   mutex_unlock (&pool->lock);

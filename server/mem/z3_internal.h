@@ -209,6 +209,7 @@ enum pool_reclaimed z3_reclaim (struct pool *p, pool_evict *evict, void *ctx);
 struct pool_spread z3_spread (struct pool *p);
 struct pool_class_stats z3_class_stats (struct pool *p, unsigned id);
 bool z3_is_attached (struct pool *p, uint64_t handle, const pool_cell *cell);
-const char *z3_audit (struct pool *p, struct pool_audit *result);
+const char *z3_audit (struct pool *p, const atomic_bool *cancel,
+                      struct pool_audit *result);
 
 #endif /* ZRAM_Z3_INTERNAL_H */

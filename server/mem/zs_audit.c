@@ -43,6 +43,7 @@ zs_is_attached (struct pool *p, uint64_t handle, const zs_cell *cell)
 
 struct audit {
   uint64_t objects, inuse, fresh, resident_pages, zspages;
+  const atomic_bool *cancel; /* or NULL */
   const char *wrong;
 };
 
@@ -101,7 +102,7 @@ static void
 audit_class (struct zs_pool *pool, unsigned class_id, struct audit *all)
 {
   struct zs_class *c = &pool->class[class_id];
-  struct audit a = { 0 };
+  struct audit a = { .cancel = all->cancel };
 
   zs_class_lock (pool, class_id);
   for (unsigned g = 0; g < ZS_GROUPS && !a.wrong; g++) {
@@ -113,6 +114,8 @@ audit_class (struct zs_pool *pool, unsigned class_id, struct audit *all)
 
       if (z->prev != prev)
         a.wrong = "a fullness list is broken";
+      else if (a.cancel && atomic_load (a.cancel))
+        a.wrong = POOL_AUDIT_CANCELLED;
       audit_zspage (pool, class_id, g, z, &a);
       prev = l;
       l = z->next;
@@ -132,10 +135,11 @@ audit_class (struct zs_pool *pool, unsigned class_id, struct audit *all)
 }
 
 const char *
-zs_audit (struct pool *p, struct pool_audit *result)
+zs_audit (struct pool *p, const atomic_bool *cancel,
+          struct pool_audit *result)
 {
   struct zs_pool *pool = zs_of (p);
-  struct audit all = { 0 };
+  struct audit all = { .cancel = cancel };
 
   for (unsigned c = 0; c < pool->classes.n && !all.wrong; c++)
     audit_class (pool, c, &all);

@@ -41,7 +41,8 @@ bool zs_migrate_step (struct pool *p, struct pool_cursor *at);
 /* zs_audit.c.  Class locks in turn. */
 struct pool_class_stats zs_class_stats (struct pool *p, unsigned class_id);
 bool zs_is_attached (struct pool *p, uint64_t handle, const zs_cell *cell);
-const char *zs_audit (struct pool *p, struct pool_audit *result);
+const char *zs_audit (struct pool *p, const atomic_bool *cancel,
+                      struct pool_audit *result);
 
 /* -- zspages: zs_class.c ------------------------------------------------- */
 
