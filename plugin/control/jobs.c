@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/keep_errno.h"
+#include "maint/deep_reader.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/thread.h"
 #include "store/audit.h"
@@ -25,7 +26,8 @@ struct jobs {
   uint64_t started_ns;             /* current */
   struct job kept[ZRAM_JOBS_KEPT]; /* job n at n % ZRAM_JOBS_KEPT */
   uint64_t last_id;
-  bool stop;
+  atomic_bool stop;           /* written under lock */
+  struct deep_reader *reader; /* the thread's own; NULL until it is needed */
   bool started;
   pthread_t thread;
 };
@@ -88,15 +90,30 @@ run_compact (struct jobs *jobs, struct job *job)
             r->pages_freed, r->objects_moved, r->zspages_migrated);
 }
 
-/* Nothing is changed meanwhile that the auditor compares, and no pass holds
- * copies of objects; but for what takes slots to the store, which see.
+/* -- holding passes ------------------------------------------------------ */
+
+/* From here to resume a recompression by itself comes to an end, and no other
+ * begins.
  */
 static void
-hold_passes (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
+pause_policy (struct jobs *jobs)
 {
-  mutex_lock (&e->store->settings);
-  compactor_hold (e->compactor);
-  recompressor_hold (e->recompressor);
+  recompress_policy_pause (&jobs->engine->recompress_policy);
+}
+
+static void
+resume_policy (struct jobs *jobs)
+{
+  recompress_policy_resume (&jobs->engine->recompress_policy);
+}
+
+static bool
+recompression_ended (struct engine *e, const struct patience *p)
+{
+  while (recompressor_is_running (e->recompressor))
+    if (!patience_nap (p))
+      return false;
+  return true;
 }
 
 static void
@@ -107,30 +124,33 @@ unhold_passes (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
   mutex_unlock (&e->store->settings);
 }
 
-/* For writers that wait for room the evictor goes on until no request runs, and
- * they drain the write buffer themselves.
- * A reset needs none of it: what is under way is found to be of no use any
- * more.
+/* Nothing is changed meanwhile that the auditor compares, and no pass holds
+ * copies of objects; but for what takes slots to the store, which see.  NULL,
+ * or what did not come to an end, and nothing is held.  The policy is paused.
  */
-static void
-hold_store (void *ctx) NO_THREAD_SAFETY_ANALYSIS
+static const char *
+hold_passes (struct engine *e, const struct patience *p)
+  NO_THREAD_SAFETY_ANALYSIS
 {
-  struct engine *e = ctx;
-
-  if (e->dev->backed) {
-    writeback_hold (&e->writeback);
-    if (e->evictor)
-      evictor_hold (e->evictor);
+  if (!recompression_ended (e, p))
+    return "a recompression does not come to an end";
+  if (!mutex_lock_patiently (&e->store->settings, NULL, p))
+    return "a change of the settings does not come to an end";
+  if (!compactor_hold_patiently (e->compactor, p)) {
+    mutex_unlock (&e->store->settings);
+    return "a compaction does not come to an end";
   }
-  drain_hold (e->dev);
+  if (!recompressor_hold_patiently (e->recompressor, p)) {
+    compactor_unhold (e->compactor);
+    mutex_unlock (&e->store->settings);
+    return "a recompression does not come to an end";
+  }
+  return NULL;
 }
 
 static void
-unhold_store (void *ctx) NO_THREAD_SAFETY_ANALYSIS
+unhold_store (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct engine *e = ctx;
-
-  drain_unhold (e->dev);
   if (!e->dev->backed)
     return;
   if (e->evictor)
@@ -138,62 +158,199 @@ unhold_store (void *ctx) NO_THREAD_SAFETY_ANALYSIS
   writeback_unhold (&e->writeback);
 }
 
+static const char *
+hold_store (struct engine *e, const struct patience *p)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  static const char silent[] = "the backing store does not answer";
+
+  if (!e->dev->backed)
+    return NULL;
+  if (!writeback_hold_patiently (&e->writeback, p))
+    return silent;
+  if (!e->evictor || evictor_hold_patiently (e->evictor, p))
+    return NULL;
+  writeback_unhold (&e->writeback);
+  return silent;
+}
+
+/* -- audit --------------------------------------------------------------- */
+
+struct audit {
+  struct jobs *jobs;
+  struct pace pace;
+  unsigned requests; /* that the reader made since the last rest */
+};
+
+static void
+unhold_all (void *ctx)
+{
+  struct engine *e = ((struct audit *) ctx)->jobs->engine;
+
+  drain_unhold (e->dev);
+  unhold_store (e);
+  unhold_passes (e);
+}
+
+/* A reset needs less: what is under way to the store is found to be of no use
+ * any more.
+ */
+static const char *
+hold_all (void *ctx, const struct patience *p)
+{
+  struct engine *e = ((struct audit *) ctx)->jobs->engine;
+  const char *what = hold_passes (e, p);
+
+  if (what)
+    return what;
+  what = hold_store (e, p);
+  if (!what) {
+    if (drain_hold_patiently (e->dev, p))
+      return NULL;
+    what = "the write buffer's draining does not come to an end";
+    unhold_store (e);
+  }
+  unhold_passes (e);
+  return what;
+}
+
+/* There is none before a deep audit; it stays, perhaps in a read that nobody
+ * waits for any more.
+ */
+static int
+read_slot (void *ctx, uint64_t index, void *buf, const struct patience *p)
+{
+  struct audit *a = ctx;
+  struct jobs *jobs = a->jobs;
+
+  if (!jobs->reader)
+    jobs->reader = deep_reader_create (jobs->engine->dev);
+  if (!jobs->reader)
+    return -1;
+  return deep_reader_read (jobs->reader, index, buf, p, &a->requests);
+}
+
+static uint64_t
+rest (void *ctx, uint64_t since)
+{
+  struct audit *a = ctx;
+
+  pace_forgive (&a->pace, a->requests);
+  a->requests = 0;
+  pace_step (&a->pace, clock_ns () - since);
+  return clock_ns ();
+}
+
+static void
+describe_audit (struct jobs *jobs, struct job *job)
+{
+  uint64_t done = atomic_load (&jobs->progress.done);
+
+  if (job->state == JOB_CANCELLED)
+    snprintf (job->message, sizeof job->message,
+              "nothing wrong in %" PRIu64 " slots", done);
+  if (job->state != JOB_DONE)
+    return;
+  /* Some may have been freed by requests that it waited for. */
+  job->slots = done;
+  atomic_store (&jobs->progress.total, done);
+  snprintf (job->message, sizeof job->message,
+            "%" PRIu64 " slots: everything fits together", done);
+}
+
 static void
 run_audit (struct jobs *jobs, struct job *job)
 {
-  struct engine *e = jobs->engine;
+  struct device *dev = jobs->engine->dev;
+  struct audit a = { .jobs = jobs };
   const struct audit_watch watch = { .done = &jobs->progress.done,
                                      .cancel = &jobs->progress.cancel,
-                                     .hold = hold_store,
-                                     .unhold = unhold_store,
-                                     .ctx = e };
+                                     .hold = hold_all,
+                                     .unhold = unhold_all,
+                                     .read = read_slot,
+                                     .rest = rest,
+                                     .ctx = &a,
+                                     .patience_ms = job->request.patience_ms };
   int r;
 
-  /* A pass that is between two of its steps has its claim. */
-  recompress_policy_pause (&e->recompress_policy);
-  while (recompressor_is_running (e->recompressor))
-    usleep (1000);
-  hold_passes (e);
-  job->slots = device_stats (e->dev).slots_stored;
+  pace_init (&a.pace, jobs->engine->store, NULL, 100, PACE_BUSY_PERCENT);
+  job->slots = device_stats (dev).slots_stored;
   atomic_store (&jobs->progress.total, job->slots);
-  r = device_audit_live (e->dev, job->request.deep, &watch, job->message,
+  pause_policy (jobs);
+  r = device_audit_live (dev, job->request.deep, &watch, job->message,
                          sizeof job->message);
-  if (r == -1)
-    job->state = errno == ECANCELED ? JOB_CANCELLED : JOB_FAILED;
-  else {
+  int err = errno;
+  resume_policy (jobs);
+  if (r == 0)
     job->state = JOB_DONE;
-    /* Some may have been freed by requests that it waited for. */
-    job->slots = atomic_load (&jobs->progress.done);
-    atomic_store (&jobs->progress.total, job->slots);
-  }
-  unhold_passes (e);
-  recompress_policy_resume (&e->recompress_policy);
+  else
+    job->state = err == ECANCELED ? JOB_CANCELLED : JOB_FAILED;
+  job->unsound = r == -1 && err == EBADMSG;
+  describe_audit (jobs, job);
+}
 
-  if (job->state == JOB_DONE)
-    snprintf (job->message, sizeof job->message,
-              "%" PRIu64 " slots: everything fits together", job->slots);
-  else if (job->state == JOB_CANCELLED)
-    snprintf (job->message, sizeof job->message,
-              "nothing wrong in %" PRIu64 " slots",
-              atomic_load (&jobs->progress.done));
+/* -- reset --------------------------------------------------------------- */
+
+/* What a reset that runs has discarded: seen in what is left, which clients
+ * may add to meanwhile.
+ */
+static uint64_t
+discarded (struct jobs *jobs, uint64_t total)
+{
+  int64_t left = counter_sum (&jobs->engine->dev->counters, DEV_SLOTS_STORED);
+
+  return left < 0 ? total : (uint64_t) left < total ? total - left : 0;
 }
 
 static void
-run_reset (struct jobs *jobs, struct job *job)
+reset (struct jobs *jobs, struct job *job, const struct patience *p)
 {
   struct engine *e = jobs->engine;
+  const char *what = hold_passes (e, p);
+  uint64_t locked;
 
-  hold_passes (e);
-  job->slots = device_stats (e->dev).slots_stored;
-  atomic_store (&jobs->progress.total, job->slots);
-  device_reset (e->dev);
-  atomic_store (&jobs->progress.done, job->slots);
+  if (what) {
+    job->state = JOB_FAILED;
+    snprintf (job->message, sizeof job->message, "%s; nothing was discarded",
+              what);
+    return;
+  }
+  locked = device_reset_patiently (e->dev, p);
   unhold_passes (e);
-
-  job->state = JOB_DONE;
-  snprintf (job->message, sizeof job->message, "%" PRIu64 " slots discarded",
-            job->slots);
+  if (!locked) {
+    atomic_store (&jobs->progress.done, job->slots);
+    job->state = JOB_DONE;
+    snprintf (job->message, sizeof job->message, "%" PRIu64 " slots discarded",
+              job->slots);
+    return;
+  }
+  job->slots = discarded (jobs, job->slots);
+  atomic_store (&jobs->progress.done, job->slots);
+  job->state = JOB_FAILED;
+  snprintf (job->message, sizeof job->message,
+            "%" PRIu64 " slots are in use by requests that do not come to an "
+            "end and were not discarded; all others were",
+            locked);
 }
+
+/* Once begun it is not cancelled, but it does not wait for ever: what it would
+ * wait for is a request that sleeps in the backing store with a slot locked.
+ */
+static void
+run_reset (struct jobs *jobs, struct job *job)
+{
+  unsigned ms = job->request.patience_ms;
+  const struct patience p = patience_ms (ms ? ms : AUDIT_PATIENCE_MS,
+                                         &jobs->stop);
+
+  job->slots = device_stats (jobs->engine->dev).slots_stored;
+  atomic_store (&jobs->progress.total, job->slots);
+  pause_policy (jobs);
+  reset (jobs, job, &p);
+  resume_policy (jobs);
+}
+
+/* -- recompression, training, writeback ---------------------------------- */
 
 /* A pass that runs by itself makes way. */
 static int
@@ -340,17 +497,6 @@ run_writeback (struct jobs *jobs, struct job *job)
 
 /* -- the current job ---------------------------------------------------- */
 
-/* What a reset that runs has discarded: seen in what is left, which clients
- * may add to meanwhile.
- */
-static uint64_t
-discarded (struct jobs *jobs, uint64_t total)
-{
-  int64_t left = counter_sum (&jobs->engine->dev->counters, DEV_SLOTS_STORED);
-
-  return left < 0 ? total : (uint64_t) left < total ? total - left : 0;
-}
-
 static void
 look_at_progress (struct jobs *jobs, struct job *job)
 {
@@ -359,6 +505,8 @@ look_at_progress (struct jobs *jobs, struct job *job)
     job->done = discarded (jobs, job->total);
   else
     job->done = atomic_load (&jobs->progress.done);
+  if (job->done > job->total) /* more came while it went on */
+    job->total = job->done;
   job->elapsed_ms = (clock_ns () - jobs->started_ns) / 1000000;
 }
 
@@ -512,13 +660,15 @@ void
 jobs_stop (struct jobs *jobs)
 {
   pthread_mutex_lock (&jobs->lock);
-  jobs->stop = true;
+  atomic_store (&jobs->stop, true);
   atomic_store (&jobs->progress.cancel, true);
   pthread_cond_signal (&jobs->begun);
   pthread_mutex_unlock (&jobs->lock);
   if (jobs->started)
     pthread_join (jobs->thread, NULL);
   jobs->started = false;
+  deep_reader_destroy (jobs->reader);
+  jobs->reader = NULL;
 }
 
 void

@@ -34,7 +34,9 @@ enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
 /* What is to be done. */
 struct job_request {
   enum job_kind kind;
-  bool deep;                            /* JOB_AUDIT: decompress everything */
+  bool deep;            /* JOB_AUDIT: decompress everything */
+  unsigned patience_ms; /* JOB_AUDIT, JOB_RESET: what they wait for what does
+                         * not come to an end; 0: AUDIT_PATIENCE_MS */
   struct recompress_request recompress; /* JOB_RECOMPRESS */
   struct train_request train;           /* JOB_TRAIN */
   struct writeback_request writeback;   /* JOB_WRITEBACK */
@@ -52,6 +54,7 @@ struct job {
   struct train_result trained;           /* JOB_TRAIN */
   struct writeback_totals written;       /* JOB_WRITEBACK */
   uint64_t slots; /* JOB_AUDIT, JOB_RESET: looked at, freed */
+  bool unsound;   /* JOB_AUDIT: something is wrong, as the message says */
 };
 
 /* NULL with errno set. */
@@ -60,7 +63,11 @@ struct jobs *jobs_create (struct engine *engine) MUST_USE;
 /* Start the thread (after the last fork).  0, or -1 with errno set. */
 int jobs_start (struct jobs *jobs) MUST_USE;
 
-/* Cancel what runs, wait until it ends, and begin nothing any more. */
+/* Cancel what runs, wait until it ends, and begin nothing any more.  An audit
+ * heeds that within its step, a reset too; what sleeps in the backing store
+ * ends because requests to it fail once the server stops, and what does not end
+ * even so ends with the process (plugin/ending.h).
+ */
 void jobs_stop (struct jobs *jobs);
 void jobs_destroy (struct jobs *jobs);
 

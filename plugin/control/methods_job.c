@@ -266,8 +266,8 @@ result_of (const struct job *job)
   if (job->request.kind == JOB_AUDIT)
     return json_pack (
       "{s:o, s:b, s:I}", "sound",
-      job->state == JOB_CANCELLED ? json_null ()
-                                  : json_boolean (job->state == JOB_DONE),
+      job->state == JOB_DONE || job->unsound ? json_boolean (!job->unsound)
+                                             : json_null (),
       "deep", job->request.deep, "slots", (json_int_t) job->slots);
   return json_pack ("{s:I}", "slots", (json_int_t) job->slots);
 }

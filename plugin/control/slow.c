@@ -129,6 +129,7 @@ slow_stop (struct slow *slow)
   slow->stop = true;
   pthread_cond_signal (&slow->put);
   pthread_mutex_unlock (&slow->lock);
+  /* Requests here wait for no store: for a step of a pass, or for streams. */
   pthread_join (slow->thread, NULL);
   slow->started = false;
 }

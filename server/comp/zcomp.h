@@ -88,8 +88,10 @@ int zcomp_keep_ready (struct zcomp *zcomp) MUST_USE;
 /* Change the number of streams while requests run.  The caller makes sure
  * that there is one call at a time (it holds its control lock), and holds no
  * lock of rank stream or above.  Fewer: waits for each stream that goes until
- * its borrower puts it back.  Errors: -1 with ENOMEM or EINVAL, and the
- * number is what it was.
+ * its borrower puts it back, which is soon: a borrower compresses or
+ * decompresses one slot, and never waits for a slot, the backing store or room
+ * meanwhile (slot_fetch_locked checks that).  Errors: -1 with ENOMEM or EINVAL,
+ * and the number is what it was.
  */
 int zcomp_set_workers (struct zcomp *zcomp, unsigned workers) MUST_USE;
 

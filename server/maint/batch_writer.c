@@ -352,6 +352,27 @@ batch_writer_drain (struct batch_writer *w)
     ;
 }
 
+static bool
+is_in_flight (struct batch_writer *w)
+{
+  bool is;
+
+  pthread_mutex_lock (&w->lock);
+  is = w->in_flight > 0;
+  pthread_mutex_unlock (&w->lock);
+  return is;
+}
+
+bool
+batch_writer_drain_patiently (struct batch_writer *w, const struct patience *p)
+{
+  batch_writer_flush (w);
+  do
+    (void) batch_writer_reap (w, false);
+  while (is_in_flight (w) && patience_nap (p));
+  return !is_in_flight (w);
+}
+
 static void
 free_idle (struct batch_writer *w)
 {

@@ -27,6 +27,7 @@
 #ifndef ZRAM_BATCH_WRITER_H
 #define ZRAM_BATCH_WRITER_H
 
+#include "base/patience.h"
 #include "store/claim.h"
 
 #define BATCH_BLOCKS 32u    /* 128 KiB */
@@ -78,6 +79,12 @@ unsigned batch_writer_reap (struct batch_writer *w, bool wait);
 
 /* Flush, and reap all. */
 void batch_writer_drain (struct batch_writer *w);
+
+/* The same, but false if some is still in flight when patience ends; the
+ * writer is as good as before then.
+ */
+bool batch_writer_drain_patiently (struct batch_writer *w,
+                                   const struct patience *p) MUST_USE;
 
 /* Free the batches that are idle, some 145 KiB each, but for those that are
  * kept ready.

@@ -31,6 +31,7 @@ struct compactor {
   struct mutex control;                                /* held for a pass */
   struct pass_progress *progress GUARDED_BY (control); /* or NULL */
   uint64_t start_pages GUARDED_BY (control); /* compacted before this pass */
+  atomic_uint wished; /* patience.h: somebody wants 'control' */
   atomic_bool running;
   _Atomic uint64_t passes;
   int64_t seen_requests; /* the thread's own: what it saw at its last look */
@@ -89,7 +90,10 @@ let_requests_go_first (struct compactor *c) REQUIRES (c->control)
   }
   if (p)
     atomic_store (&p->done, pages_compacted (c) - c->start_pages);
-  return !ticker_stopping (&c->ticker) && !(p && atomic_load (&p->cancel));
+  if (p)
+    return !ticker_stopping (&c->ticker) && !atomic_load (&p->cancel);
+  /* A pass that runs by itself makes way: there will be another. */
+  return !ticker_stopping (&c->ticker) && atomic_load (&c->wished) == 0;
 }
 
 static uint64_t
@@ -179,6 +183,13 @@ compactor_hold (struct compactor *c) ACQUIRE (c->control)
   mutex_lock (&c->control);
 }
 
+bool
+compactor_hold_patiently (struct compactor *c, const struct patience *p)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  return mutex_lock_patiently (&c->control, &c->wished, p);
+}
+
 void
 compactor_unhold (struct compactor *c) RELEASE (c->control)
   NO_THREAD_SAFETY_ANALYSIS
@@ -253,6 +264,7 @@ compactor_thread (void *arg)
 
   c->swept = clock_coarse_s ();
   while (ticker_sleep (&c->ticker, c->pause)) {
+    step_aside (&c->wished);
     if (c->pause == 0 || pays (c)) {
       (void) run (c, c->threshold > 0, NULL);
       atomic_fetch_add (&c->passes, 1);

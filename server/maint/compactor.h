@@ -23,6 +23,7 @@
 #ifndef ZRAM_COMPACTOR_H
 #define ZRAM_COMPACTOR_H
 
+#include "base/patience.h"
 #include "maint/progress.h"
 #include "store/query.h"
 
@@ -60,8 +61,13 @@ struct compactor_result compactor_run (struct compactor *c);
 bool compactor_run_watched (struct compactor *c, struct pass_progress *progress,
                             struct compactor_result *result);
 
-/* No pass runs between these two. */
+/* No pass runs between these two.  compactor_hold waits for the one that runs;
+ * the other makes one that runs by itself end after its step, and is false if
+ * that took too long.
+ */
 void compactor_hold (struct compactor *c);
+bool compactor_hold_patiently (struct compactor *c, const struct patience *p)
+  MUST_USE;
 void compactor_unhold (struct compactor *c);
 
 /* Is a pass running now? */

@@ -99,7 +99,7 @@ collect (struct training *t)
     bool held = wanted-- % HELD_OUT == 0;
     char *to = held ? t->held + r->held_out * slot_size
                     : t->train + r->samples * slot_size;
-    if (slot_read_unnoticed (dev, i, to) == 0) {
+    if (slot_read_in_memory (dev, i, to) == 0) {
       r->held_out += held;
       r->samples += !held;
     }

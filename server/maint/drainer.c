@@ -58,6 +58,7 @@ go_around (struct device *dev, struct pace *pace, const atomic_bool *cancel,
                            left < STEP_LOOKS ? left : STEP_LOOKS, DRAIN_BATCH,
                            &totals);
     drain_unhold (dev);
+    step_aside (&dev->drain.wished);
     left -= n;
     pace_step (pace, clock_ns () - start);
   }

@@ -48,6 +48,7 @@
 struct evictor {
   struct device *dev;
   struct mutex control;
+  atomic_uint wished;    /* patience.h: somebody wants 'control' */
   atomic_uint low, high; /* percent */
   struct ticker ticker;
   struct batch_writer *w GUARDED_BY (control);
@@ -240,6 +241,7 @@ turn (struct evictor *e)
     (void) batch_writer_reap (e->w, false);
     note_totals (e);
     mutex_unlock (&e->control);
+    step_aside (&e->wished);
   }
 }
 
@@ -291,6 +293,7 @@ turn_lru (struct evictor *e)
     (void) batch_writer_reap (e->w, false);
     note_totals (e);
     mutex_unlock (&e->control);
+    step_aside (&e->wished);
   }
 }
 
@@ -307,6 +310,7 @@ give_pages_back (struct evictor *e, uint64_t target)
     mutex_lock (&e->control);
     more = pool_compact_step (pool, &at);
     mutex_unlock (&e->control);
+    step_aside (&e->wished);
   }
   mutex_lock (&e->control);
   pool_give_back (pool);
@@ -322,6 +326,7 @@ finish_round (struct evictor *e)
   batch_writer_drain (e->w);
   note_totals (e);
   mutex_unlock (&e->control);
+  step_aside (&e->wished);
 }
 
 /* All that could go was locked. */
@@ -600,6 +605,31 @@ evictor_hold (struct evictor *e) ACQUIRE (e->control) NO_THREAD_SAFETY_ANALYSIS
   mutex_lock (&e->control);
   batch_writer_drain (e->w);
   backing_drain (e->dev->backed->io); /* what is being punched */
+}
+
+/* Writers that wait for room have it of what comes in meanwhile. */
+static bool
+drain_patiently (struct evictor *e, const struct patience *p)
+  REQUIRES (e->control)
+{
+  bool all = batch_writer_drain_patiently (e->w, p);
+
+  room_made (&e->dev->room);
+  while (all && is_punching (e))
+    all = patience_nap (p);
+  return all;
+}
+
+bool
+evictor_hold_patiently (struct evictor *e, const struct patience *p)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  if (!mutex_lock_patiently (&e->control, &e->wished, p))
+    return false;
+  if (drain_patiently (e, p))
+    return true;
+  mutex_unlock (&e->control);
+  return false;
 }
 
 void

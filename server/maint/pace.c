@@ -39,6 +39,12 @@ is_busy (struct pace *pace)
 }
 
 void
+pace_forgive (struct pace *pace, unsigned requests)
+{
+  pace->requests += requests;
+}
+
+void
 pace_step (struct pace *pace, uint64_t spent_ns)
 {
   unsigned share = is_busy (pace) ? pace->busy_share : pace->idle_share;

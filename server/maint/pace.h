@@ -35,6 +35,11 @@ struct pace {
 void pace_init (struct pace *pace, struct store *store, struct ticker *ticker,
                 unsigned idle_share, unsigned busy_share);
 
+/* So many of the requests since the last step were the caller's own: they make
+ * nobody busy.
+ */
+void pace_forgive (struct pace *pace, unsigned requests);
+
 /* After a step that took so long; sleeps if need be. */
 void pace_step (struct pace *pace, uint64_t spent_ns);
 

@@ -28,6 +28,7 @@ struct recompressor {
   /* The same for who does not wait: 0, or 1 + format, and level. */
   _Atomic uint64_t shown[RECOMPRESS_METHODS];
   atomic_bool running;
+  atomic_uint wished; /* patience.h: somebody wants 'control' */
 };
 
 struct recompressor *
@@ -107,6 +108,13 @@ recompressor_hold (struct recompressor *r) ACQUIRE (r->control)
   NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&r->control);
+}
+
+bool
+recompressor_hold_patiently (struct recompressor *r, const struct patience *p)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  return mutex_lock_patiently (&r->control, &r->wished, p);
 }
 
 void
@@ -236,6 +244,7 @@ step (struct pass *p, uint64_t index, uint32_t meta)
   err = errno;
   mutex_unlock (&r->control);
 
+  step_aside (&r->wished);
   note (p, result, err);
   if (p->failures >= MAX_FAILURES)
     p->totals->error = err;

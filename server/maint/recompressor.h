@@ -77,8 +77,12 @@ void recompressor_set_methods (struct recompressor *r,
                                const struct zcomp_method *methods,
                                unsigned count);
 
-/* No step is taken between these two. */
+/* No step is taken between these two.  The patient one is false if a step took
+ * too long.
+ */
 void recompressor_hold (struct recompressor *r);
+bool recompressor_hold_patiently (struct recompressor *r,
+                                  const struct patience *p) MUST_USE;
 void recompressor_unhold (struct recompressor *r);
 
 #endif /* ZRAM_RECOMPRESSOR_H */

@@ -19,6 +19,7 @@ writeback_init (struct writeback *wb, struct device *dev)
   mutex_init (&wb->control, RANK_WRITEBACK);
   wb->w = NULL;
   atomic_init (&wb->running, false);
+  atomic_init (&wb->wished, 0);
 }
 
 void
@@ -34,6 +35,18 @@ writeback_hold (struct writeback *wb) ACQUIRE (wb->control)
   mutex_lock (&wb->control);
   if (wb->w)
     batch_writer_drain (wb->w);
+}
+
+bool
+writeback_hold_patiently (struct writeback *wb, const struct patience *p)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  if (!mutex_lock_patiently (&wb->control, &wb->wished, p))
+    return false;
+  if (!wb->w || batch_writer_drain_patiently (wb->w, p))
+    return true;
+  mutex_unlock (&wb->control);
+  return false;
 }
 
 void
@@ -104,6 +117,7 @@ step (struct pass *p, uint64_t index, uint32_t meta)
   err = errno;
   collect_totals (p);
   mutex_unlock (&p->wb->control);
+  step_aside (&p->wb->wished);
   if (r == PUT_FULL)
     p->totals->store_full = true;
   else if (r == PUT_LIMIT)

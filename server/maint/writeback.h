@@ -20,6 +20,7 @@ struct writeback {
   struct mutex control;
   struct batch_writer *w GUARDED_BY (control); /* of the pass that runs */
   atomic_bool running;
+  atomic_uint wished; /* patience.h: somebody wants 'control' */
 };
 
 void writeback_init (struct writeback *wb, struct device *dev);
@@ -52,8 +53,13 @@ int writeback_run (struct writeback *wb,
                    struct pass_progress *progress,
                    struct writeback_totals *totals) MUST_USE;
 
-/* Nothing is in flight and no step is taken between these two. */
+/* Nothing is in flight and no step is taken between these two.  writeback_hold
+ * waits for the store; the other is false, and nothing is held, if that does
+ * not answer in time.
+ */
 void writeback_hold (struct writeback *wb);
+bool writeback_hold_patiently (struct writeback *wb, const struct patience *p)
+  MUST_USE;
 void writeback_unhold (struct writeback *wb);
 
 #endif /* ZRAM_WRITEBACK_H */

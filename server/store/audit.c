@@ -6,15 +6,26 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "store/audit.h"
 #include "store/slot_io.h"
 
-/* Milliseconds that a live audit waits for requests that run. */
-#define FREEZE_TIMEOUT 5000
+/* A live audit shuts the gate for so long, and twice as long the next time, to
+ * see whether the requests inside come to an end; and then lets them all be for
+ * a multiple of it.
+ */
+#define FREEZE_FIRST_MS 10
+#define FREEZE_MOST_MS 160
+#define FREEZE_SHARE 5
+
+/* With the gate shut it waits so long for passes, which were quiet just now. */
+#define HOLD_MS 100
 
 struct tally {
+  bool cancelled;
   int64_t stored, same, huge, objects, bytes, claimed, backed, backed_bytes;
   int64_t buffered;
   int64_t formats[FORMATS]; /* objects in each */
@@ -71,58 +82,64 @@ has_its_entry (const struct buffer *b, const struct slot *s, uint64_t index)
           atomic_load (&buffer_entry (b, (uint32_t) entry)->slot) == index);
 }
 
-/* Count a slot; is it to go on? */
 static bool
-watched (const struct audit_watch *watch)
+is_cancelled (const struct audit_watch *watch)
 {
-  if (!watch)
-    return true;
-  atomic_fetch_add_explicit (watch->done, 1, memory_order_relaxed);
-  if (!atomic_load (watch->cancel))
-    return true;
-  errno = ECANCELED;
-  return false;
+  return watch && watch->cancel && atomic_load (watch->cancel);
+}
+
+static void
+count_slot (const struct audit_watch *watch)
+{
+  if (watch && watch->done)
+    atomic_fetch_add_explicit (watch->done, 1, memory_order_relaxed);
 }
 
 static int
-audit_slots (struct device *dev, bool deep, const struct audit_watch *watch,
+cancelled (struct tally *t, char *why, size_t why_size)
+{
+  t->cancelled = true;
+  snprintf (why, why_size, "cancelled");
+  return -1;
+}
+
+/* What the slot's cell names must name the slot.  'why' says what does not. */
+static bool
+has_its_own (struct device *dev, struct slot *s, uint64_t index, char *why,
+             size_t why_size)
+{
+  const char *what = NULL;
+
+  if (!is_attached (dev->store->pool, s))
+    what = "object";
+  else if (!has_its_entry (&dev->buffer, s, index))
+    what = "entry in the write buffer";
+  if (what)
+    snprintf (why, why_size, "slot %" PRIu64 ": its %s is not its own", index,
+              what);
+  return !what;
+}
+
+/* 'links': look at what the cells name, too. */
+static int
+audit_slots (struct device *dev, const struct audit_watch *watch, bool links,
              struct tally *t, char *why, size_t why_size)
 {
   uint64_t n = dev->table.slots;
-  uint32_t slot_size = dev->store->config.slot_size;
-  char *buf = deep ? alloc_zeroed (CACHE_LINE, slot_size) : NULL;
-  int r = 0;
 
-  for (uint64_t i = slot_table_next_present (&dev->table, 0, n);
-       i < n && r == 0; i = slot_table_next_present (&dev->table, i + 1, n)) {
+  for (uint64_t i = slot_table_next_present (&dev->table, 0, n); i < n;
+       i = slot_table_next_present (&dev->table, i + 1, n)) {
     struct slot *s = (struct slot *) slot_table_peek (&dev->table, i);
 
+    if (slot_meta_state (slot_load_meta (s)) == SLOT_EMPTY)
+      continue;
     tally_slot (s, t);
-    if (!is_attached (dev->store->pool, s)) {
-      snprintf (why, why_size, "slot %" PRIu64 ": its object is not its own",
-                i);
-      r = -1;
-    }
-    else if (!has_its_entry (&dev->buffer, s, i)) {
-      snprintf (why, why_size,
-                "slot %" PRIu64 ": its entry in the write buffer is not its "
-                "own",
-                i);
-      r = -1;
-    }
-    else if (buf && slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY &&
-             slot_read_unnoticed (dev, i, buf) == -1) {
-      snprintf (why, why_size, "slot %" PRIu64 ": cannot be read", i);
-      r = -1;
-    }
-    else if (slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY &&
-             !watched (watch)) {
-      snprintf (why, why_size, "cancelled");
-      r = -1;
-    }
+    if (links && !has_its_own (dev, s, i, why, why_size))
+      return -1;
+    if (is_cancelled (watch))
+      return cancelled (t, why, why_size);
   }
-  free (buf);
-  return r;
+  return 0;
 }
 
 static int
@@ -198,7 +215,8 @@ audit_counters (struct device *dev, const struct tally *t, char *why, size_t n)
  * else but runs that are released later.
  */
 static int
-audit_blocks (struct device *dev, char *why, size_t n)
+audit_blocks (struct device *dev, const struct audit_watch *watch,
+              struct tally *t, char *why, size_t n)
 {
   uint64_t slots = dev->table.slots;
   struct blocks_audit *a;
@@ -211,7 +229,8 @@ audit_blocks (struct device *dev, char *why, size_t n)
     snprintf (why, n, "no memory to audit the backing store");
     return -1;
   }
-  for (uint64_t i = slot_table_next_present (&dev->table, 0, slots); i < slots;
+  for (uint64_t i = slot_table_next_present (&dev->table, 0, slots);
+       i < slots && !is_cancelled (watch);
        i = slot_table_next_present (&dev->table, i + 1, slots)) {
     const struct slot *s = slot_table_peek (&dev->table, i);
     uint32_t meta = slot_load_meta (s);
@@ -221,18 +240,25 @@ audit_blocks (struct device *dev, char *why, size_t n)
                            record_bytes (slot_meta_size (meta)));
   }
   backed_audit_late (dev->backed, a);
-  if (blocks_audit_end (a, wrong, sizeof wrong) == 0)
+  int r = blocks_audit_end (a, wrong, sizeof wrong);
+  if (is_cancelled (watch)) /* not all of them were counted */
+    return cancelled (t, why, n);
+  if (r == 0)
     return 0;
   snprintf (why, n, "backing store: %s", wrong);
   return -1;
 }
 
 static int
-audit_memory (struct device *dev, const struct tally *t, char *why, size_t n)
+audit_memory (struct device *dev, const struct audit_watch *watch,
+              struct tally *t, char *why, size_t n)
 {
   struct pool_audit zs = { 0 };
-  const char *wrong = pool_audit (dev->store->pool, &zs);
+  const char *wrong = pool_audit_until (dev->store->pool,
+                                        watch ? watch->cancel : NULL, &zs);
 
+  if (wrong && strcmp (wrong, POOL_AUDIT_CANCELLED) == 0)
+    return cancelled (t, why, n);
   if (wrong) {
     snprintf (why, n, "pool: %s", wrong);
     return -1;
@@ -251,9 +277,10 @@ audit_memory (struct device *dev, const struct tally *t, char *why, size_t n)
                   (int64_t) charged, why, n);
 }
 
+/* All that is linked and counted, in a world where nothing moves. */
 static int
-audit_all (struct device *dev, bool deep, const struct audit_watch *watch,
-           char *why, size_t why_size)
+audit_world (struct device *dev, const struct audit_watch *watch, bool links,
+             char *why, size_t why_size)
 {
   struct leaves_audit counted = { 0 };
   const char *wrong = slot_table_audit (&dev->table, &counted);
@@ -261,6 +288,7 @@ audit_all (struct device *dev, bool deep, const struct audit_watch *watch,
 
   if (!wrong)
     wrong = leaves_audit (&dev->store->leaves, &counted);
+  errno = EBADMSG;
   if (wrong) {
     snprintf (why, why_size, "slot table: %s", wrong);
     return -1;
@@ -269,40 +297,288 @@ audit_all (struct device *dev, bool deep, const struct audit_watch *watch,
     snprintf (why, why_size, "a stream is held");
     return -1;
   }
-  if (audit_slots (dev, deep, watch, &t, why, why_size) ||
+  if (audit_slots (dev, watch, links, &t, why, why_size) ||
       audit_counters (dev, &t, why, why_size) ||
       audit_claims (&t, why, why_size) ||
       audit_formats (dev, &t, why, why_size) ||
-      audit_blocks (dev, why, why_size) ||
-      audit_memory (dev, &t, why, why_size))
+      audit_blocks (dev, watch, &t, why, why_size) ||
+      audit_memory (dev, watch, &t, why, why_size)) {
+    errno = t.cancelled ? ECANCELED : EBADMSG;
     return -1;
+  }
   return 0;
+}
+
+/* -- slot by slot -------------------------------------------------------- */
+
+/* Slots between two rests, where they are not read. */
+#define LINKS 256
+
+static struct patience
+patience_of (const struct audit_watch *watch)
+{
+  unsigned ms = watch && watch->patience_ms ? watch->patience_ms
+                                            : AUDIT_PATIENCE_MS;
+
+  return patience_ms (ms, watch ? watch->cancel : NULL);
+}
+
+static bool
+is_stored (struct device *dev, uint64_t index)
+{
+  const struct slot *s = slot_table_peek (&dev->table, index);
+
+  return s && slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY;
+}
+
+/* Shared, so that it stays what it is meanwhile.  EAGAIN: it is locked. */
+static int
+check_links (struct device *dev, uint64_t index, char *why, size_t why_size)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  bool own;
+
+  errno = EAGAIN;
+  if (!s)
+    return -1;
+  own = has_its_own (dev, s, index, why, why_size);
+  slot_read_unlock (s);
+  errno = EBADMSG;
+  return own ? 0 : -1;
+}
+
+static int
+read_slot (struct device *dev, const struct audit_watch *watch, uint64_t index,
+           void *buf, const struct patience *p)
+{
+  int r = watch && watch->read ? watch->read (watch->ctx, index, buf, p)
+                               : slot_read_unnoticed (dev, index, buf);
+
+  return r == -1 && errno == ENOENT ? 0 : r;
+}
+
+static void
+say_why (uint64_t index, int err, char *why, size_t why_size)
+{
+  if (err == ECANCELED)
+    snprintf (why, why_size, "cancelled");
+  else if (err == ETIMEDOUT)
+    snprintf (why, why_size,
+              "slot %" PRIu64 ": the backing store does not answer; what "
+              "follows was not looked at",
+              index);
+  else if (err == ESHUTDOWN)
+    snprintf (why, why_size, "the server is about to end");
+  else
+    snprintf (why, why_size, "slot %" PRIu64 ": cannot be read: %s", index,
+              strerror (err));
+}
+
+/* A store that is down fails what it is asked at once. */
+static bool
+store_is_down (struct device *dev)
+{
+  struct backing_stats io = { 0 };
+
+  if (dev->backed)
+    backing_get_stats (dev->backed->io, &io);
+  return io.down;
+}
+
+/* What it holds at the moment must be its own and (buf) readable.  Who has it
+ * locked for writing will be done soon, unless that sleeps in the store.  0, or
+ * -1 with errno, and 'why'.
+ */
+static int
+audit_slot (struct device *dev, const struct audit_watch *watch, uint64_t index,
+            void *buf, char *why, size_t why_size)
+{
+  const struct patience p = patience_of (watch);
+  int err = 0;
+
+  while (is_stored (dev, index)) {
+    err = check_links (dev, index, why, why_size) == -1 ? errno : 0;
+    if (err == EBADMSG)
+      break;
+    if (!err && buf && read_slot (dev, watch, index, buf, &p) == -1)
+      err = errno;
+    if (err == EAGAIN && patience_nap (&p))
+      continue;
+    if (err == EAGAIN)
+      err = patience_errno (&p);
+    if (err == EIO && store_is_down (dev))
+      err = ETIMEDOUT; /* which says nothing of the slot */
+    if (err)
+      say_why (index, err, why, why_size);
+    break;
+  }
+  errno = err == EIO ? EBADMSG : err;
+  return err ? -1 : 0;
+}
+
+static int
+audit_each (struct device *dev, const struct audit_watch *watch, void *buf,
+            char *why, size_t why_size)
+{
+  uint64_t n = dev->table.slots, since = clock_ns (), looks = 0;
+
+  for (uint64_t i = slot_table_next_present (&dev->table, 0, n); i < n;
+       i = slot_table_next_present (&dev->table, i + 1, n)) {
+    if (!is_stored (dev, i))
+      continue;
+    if (is_cancelled (watch)) {
+      say_why (i, ECANCELED, why, why_size);
+      errno = ECANCELED;
+      return -1;
+    }
+    if (audit_slot (dev, watch, i, buf, why, why_size) == -1)
+      return -1;
+    count_slot (watch);
+    if (watch && watch->rest && (buf || ++looks % LINKS == 0))
+      since = watch->rest (watch->ctx, since);
+  }
+  return 0;
+}
+
+static int
+audit_slot_by_slot (struct device *dev, bool deep,
+                    const struct audit_watch *watch, char *why, size_t why_size)
+{
+  char *buf = deep ? alloc_zeroed (CACHE_LINE, dev->store->config.slot_size)
+                   : NULL;
+  int r = -1;
+
+  if (deep && !buf)
+    snprintf (why, why_size, "no memory to read slots");
+  else
+    r = audit_each (dev, watch, buf, why, why_size);
+  int err = errno;
+  free (buf);
+  errno = err;
+  return r;
 }
 
 int
 device_audit (struct device *dev, bool deep, char *why, size_t why_size)
 {
-  return audit_all (dev, deep, NULL, why, why_size);
+  if (audit_world (dev, NULL, true, why, why_size) == -1)
+    return -1;
+  return deep ? audit_slot_by_slot (dev, true, NULL, why, why_size) : 0;
+}
+
+/* -- while clients are connected ---------------------------------------- */
+
+/* NULL, or what did not come to an end. */
+static const char *
+hold (const struct audit_watch *watch, const struct patience *p)
+{
+  return watch && watch->hold ? watch->hold (watch->ctx, p) : NULL;
+}
+
+static void
+unhold (const struct audit_watch *watch)
+{
+  if (watch && watch->unhold)
+    watch->unhold (watch->ctx);
+}
+
+/* With the gate open, where it may take its time: whatever passes have in
+ * flight comes in.
+ */
+static const char *
+drain_passes (const struct audit_watch *watch, const struct patience *all)
+{
+  const char *what = hold (watch, all);
+
+  if (!what)
+    unhold (watch);
+  return what;
+}
+
+static const char *
+who_is_inside (struct device *dev)
+{
+  struct backing_stats io = { 0 };
+
+  if (dev->backed)
+    backing_get_stats (dev->backed->io, &io);
+  return io.in_flight ? "the backing store does not answer"
+                      : "requests do not come to an end";
+}
+
+/* With the gate shut.  Requests first, while the passes go on: a writer may be
+ * waiting for the room that they make.  NULL if it was audited, with *r and
+ * errno; or what did not come to an end.
+ */
+static const char *
+try_frozen (struct device *dev, const struct audit_watch *watch, unsigned ms,
+            int *r, char *why, size_t why_size)
+{
+  const char *what;
+
+  if (!store_freeze (dev->store, ms))
+    return who_is_inside (dev);
+  const struct patience p = patience_ms (HOLD_MS, watch ? watch->cancel : NULL);
+  what = hold (watch, &p);
+  if (!what) {
+    *r = audit_world (dev, watch, false, why, why_size);
+    int err = errno;
+    unhold (watch);
+    errno = err;
+  }
+  int err = errno;
+  store_thaw (dev->store);
+  errno = err;
+  return what;
+}
+
+/* So that nobody waits for those who wait: see above. */
+static bool
+leave_alone (unsigned ms, const struct patience *all)
+{
+  bool more = true;
+
+  for (unsigned n = 0; n < ms * FREEZE_SHARE && more; n++)
+    more = patience_nap (all);
+  return more;
+}
+
+static int
+audit_frozen (struct device *dev, const struct audit_watch *watch, char *why,
+              size_t why_size)
+{
+  const struct patience all = patience_of (watch);
+  unsigned ms = FREEZE_FIRST_MS;
+  const char *what;
+  int r = -1;
+
+  do {
+    what = drain_passes (watch, &all);
+    if (what)
+      break;
+    what = try_frozen (dev, watch, ms, &r, why, why_size);
+    if (!what)
+      return r;
+    if (ms < FREEZE_MOST_MS)
+      ms *= 2;
+  } while (leave_alone (ms, &all));
+  if (patience_cancelled (&all)) {
+    snprintf (why, why_size, "cancelled");
+    errno = ECANCELED;
+  }
+  else {
+    snprintf (why, why_size, "%s; nothing was audited", what);
+    errno = ETIMEDOUT;
+  }
+  return -1;
 }
 
 int
 device_audit_live (struct device *dev, bool deep,
                    const struct audit_watch *watch, char *why, size_t why_size)
 {
-  int r;
-
-  errno = 0;
-  if (!store_freeze (dev->store, FREEZE_TIMEOUT)) {
-    snprintf (why, why_size, "requests do not come to an end");
+  if (audit_frozen (dev, watch, why, why_size) == -1)
     return -1;
-  }
-  if (watch && watch->hold)
-    watch->hold (watch->ctx);
-  errno = 0;
-  r = audit_all (dev, deep, watch, why, why_size);
-  KEEP_ERRNO; /* whatever 'unhold' does */
-  if (watch && watch->unhold)
-    watch->unhold (watch->ctx);
-  store_thaw (dev->store);
-  return r;
+  return audit_slot_by_slot (dev, deep, watch, why, why_size);
 }

@@ -17,6 +17,7 @@
 #ifndef ZRAM_AUDIT_H
 #define ZRAM_AUDIT_H
 
+#include "base/patience.h"
 #include "store/device.h"
 
 /* The device must be its store's only one, with no request running and no
@@ -25,25 +26,46 @@
 int device_audit (struct device *dev, bool deep, char *why, size_t why_size)
   MUST_USE;
 
-/* Who waits for an audit: slots done are counted there, and it ends early when
- * 'cancel' is set.  The last part, which is the pool's, does neither.
+/* Milliseconds that a live audit waits for what does not come to an end. */
+#define AUDIT_PATIENCE_MS 10000
+
+/* Who waits for an audit, and what it asks of those who run passes and pay
+ * attention to requests.  Everything may be NULL or 0.
  *
- * What requests may be waiting for (memory that a pass is about to free) must
- * go on until they have come to an end: 'hold' is called then, to stop it, and
- * 'unhold' before they are let go on.  Both may be NULL.
+ *   done     counts the slots that are done; 'cancel', when set, ends the audit
+ *   hold     from now on no pass takes a step, and nothing is in flight: NULL,
+ *            or, if that could not be had with so much patience, what did not
+ *            come to an end, and nothing is held
+ *   unhold   ends that
+ *   read     the whole slot for a deep audit, no access: as
+ * slot_read_unnoticed; also ETIMEDOUT or ECANCELED when patience ended rest now
+ * and then where slots are looked at one by one: 'since' is when the last rest
+ * ended (clock_ns); returns when this one did
  */
 struct audit_watch {
   _Atomic uint64_t *done;
   const atomic_bool *cancel;
-  void (*hold) (void *ctx);
+  const char *(*hold) (void *ctx, const struct patience *p);
   void (*unhold) (void *ctx);
+  int (*read) (void *ctx, uint64_t index, void *buf, const struct patience *p);
+  uint64_t (*rest) (void *ctx, uint64_t since);
   void *ctx;
+  unsigned patience_ms; /* 0: AUDIT_PATIENCE_MS */
 };
 
-/* The same while clients are connected: holds their requests back until it is
- * done.  The caller sees to it that no pass runs but those that 'hold' stops.
- * Fails too, with a reason, if requests do not come to an end within some
- * seconds.  'watch' may be NULL; a cancelled audit fails with errno ECANCELED.
+/* The same while clients are connected.
+ *
+ *   gate open   what passes have in flight comes in (may take its time)
+ *   gate shut   requests inside come to an end   10 … 160 ms, or once more
+ * later passes are held                  100 ms, likewise all that is counted
+ * 25 to 45 ms a million slots gate open   slot by slot, under its lock, as it
+ * is by then: does what it names name it; deep: can it be read
+ *
+ * So requests are held back only for what waits for nobody, and for those
+ * milliseconds.  0, or -1 with a description in 'why' and errno: EBADMSG
+ * (something is wrong), ECANCELED, ENOMEM, ESHUTDOWN, or ETIMEDOUT (what had to
+ * come to an end did not, in patience_ms; or, of a deep audit, the store did
+ * not answer, and it ends at that slot).
  */
 int device_audit_live (struct device *dev, bool deep,
                        const struct audit_watch *watch, char *why,

@@ -250,6 +250,13 @@ drain_hold (struct device *dev) ACQUIRE (dev->drain.lock)
   mutex_lock (&dev->drain.lock);
 }
 
+bool
+drain_hold_patiently (struct device *dev, const struct patience *p)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  return mutex_lock_patiently (&dev->drain.lock, &dev->drain.wished, p);
+}
+
 void
 drain_unhold (struct device *dev) RELEASE (dev->drain.lock)
   NO_THREAD_SAFETY_ANALYSIS

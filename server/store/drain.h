@@ -39,7 +39,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/mutex.h"
+#include "base/patience.h"
 
 struct device;
 
@@ -48,6 +48,7 @@ struct drain {
   char *copies GUARDED_BY (lock);  /* a slot for each lane, owned */
   uint32_t hand GUARDED_BY (lock); /* entry */
   _Atomic uint64_t rounds;         /* drain_for_room has made some */
+  atomic_uint wished;              /* patience.h: somebody wants 'lock' */
 };
 
 /* Entries of a step at the most: some 100 µs of work. */
@@ -76,8 +77,12 @@ uint32_t drain_step_locked (struct device *dev, uint32_t min_age_ms,
  */
 bool drain_for_room (struct device *dev) MUST_USE;
 
-/* No step is taken between these two. */
+/* No step is taken between these two.  The patient one is false if a step took
+ * too long.
+ */
 void drain_hold (struct device *dev);
+bool drain_hold_patiently (struct device *dev, const struct patience *p)
+  MUST_USE;
 void drain_unhold (struct device *dev);
 
 #endif /* ZRAM_DRAIN_H */

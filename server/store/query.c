@@ -185,10 +185,9 @@ device_map (struct device *dev, unsigned cells, struct map_cell *map)
   }
 }
 
-void
-device_reset (struct device *dev)
+static void
+reset_counters (struct device *dev)
 {
-  device_discard_all (dev);
   for (unsigned id = DEV_READ_REQUESTS; id < DEV_COUNTERS; id++)
     counter_reset (&dev->counters, id);
   for (unsigned i = 0; i < LATENCY_KINDS; i++)
@@ -200,4 +199,21 @@ device_reset (struct device *dev)
   for (unsigned id = 0; id < POOL_COUNTERS; id++)
     counter_reset (&dev->store->pool->counters, id);
   store_reset_peak (dev->store);
+}
+
+void
+device_reset (struct device *dev)
+{
+  device_discard_all (dev);
+  reset_counters (dev);
+}
+
+uint64_t
+device_reset_patiently (struct device *dev, const struct patience *p)
+{
+  uint64_t locked = device_discard_patiently (dev, p);
+
+  if (locked == 0)
+    reset_counters (dev);
+  return locked;
 }

@@ -79,4 +79,10 @@ void device_map (struct device *dev, unsigned cells, struct map_cell *map);
  */
 void device_reset (struct device *dev);
 
+/* The same, but slots that somebody has locked until patience ends stay as they
+ * are, and the counters too then; returns how many slots those are.
+ */
+uint64_t device_reset_patiently (struct device *dev, const struct patience *p)
+  MUST_USE;
+
 #endif /* ZRAM_QUERY_H */

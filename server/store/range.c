@@ -160,30 +160,47 @@ device_write (struct device *dev, const void *buf, uint32_t count,
   return r;
 }
 
-/* Whole slots [first, end), leaf by leaf, what does not exist in one step. */
-static void
-discard_slots (struct device *dev, uint64_t first, uint64_t end)
+/* Whole slots [first, end), leaf by leaf, what does not exist in one step.
+ * With 'wait' all of them; else returns how many were locked.
+ */
+static uint64_t
+discard_slots (struct device *dev, uint64_t first, uint64_t end, bool wait)
 {
-  uint64_t i = slot_table_next_present (&dev->table, first, end);
+  uint64_t i = slot_table_next_present (&dev->table, first, end), locked = 0;
 
   while (i < end) {
     uint64_t leaf_end = (i | (LEAF_SLOTS - 1)) + 1;
     uint64_t stop = leaf_end < end ? leaf_end : end, at;
 
     for (at = i; at < stop; at++)
-      slot_discard (dev, at);
+      if (wait)
+        slot_discard (dev, at);
+      else
+        locked += !slot_try_discard (dev, at);
     if (!store_keeps_leaves (dev->store) &&
         slot_table_leaf_is_empty (&dev->table, i) &&
         !slot_table_reclaim (&dev->table, i))
       device_count (dev, DEV_RECLAIM_MISSES, 1);
     i = slot_table_next_present (&dev->table, stop, end);
   }
+  return locked;
 }
 
 void
 device_discard_all (struct device *dev)
 {
-  discard_slots (dev, 0, dev->table.slots);
+  (void) discard_slots (dev, 0, dev->table.slots, true);
+}
+
+uint64_t
+device_discard_patiently (struct device *dev, const struct patience *p)
+{
+  uint64_t locked;
+
+  do
+    locked = discard_slots (dev, 0, dev->table.slots, false);
+  while (locked > 0 && patience_nap (p));
+  return locked;
 }
 
 /* The edges of the range that do not fill a slot: each as far as it can be
@@ -228,7 +245,8 @@ discard (struct device *dev, uint64_t offset, uint64_t count, bool advice)
   device_count (dev, DEV_DISCARD_REQUESTS, 1);
   device_count (dev, DEV_DISCARD_BYTES, count);
   if (first < stop)
-    discard_slots (dev, first, stop); /* first: it makes room for the edges */
+    (void) discard_slots (dev, first, stop,
+                          true); /* first: it makes room for the edges */
   if (count)
     r = zero_edges (dev, offset, end);
   if (advice)

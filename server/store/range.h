@@ -12,6 +12,7 @@
 #ifndef ZRAM_RANGE_H
 #define ZRAM_RANGE_H
 
+#include "base/patience.h"
 #include "store/device.h"
 
 int device_read (struct device *dev, void *buf, uint32_t count, uint64_t offset)
@@ -40,7 +41,15 @@ int device_trim (struct device *dev, uint64_t offset, uint64_t count) MUST_USE;
 /* Everything is where it stays; counted. */
 void device_flush (struct device *dev);
 
-/* Discard everything; also when the store is closed. */
+/* Discard everything; also when the store is closed.  Waits for whoever has a
+ * slot locked.
+ */
 void device_discard_all (struct device *dev);
+
+/* The same, but slots that somebody has locked until patience ends stay as they
+ * are; returns how many those are.
+ */
+uint64_t device_discard_patiently (struct device *dev, const struct patience *p)
+  MUST_USE;
 
 #endif /* ZRAM_RANGE_H */

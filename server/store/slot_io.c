@@ -407,17 +407,35 @@ slot_zero_part (struct device *dev, uint64_t index, uint32_t offset,
 
 /* -- discarding --------------------------------------------------------- */
 
-void
-slot_discard (struct device *dev, uint64_t index) NO_THREAD_SAFETY_ANALYSIS
+static void
+discard_and_unlock (struct device *dev, struct slot *s)
+  NO_THREAD_SAFETY_ANALYSIS
 {
   static const struct content empty = { .state = SLOT_EMPTY };
-  struct slot *s = slot_table_write_lock (&dev->table, index);
 
-  if (!s)
-    return;
   if (slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY) {
     content_set_locked (dev, s, &empty);
     device_count (dev, DEV_SLOTS_FREED, 1);
   }
   slot_write_unlock (s);
+}
+
+void
+slot_discard (struct device *dev, uint64_t index)
+{
+  struct slot *s = slot_table_write_lock (&dev->table, index);
+
+  if (s)
+    discard_and_unlock (dev, s);
+}
+
+bool
+slot_try_discard (struct device *dev, uint64_t index)
+{
+  bool busy;
+  struct slot *s = slot_table_try_write_lock (&dev->table, index, &busy);
+
+  if (s)
+    discard_and_unlock (dev, s);
+  return !busy;
 }

@@ -34,6 +34,12 @@ void slot_prefetch (struct device *dev, uint64_t index);
 int slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
   MUST_USE;
 
+/* The same, but -1 with errno EREMOTE if it is in the backing store: does not
+ * wait for that.
+ */
+int slot_read_in_memory (struct device *dev, uint64_t index, void *buf)
+  MUST_USE;
+
 /* The whole slot: slot_size bytes.  Zeroes need no leaf of the table, and make
  * none; where there is one, the slot becomes SAME.
  */
@@ -52,6 +58,9 @@ int slot_zero_part (struct device *dev, uint64_t index, uint32_t offset,
 
 /* The whole slot becomes EMPTY.  Cannot fail. */
 void slot_discard (struct device *dev, uint64_t index);
+
+/* The same, but false, and nothing done, if somebody has it locked. */
+bool slot_try_discard (struct device *dev, uint64_t index) MUST_USE;
 
 /* Is this all one repeated 64-bit word?  len: a multiple of 8, at least 8. */
 bool slot_same_filled (const void *buf, uint32_t len, uint64_t *word);

@@ -80,6 +80,11 @@ slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
   char *record = backed_record_new (dev->backed, size);
 
   rank_may_sleep ("slot_fetch_locked");
+  /* Nor is a stream held here, whatever the codec: so who takes streams away
+   * (zcomp_set_workers, zcomp_set_primary) never waits for the store.
+   */
+  rank_acquire (RANK_STREAM);
+  rank_release (RANK_STREAM);
   if (!record)
     return NULL;
   if (backed_read (dev->backed, slot_load_cell (s), record, index,
@@ -292,8 +297,8 @@ slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
   return r;
 }
 
-int
-slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
+static int
+read_unnoticed (struct device *dev, uint64_t index, void *buf, bool from_store)
   NO_THREAD_SAFETY_ANALYSIS
 {
   struct slot *s = slot_table_try_read_lock (&dev->table, index);
@@ -303,12 +308,27 @@ slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
   errno = EAGAIN;
   if (!s)
     return -1;
-  if (slot_meta_state (slot_load_meta (s)) == SLOT_EMPTY)
+  enum slot_state state = slot_meta_state (slot_load_meta (s));
+  if (state == SLOT_EMPTY)
     errno = ENOENT;
+  else if (state == SLOT_BACKED && !from_store)
+    errno = EREMOTE;
   else
     r = slot_read_locked (dev, s, index, buf, 0, dev->store->config.slot_size,
                           &record);
   slot_read_unlock (s);
   backed_record_free (dev->backed, record);
   return r;
+}
+
+int
+slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
+{
+  return read_unnoticed (dev, index, buf, true);
+}
+
+int
+slot_read_in_memory (struct device *dev, uint64_t index, void *buf)
+{
+  return read_unnoticed (dev, index, buf, false);
 }

@@ -258,6 +258,23 @@ slot_table_write_lock (struct slot_table *t, uint64_t index)
 }
 
 struct slot *
+slot_table_try_write_lock (struct slot_table *t, uint64_t index, bool *busy)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  struct slot *leaf = find_leaf (t, index >> LEAF_SHIFT);
+  struct slot *s = leaf ? leaf + (index & (LEAF_SLOTS - 1)) : NULL;
+
+  *busy = s && !slot_try_write_lock (s);
+  if (!s || *busy)
+    return NULL;
+  if (likely (find_leaf (t, index >> LEAF_SHIFT) == leaf))
+    return s;
+  slot_write_unlock (s);
+  *busy = true; /* its leaf is changing: look again */
+  return NULL;
+}
+
+struct slot *
 slot_table_write_lock_new (struct slot_table *t, uint64_t index)
 {
   for (;;) {

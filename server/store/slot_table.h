@@ -94,6 +94,12 @@ struct slot *slot_table_try_read_lock (struct slot_table *t, uint64_t index)
 struct slot *slot_table_write_lock (struct slot_table *t, uint64_t index)
   MUST_USE;
 
+/* As slot_table_write_lock, but NULL also instead of waiting: *busy tells the
+ * two apart.
+ */
+struct slot *slot_table_try_write_lock (struct slot_table *t, uint64_t index,
+                                        bool *busy) MUST_USE;
+
 /* As slot_table_write_lock, but makes the leaf.  NULL with errno ENOSPC (over
  * the budget) or ENOMEM.
  */

@@ -145,6 +145,7 @@ store_wait_at_gate (struct store *store)
   do {
     store_request_end (store);
     pthread_mutex_lock (&store->gate_lock);
+    /* Who froze it thaws it soon (store_freeze says how soon). */
     while (atomic_load (&store->gate) == GATE_FROZEN)
       pthread_cond_wait (&store->gate_opened, &store->gate_lock);
     pthread_mutex_unlock (&store->gate_lock);

@@ -144,8 +144,10 @@ store_requests (struct store *store)
 bool store_close (struct store *store, unsigned timeout_ms);
 
 /* Hold new requests back and wait for those that run, for at most timeout_ms;
- * false, and thawed again, if some still run then.  One at a time; the caller
- * sees to that, and keeps it short.
+ * false, and thawed again, if some still run then.  One at a time: false at
+ * once if it is frozen already.  All who come meanwhile wait, for the time
+ * limit and for what the caller does then; so both are milliseconds
+ * (store/audit.c), and the caller waits for nobody while it is frozen.
  */
 bool store_freeze (struct store *store, unsigned timeout_ms) MUST_USE;
 void store_thaw (struct store *store);
