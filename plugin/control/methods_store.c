@@ -44,7 +44,8 @@ last_error_json (const struct backing_stats *io)
   if (!t[last].at_ns)
     return json_null ();
   return json_pack ("{s:o, s:o, s:f}", "of", json_value (doing[last]), "error",
-                    json_message (t[last].why), "age_s", (double) (clock_ns () - t[last].at_ns) / 1e9);
+                    json_message (t[last].why), "age_s",
+                    (double) (clock_ns () - t[last].at_ns) / 1e9);
 }
 
 /* clang-format off: a name and its value a line */

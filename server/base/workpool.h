@@ -30,8 +30,8 @@ struct workpool *workpool_create (void) MUST_USE;
 /* Make the number of threads 'n' (0 … 256).  Waits for nobody: of those that
  * are too many each leaves when it has nothing to do, and stays if by then it
  * is not too many any more; one that sleeps in a request may leave late.  0, or
- * -1 with errno ENOMEM or EAGAIN and as many threads as could be had.  The caller sees to it
- * that there is one call at a time.
+ * -1 with errno ENOMEM or EAGAIN and as many threads as could be had.  The
+ * caller sees to it that there is one call at a time.
  */
 int workpool_set_threads (struct workpool *wp, unsigned n) MUST_USE;
 

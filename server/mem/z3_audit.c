@@ -177,8 +177,7 @@ audit_locked (const struct z3_pool *pool, const atomic_bool *cancel,
 }
 
 const char *
-z3_audit (struct pool *p, const atomic_bool *cancel,
-          struct pool_audit *result)
+z3_audit (struct pool *p, const atomic_bool *cancel, struct pool_audit *result)
 {
   struct z3_pool *pool = z3_of (p);
   uint32_t unit = pool->page_size / MEM_PAGE;

@@ -135,8 +135,7 @@ audit_class (struct zs_pool *pool, unsigned class_id, struct audit *all)
 }
 
 const char *
-zs_audit (struct pool *p, const atomic_bool *cancel,
-          struct pool_audit *result)
+zs_audit (struct pool *p, const atomic_bool *cancel, struct pool_audit *result)
 {
   struct zs_pool *pool = zs_of (p);
   struct audit all = { .cancel = cancel };
