@@ -9,23 +9,20 @@
 
 #include <config.h>
 
-#include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "base/keep_errno.h"
-#include "base/log_limit.h"
 #include "maint/compactor.h"
 #include "maint/refill.h"
 #include "plugin/control/control.h"
 #include "plugin/control/metrics_http.h"
 #include "plugin/ending.h"
+#include "plugin/failure.h"
 #include "plugin/keys.h"
 #include "plugin/log.h"
 #include "plugin/marker.h"
@@ -35,7 +32,6 @@
 #include "store/audit.h"
 #include "store/extents.h"
 #include "store/range.h"
-#include "zram-shown.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -47,10 +43,6 @@
 
 /* A store that has requests and completes none for so long while we end. */
 #define STUCK_NS (UINT64_C (1000) * 1000000)
-
-/* A store with fewer free blocks is full: a run of them is written at a time.
- */
-#define EVICT_LEAST_BLOCKS 2
 
 /* Extents in one answer; nbdkit ignores what is over a million. */
 #define MAX_EXTENTS (1u << 20)
@@ -589,165 +581,6 @@ cache_native (void *handle)
 
 /* -- requests ----------------------------------------------------------- */
 
-/* What a failed request fails for, as far as there is more to say. */
-enum cause {
-  CAUSE_UNKNOWN,
-  CAUSE_LIMIT,           /* no store: memory is full */
-  CAUSE_DOWN,            /* the store cannot be reached */
-  CAUSE_STORE_FULL,      /* both are full */
-  CAUSE_WRITEBACK_LIMIT, /* it may not be written to */
-  CAUSE_STORE_WRITE,     /* it fails to write */
-  CAUSE_STORE_READ,      /* it fails to read */
-  CAUSE_SLOW,            /* nothing of these: eviction did not get on */
-};
-
-struct failure {
-  enum cause cause;
-  struct blocks_stats blocks;
-  struct backing_stats io;
-};
-
-/* How long the store's own error explains ours.  While there is no room it is
- * tried again every second.
- */
-#define ERROR_EXPLAINS_NS (UINT64_C (60) * 1000000000)
-
-static bool
-is_recent (const struct backing_trouble *t)
-{
-  return t->at_ns && clock_ns () - t->at_ns < ERROR_EXPLAINS_NS;
-}
-
-/* With a backing store memory is made free by writing to it. */
-static enum cause
-why_full (const struct failure *f)
-{
-  struct writeback_limit *limit = &device->writeback_limit;
-
-  if (f->io.down)
-    return CAUSE_DOWN;
-  if (f->blocks.free + f->blocks.waiting < EVICT_LEAST_BLOCKS)
-    return CAUSE_STORE_FULL;
-  if (atomic_load (&limit->on) &&
-      atomic_load (&limit->left) < store->config.slot_size / MEM_PAGE)
-    return CAUSE_WRITEBACK_LIMIT;
-  return is_recent (&f->io.trouble[BACKING_TROUBLE_WRITE]) ? CAUSE_STORE_WRITE
-                                                           : CAUSE_SLOW;
-}
-
-static struct failure
-failure_of (int err)
-{
-  struct failure f = { .cause = CAUSE_UNKNOWN };
-
-  if (device->backed) {
-    blocks_get_stats (device->backed->blocks, &f.blocks);
-    backing_get_stats (device->backed->io, &f.io);
-  }
-  if (err == ENOSPC)
-    f.cause = device->backed ? why_full (&f) : CAUSE_LIMIT;
-  else if (err == EIO && f.io.down)
-    f.cause = CAUSE_DOWN;
-  else if (err == EIO && is_recent (&f.io.trouble[BACKING_TROUBLE_READ]))
-    f.cause = CAUSE_STORE_READ;
-  return f;
-}
-
-/* "cannot be reached: Connection refused" */
-static void
-describe_store (const struct failure *f, char *buf, size_t size)
-{
-  switch (f->cause) {
-  case CAUSE_UNKNOWN:
-  case CAUSE_LIMIT:
-    snprintf (buf, size, "is well");
-    break;
-  case CAUSE_DOWN:
-    snprintf (buf, size, "cannot be reached: %s",
-              f->io.trouble[BACKING_TROUBLE_LOST].why);
-    break;
-  case CAUSE_STORE_FULL:
-    snprintf (buf, size, "is full");
-    break;
-  case CAUSE_WRITEBACK_LIMIT:
-    snprintf (buf, size, "may not be written to: writeback_limit is used up");
-    break;
-  case CAUSE_STORE_WRITE:
-    snprintf (buf, size, "fails to write: %s",
-              f->io.trouble[BACKING_TROUBLE_WRITE].why);
-    break;
-  case CAUSE_STORE_READ:
-    snprintf (buf, size, "fails to read: %s",
-              f->io.trouble[BACKING_TROUBLE_READ].why);
-    break;
-  case CAUSE_SLOW:
-    snprintf (buf, size,
-              "has room, but nothing could be evicted to it in time");
-    break;
-  }
-}
-
-static void
-describe_failure (const struct failure *f, int err, char *buf, size_t size)
-{
-  char store_is[200], where[300] = "";
-
-  if (keys.backing)
-    shown_cut (where, sizeof where, keys.backing, SHOWN_MESSAGE);
-  describe_store (f, store_is, sizeof store_is);
-  if (f->cause == CAUSE_LIMIT)
-    snprintf (buf, size, "mem_limit=%" PRIu64 " is used up",
-              atomic_load (&store->budget.limit));
-  else if (err == ENOSPC)
-    snprintf (buf, size,
-              "mem_limit=%" PRIu64 " is used up, and backing=%s (%" PRIu64
-              " of %" PRIu64 " bytes used) %s",
-              atomic_load (&store->budget.limit), where,
-              f->blocks.used * BACKING_BLOCK, f->blocks.total * BACKING_BLOCK,
-              store_is);
-  else if (f->cause == CAUSE_UNKNOWN)
-    snprintf (buf, size, "%s", strerror (err));
-  else
-    snprintf (buf, size, "%s: backing=%s %s", strerror (err), where, store_is);
-}
-
-/* Say what went wrong, unless it was said often enough: then it is counted. */
-static int
-failed (const char *what, uint64_t offset, uint64_t count)
-{
-  int err = errno;
-  struct failure f = failure_of (err);
-  /* Addresses have 48 bits. */
-  uint64_t kind = (uint64_t) (uintptr_t) what << 16 ^
-                  (uint64_t) (err & 0xfff) << 4 ^ (uint64_t) f.cause;
-  char name[LOG_LIMIT_NAME], why[700];
-
-  snprintf (name, sizeof name, "%s requests (%s)", what, strerror (err));
-  if (log_may (kind, name)) {
-    describe_failure (&f, err, why, sizeof why);
-    nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": %s", what, count,
-                  offset, why);
-  }
-  errno = err;
-  return -1;
-}
-
-static void
-warn_if_nearly_full (void)
-{
-  KEEP_ERRNO;
-  unsigned percent = budget_take_warning (&store->budget);
-  uint64_t limit = atomic_load (&store->budget.limit);
-
-  /* It may have been lifted since; and a full memory is as it should be when
-   * there is a store to evict to.  Who writes and trims can cross a mark often.
-   */
-  if (percent && limit && !device->backed &&
-      log_may (percent, "warnings of mem_limit"))
-    nbdkit_error ("warning: %u %% of mem_limit=%" PRIu64 " is used", percent,
-                  limit);
-}
-
 static int
 zram_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
             uint32_t flags)
@@ -755,7 +588,7 @@ zram_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
   (void) handle;
   (void) flags;
   if (device_read (device, buf, count, offset) == -1)
-    return failed ("read", offset, count);
+    return request_failed (device, "read", offset, count);
   return 0;
 }
 
@@ -769,8 +602,8 @@ zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
   int r = device_write (device, buf, count, offset);
 
   if (r == -1)
-    r = failed ("write", offset, count);
-  warn_if_nearly_full ();
+    r = request_failed (device, "write", offset, count);
+  warn_if_nearly_full (device);
   return r;
 }
 
@@ -781,7 +614,7 @@ zram_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
   (void) handle;
   (void) flags;
   if (device_trim (device, offset, count) == -1)
-    return failed ("trim", offset, count);
+    return request_failed (device, "trim", offset, count);
   return 0;
 }
 
@@ -794,7 +627,7 @@ zram_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
   (void) handle;
   (void) flags;
   if (device_discard (device, offset, count) == -1)
-    return failed ("zero", offset, count);
+    return request_failed (device, "zero", offset, count);
   return 0;
 }
 
@@ -847,7 +680,7 @@ zram_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
 
   (void) handle;
   if (store_request_begin (store) == -1)
-    return failed ("block status", offset, count);
+    return request_failed (device, "block status", offset, count);
   r = device_extents (device, offset, count, flags & NBDKIT_FLAG_REQ_ONE,
                       add_extent, &answer);
   store_request_end (store);
