@@ -2,14 +2,17 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/check.h"
 #include "base/cpu.h"
 #include "comp/zcomp.h"
 #include "dev/backing.h"
@@ -22,59 +25,37 @@
 #include "plugin/nbdkit.h"
 #include "zram-shown.h"
 
-struct keys keys = {
-  .size = -1,
-  .slot_size = SLOT_SIZE_MIN,
-  .compact_threshold = COMPACTOR_THRESHOLD,
-  .compact_pause = COMPACTOR_PAUSE,
-  .auto_age = RECOMPRESS_AGE,
-  .auto_share = RECOMPRESS_SHARE,
-  .evict_high = EVICT_HIGH,
-  .promote = true,
-  .swap_reserve = -1,
-};
+struct keys keys = { .size = -1, .swap_reserve = -1 };
 
-const char keys_help[] =
-  "[size=]<SIZE>           (required) Size of the disk, up to 2^63-1 bytes.\n"
-  "algorithm=<NAME>        lz4 (default), lz4hc, zstd or deflate.\n"
-  "level=<N>               Compression level of the algorithm.\n"
-  "dict=<FILE>             Dictionary for the algorithm (lz4 or zstd).\n"
-  "recompress=<METHOD>,…   Up to three METHODs for slots in the background, "
-  "in\n"
-  "                        order: NAME[:level=N][:dict=FILE]\n"
-  "auto_recompress=<SECONDS>\n"
-  "                        Recompress what nobody accessed for so long "
-  "(default\n"
-  "                        600; 0: only when asked to).\n"
-  "recompress_cpu=<N>      Percent of a CPU for that (default 50).\n"
-  "slot_size=<SIZE>        What is compressed at a time, 4k (default) to 64k.\n"
-  "allocator=<NAME>        zsmalloc (default) or z3fold.\n"
-  "mem_limit=<SIZE>        Memory for data, at least 1M (default 0: no "
-  "limit).\n"
-  "write_buffer=<SIZE>     Keep so much of what was just written as it is for "
-  "a\n"
-  "                        while (default 0: compress at once).\n"
-  "backing=<PATH|URI>      File, block device or NBD server to write slots "
-  "back to.\n"
-  "backing_size=<SIZE>     How much of it to use; makes a file of that size.\n"
-  "backing_timeout=<SECONDS>\n"
-  "                        How long to retry an NBD server (default 30).\n"
-  "writeback_limit=<N>     Units of 4 KiB that may be written (default: any).\n"
-  "evict_high=<N>          Percent of mem_limit from which the least recently\n"
-  "                        used slots are written back (default 90),\n"
-  "evict_low=<N>           and down to which (default: 5 below).\n"
-  "promote=<BOOL>          Keep what is read back in memory if there is room.\n"
-  "workers=<N>             Streams and helper threads (default: two a CPU).\n"
-  "compact_threshold=<N>   Compact when N % could be freed (default 2).\n"
-  "compact_pause=<SECONDS> Time between two looks at that (default 1).\n"
-  "control=<PATH>          Unix socket for nbdzramctl (default: none).\n"
-  "metrics=[<ADDR>:]<PORT> Metrics for Prometheus over HTTP (default: none).\n"
-  "metrics_host=<NAME>     One more name by which it may be scraped.\n"
-  "marker=<FILE>           Make this file, and do not start if it is there: "
-  "the disk\n"
-  "                        of an earlier server is gone then (default: none).\n"
-  "swap=<BOOL>             This machine may swap to the disk (default false).\n"
-  "swap_reserve=<SIZE>     Memory kept free for that (default 16M).";
+/* All that is known of one key.  What is said of it (--help, the message for a
+ * key that is unknown) is made from this; that the manual page and the README
+ * say the same is held by server/test-keys.py.
+ */
+struct key {
+  const char *name;
+  const char *argument; /* as --help has it */
+  const char *help;     /* a line or more, broken and ended there */
+  /* Without the key: a value, which is set at the start like one that is given;
+   * or, if none would do the same, what is done, in words.  Both are NULL if
+   * the key must be given.
+   */
+  const char *preset, *otherwise;
+  const char *allowed; /* "must be ..."; NULL: 'set' says it by itself */
+
+  /* 0, or -1 with one line said.  When a key is given again it is called again:
+   * the last value counts, but where a comment says otherwise.
+   */
+  int (*set) (const struct key *key, const char *value);
+  union {
+    unsigned *number;
+    int64_t *size;
+    bool *yes;
+    char **path;       /* owned */
+    const char **text; /* nbdkit keeps it */
+  } to;
+  int64_t min, max; /* of a number or a size */
+  bool or_zero;     /* 0 is allowed too, below min */
+};
 
 /* A size as nbdkit writes it.  What nbdkit_parse_size would refuse, with a
  * message that does not name the key, is refused here first, in silence.
@@ -117,77 +98,68 @@ refuse (const char *key, const char *value, const char *allowed)
 }
 
 static int
-set_number (const char *key, const char *value, long min, long max,
-            const char *allowed, unsigned *result)
+not_allowed (const struct key *key, const char *value)
+{
+  return refuse (key->name, value, key->allowed);
+}
+
+static int
+set_number (const struct key *key, const char *value)
 {
   long n;
 
-  if (!parse_number (value, min, max, &n))
-    return refuse (key, value, allowed);
-  *result = (unsigned) n;
+  if (!parse_number (value, (long) key->min, (long) key->max, &n))
+    return not_allowed (key, value);
+  *key->to.number = (unsigned) n;
   return 0;
 }
 
 static int
-set_size (const char *value)
+set_size (const struct key *key, const char *value)
 {
-  if (!parse_size (value, &keys.size) || keys.size < 1)
-    return refuse ("size", value,
-                   "a size from 1 to 9223372036854775807 bytes (suffixes k, "
-                   "M, G, T, P, E)");
+  int64_t n;
+
+  if (!parse_size (value, &n) ||
+      ((n < key->min || n > key->max) && !(n == 0 && key->or_zero)))
+    return not_allowed (key, value);
+  *key->to.size = n;
   return 0;
 }
 
 static int
-set_slot_size (const char *value)
+set_slot_size (const struct key *key, const char *value)
 {
   int64_t n;
 
   if (!parse_size (value, &n) || n < SLOT_SIZE_MIN || n > SLOT_SIZE_MAX ||
       (n & (n - 1)))
-    return refuse ("slot_size", value, "4k, 8k, 16k, 32k or 64k");
+    return not_allowed (key, value);
   keys.slot_size = (uint32_t) n;
   return 0;
 }
 
+/* What it means is looked at when all keys are known. */
 static int
-set_mem_limit (const char *value)
+set_text (const struct key *key, const char *value)
 {
-  int64_t n;
-
-  if (!parse_size (value, &n) || (n != 0 && n < MEM_LIMIT_MIN))
-    return refuse ("mem_limit", value, "a size of at least 1M, or 0 for none");
-  keys.mem_limit = (uint64_t) n;
-  return 0;
-}
-
-static int
-set_write_buffer (const char *value)
-{
-  int64_t n;
-
-  if (!parse_size (value, &n) || !write_buffer_is_valid (n))
-    return refuse ("write_buffer", value,
-                   "a size from 1M to 1T, or 0 for none");
-  keys.write_buffer = (uint64_t) n;
+  *key->to.text = value;
   return 0;
 }
 
 /* nbdkit changes its directory when it goes into the background. */
 static int
-set_path (const char *key, const char *value, const char *allowed,
-          char **result)
+set_path (const struct key *key, const char *value)
 {
   if (!*value)
-    return refuse (key, value, allowed);
-  free (*result);
-  *result = nbdkit_absolute_path (value);
-  return *result ? 0 : -1;
+    return not_allowed (key, value);
+  free (*key->to.path);
+  *key->to.path = nbdkit_absolute_path (value);
+  return *key->to.path ? 0 : -1;
 }
 
 /* The words of nbdkit_parse_bool, whose own message does not name the key. */
 static int
-set_bool (const char *key, const char *value, bool *result)
+set_bool (const struct key *key, const char *value)
 {
   static const char *const words[][2] = { { "0", "1" },    { "no", "yes" },
                                           { "off", "on" }, { "false", "true" },
@@ -196,10 +168,10 @@ set_bool (const char *key, const char *value, bool *result)
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
     for (int b = 0; b < 2; b++)
       if (strcasecmp (value, words[i][b]) == 0) {
-        *result = b;
+        *key->to.yes = b;
         return 0;
       }
-  return refuse (key, value, "true or false");
+  return not_allowed (key, value);
 }
 
 /* A URI stays as it is; a path must outlive nbdkit's change of directory.
@@ -207,15 +179,15 @@ set_bool (const char *key, const char *value, bool *result)
  * it would take what was meant for the server.
  */
 static int
-set_backing (const char *value)
+set_backing (const struct key *key, const char *value)
 {
   const char *colon = strstr (value, "://");
 
   if (!*value)
-    return refuse ("backing", value, "a path or the URI of an NBD server");
+    return not_allowed (key, value);
   if (!colon &&
       (strncmp (value, "nbd:", 4) == 0 || strncmp (value, "nbd+unix:", 9) == 0))
-    return refuse ("backing", value,
+    return refuse (key->name, value,
                    "nbd://HOST[:PORT] or nbd+unix:///?socket=PATH (if it is a "
                    "path, write ./ before it)");
   free (keys.backing);
@@ -225,39 +197,12 @@ set_backing (const char *value)
   return keys.backing ? 0 : -1;
 }
 
-static int
-set_swap_reserve (const char *value)
-{
-  if (!parse_size (value, &keys.swap_reserve))
-    return refuse ("swap_reserve", value, "a size, or 0 for none");
-  return 0;
-}
-
-static int
-set_backing_size (const char *value)
-{
-  int64_t n;
-
-  if (!parse_size (value, &n) || n < (int64_t) BACKING_MIN_SIZE ||
-      n > BACKING_MAX_SIZE)
-    return refuse ("backing_size", value,
-                   "a size of at least 1M and at most 4P");
-  keys.backing_size = (uint64_t) n;
-  return 0;
-}
-
 /* In units of 4 KiB, as the kernel's. */
 static int
-set_writeback_limit (const char *value)
+set_writeback_limit (const struct key *key, const char *value)
 {
-  int64_t n;
-
-  if (!parse_size (value, &n))
-    return refuse ("writeback_limit", value,
-                   "a number of units of 4 KiB (suffixes k, M, G …)");
   keys.writeback_limited = true;
-  keys.writeback_limit = (uint64_t) n;
-  return 0;
+  return set_size (key, value);
 }
 
 /* nbdkit changes its directory when it goes into the background. */
@@ -274,55 +219,55 @@ make_absolute (struct method_key *m)
 }
 
 static int
-refuse_for (const char *key, const char *value, const struct reason *why)
+refuse_for (const struct key *key, const char *value, const struct reason *why)
 {
   char shown[VALUE_SHOWN];
 
-  nbdkit_error ("%s=%s: %s", key,
+  nbdkit_error ("%s=%s: %s", key->name,
                 shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE),
                 why->text);
   return -1;
 }
 
 static int
-set_allocator (const char *value)
+set_allocator (const struct key *key, const char *value)
 {
   for (unsigned i = 0; pool_allocator (i); i++)
     if (strcmp (value, pool_allocator (i)) == 0) {
       keys.allocator = pool_allocator (i);
       return 0;
     }
-  return refuse ("allocator", value, "zsmalloc or z3fold");
+  return not_allowed (key, value);
 }
 
 static int
-set_algorithm (const char *value)
+set_algorithm (const struct key *key, const char *value)
 {
   struct reason why;
 
   keys.primary.codec = method_key_codec (value, &why);
-  return keys.primary.codec ? 0 : refuse_for ("algorithm", value, &why);
+  return keys.primary.codec ? 0 : refuse_for (key, value, &why);
 }
 
 static int
-set_dict (const char *value)
+set_dict (const struct key *key, const char *value)
 {
   struct reason why;
 
   if (method_key_set_dict (value, &keys.primary, &why) == -1)
-    return refuse_for ("dict", value, &why);
+    return refuse_for (key, value, &why);
   return make_absolute (&keys.primary);
 }
 
 static int
-set_recompress (const char *value)
+set_recompress (const struct key *key, const char *value)
 {
   struct reason why;
 
   method_keys_free (keys.recompress, &keys.recompress_count);
   if (method_keys_parse (value, keys.recompress, &keys.recompress_count,
                          &why) == -1)
-    return refuse_for ("recompress", value, &why);
+    return refuse_for (key, value, &why);
   for (unsigned i = 0; i < keys.recompress_count; i++)
     if (make_absolute (&keys.recompress[i]) == -1)
       return -1;
@@ -339,21 +284,20 @@ keys_free (void)
   free (keys.backing);
 }
 
+/* Each time one more. */
 static int
-set_metrics_host (const char *value)
+set_metrics_host (const struct key *key, const char *value)
 {
   unsigned n = 0;
 
   if (!hosts_is_name (value)) {
-    nbdkit_error ("metrics_host=%s: must be a host name, without a port: "
-                  "letters, digits, '-', '_' and '.'",
-                  value);
+    nbdkit_error ("%s=%s: must be %s", key->name, value, key->allowed);
     return -1;
   }
   while (keys.metrics_host[n])
     n++;
   if (n == METRICS_HOSTS_MAX) {
-    nbdkit_error ("metrics_host=%s: one too many, there may be %d", value,
+    nbdkit_error ("%s=%s: one too many, there may be %d", key->name, value,
                   METRICS_HOSTS_MAX);
     return -1;
   }
@@ -361,92 +305,347 @@ set_metrics_host (const char *value)
   return 0;
 }
 
+#define DIGITS(n) DIGITS_OF (n) /* of a macro's value */
+#define DIGITS_OF(n) #n
+
+/* In the order in which --help has them. */
+static const struct key keys_table[] = {
+  { .name = "size",
+    .argument = "<SIZE>",
+    .help = "Size of the disk, up to 2^63-1 bytes",
+    .allowed =
+      "a size from 1 to 9223372036854775807 bytes (suffixes k, M, G, T, P, E)",
+    .set = set_size,
+    .to.size = &keys.size,
+    .min = 1,
+    .max = INT64_MAX },
+  { .name = "algorithm",
+    .argument = "<NAME>",
+    .help = "lz4, lz4hc, zstd or deflate",
+    .preset = "lz4",
+    .set = set_algorithm },
+  { .name = "level",
+    .argument = "<N>",
+    .help = "Compression level of the algorithm",
+    .otherwise = "the algorithm's own",
+    .set = set_text,
+    .to.text = &keys.level },
+  { .name = "dict",
+    .argument = "<FILE>",
+    .help = "Dictionary for the algorithm (lz4 or zstd)",
+    .otherwise = "none",
+    .set = set_dict },
+  { .name = "recompress",
+    .argument = "<METHOD>[,<METHOD>...]",
+    .help = "Up to three METHODs for slots in the background, in order: "
+            "NAME[:level=N][:dict=FILE]",
+    .otherwise = "none",
+    .set = set_recompress },
+  { .name = "auto_recompress",
+    .argument = "<SECONDS>",
+    .help =
+      "Recompress what nobody accessed for so long; 0: only when asked to",
+    .preset = DIGITS (RECOMPRESS_AGE),
+    .allowed = "0 (not by itself) to 32767 seconds",
+    .set = set_number,
+    .to.number = &keys.auto_age,
+    .min = 0,
+    .max = SLOT_OLD - 1 },
+  { .name = "recompress_cpu",
+    .argument = "<N>",
+    .help = "Percent of a CPU for that",
+    .preset = DIGITS (RECOMPRESS_SHARE),
+    .allowed = "1 to 100 percent of a CPU",
+    .set = set_number,
+    .to.number = &keys.auto_share,
+    .min = 1,
+    .max = 100 },
+  { .name = "slot_size",
+    .argument = "<SIZE>",
+    .help = "What is compressed at a time, 4k to 64k",
+    .preset = "4k",
+    .allowed = "4k, 8k, 16k, 32k or 64k",
+    .set = set_slot_size },
+  { .name = "allocator",
+    .argument = "<NAME>",
+    .help = "zsmalloc or z3fold",
+    .preset = "zsmalloc",
+    .allowed = "zsmalloc or z3fold",
+    .set = set_allocator },
+  { .name = "mem_limit",
+    .argument = "<SIZE>",
+    .help = "Memory for data, at least 1M; 0: no limit",
+    .preset = "0",
+    .allowed = "a size of at least 1M, or 0 for none",
+    .set = set_size,
+    .to.size = &keys.mem_limit,
+    .min = MEM_LIMIT_MIN,
+    .max = INT64_MAX,
+    .or_zero = true },
+  { .name = "write_buffer",
+    .argument = "<SIZE>",
+    .help = "Keep so much of what was just written as it is for a while; 0: "
+            "compress at once",
+    .preset = "0",
+    .allowed = "a size from 1M to 1T, or 0 for none",
+    .set = set_size,
+    .to.size = &keys.write_buffer,
+    .min = WRITE_BUFFER_MIN,
+    .max = WRITE_BUFFER_MAX,
+    .or_zero = true },
+  { .name = "backing",
+    .argument = "<PATH|URI>",
+    .help = "File, block device or NBD server to write slots back to",
+    .otherwise = "none",
+    .allowed = "a path or the URI of an NBD server",
+    .set = set_backing },
+  { .name = "backing_size",
+    .argument = "<SIZE>",
+    .help = "How much of it to use; makes a file of that size",
+    .otherwise = "all there is",
+    .allowed = "a size of at least 1M and at most 4P",
+    .set = set_size,
+    .to.size = &keys.backing_size,
+    .min = BACKING_MIN_SIZE,
+    .max = BACKING_MAX_SIZE },
+  { .name = "backing_timeout",
+    .argument = "<SECONDS>",
+    .help = "How long to retry an NBD server",
+    .preset = "30",
+    .allowed = "1 to 3600 seconds",
+    .set = set_number,
+    .to.number = &keys.backing_timeout,
+    .min = 1,
+    .max = 3600 },
+  { .name = "writeback_limit",
+    .argument = "<N>",
+    .help = "Units of 4 KiB that may be written",
+    .otherwise = "none",
+    .allowed = "a number of units of 4 KiB (suffixes k, M, G …)",
+    .set = set_writeback_limit,
+    .to.size = &keys.writeback_limit,
+    .min = 0,
+    .max = INT64_MAX },
+  { .name = "evict_high",
+    .argument = "<N>",
+    .help = "Percent of mem_limit from which the least recently used slots are "
+            "written back",
+    .preset = DIGITS (EVICT_HIGH),
+    .allowed = "1 to 100 percent of mem_limit",
+    .set = set_number,
+    .to.number = &keys.evict_high,
+    .min = 1,
+    .max = 100 },
+  { .name = "evict_low",
+    .argument = "<N>",
+    .help = "And down to which",
+    .otherwise = "5 below evict_high",
+    .allowed = "1 to 100 percent of mem_limit",
+    .set = set_number,
+    .to.number = &keys.evict_low,
+    .min = 1,
+    .max = 100 },
+  { .name = "promote",
+    .argument = "<BOOL>",
+    .help = "Keep what is read back in memory if there is room",
+    .preset = "true",
+    .allowed = "true or false",
+    .set = set_bool,
+    .to.yes = &keys.promote },
+  { .name = "workers",
+    .argument = "<N>",
+    .help = "Streams and helper threads",
+    .otherwise = "two a CPU",
+    .allowed = "a number from 1 to 256",
+    .set = set_number,
+    .to.number = &keys.workers,
+    .min = 1,
+    .max = ZCOMP_MAX_STREAMS },
+  { .name = "compact_threshold",
+    .argument = "<N>",
+    .help = "Compact when N % could be freed",
+    .preset = DIGITS (COMPACTOR_THRESHOLD),
+    .allowed = "a percentage from 0 (never) to 100",
+    .set = set_number,
+    .to.number = &keys.compact_threshold,
+    .min = 0,
+    .max = 100 },
+  { .name = "compact_pause",
+    .argument = "<SECONDS>",
+    .help = "Time between two looks at that",
+    .preset = DIGITS (COMPACTOR_PAUSE),
+    .allowed = "1 to 86400 seconds",
+    .set = set_number,
+    .to.number = &keys.compact_pause,
+    .min = 1,
+    .max = 86400 },
+  { .name = "control",
+    .argument = "<PATH>",
+    .help = "Unix socket for nbdzramctl",
+    .otherwise = "none",
+    .allowed = "the path of a socket to make",
+    .set = set_path,
+    .to.path = &keys.control },
+  { .name = "metrics",
+    .argument = "[<ADDR>:]<PORT>",
+    .help = "Metrics for Prometheus over HTTP",
+    .otherwise = "none",
+    .set = set_text,
+    .to.text = &keys.metrics },
+  { .name = "metrics_host",
+    .argument = "<NAME>",
+    .help = "One more name by which it may be scraped",
+    .otherwise = "none",
+    .allowed = "a host name, without a port: letters, digits, '-', '_' and '.'",
+    .set = set_metrics_host },
+  { .name = "marker",
+    .argument = "<FILE>",
+    .help = "Make this file, and do not start if it is there: the disk of an "
+            "earlier server is gone then",
+    .otherwise = "none",
+    .allowed = "the path of a file to make",
+    .set = set_path,
+    .to.path = &keys.marker },
+  { .name = "swap",
+    .argument = "<BOOL>",
+    .help = "This machine may swap to the disk",
+    .preset = "false",
+    .allowed = "true or false",
+    .set = set_bool,
+    .to.yes = &keys.swap },
+  { .name = "swap_reserve",
+    .argument = "<SIZE>",
+    .help = "Memory kept free for that",
+    .otherwise = DIGITS (SWAP_RESERVE_MIB) "M, or an eighth of mem_limit",
+    .allowed = "a size, or 0 for none",
+    .set = set_size,
+    .to.size = &keys.swap_reserve,
+    .min = 0,
+    .max = INT64_MAX },
+};
+
+#define KEYS (sizeof keys_table / sizeof keys_table[0])
+
+/* -- what is said of the table ------------------------------------------ */
+
+char keys_help[4096];
+
+/* Where the texts of --help begin, and where its lines end. */
+#define HELP_COLUMN 24
+#define HELP_WIDTH 79
+
+/* printf to the end of the help. */
+static void help_add (const char *format, ...)
+  __attribute__ ((format (printf, 1, 2)));
+
+static void
+help_add (const char *format, ...)
+{
+  size_t at = strlen (keys_help), room = sizeof keys_help - at;
+  va_list args;
+  int n;
+
+  va_start (args, format);
+  n = vsnprintf (keys_help + at, room, format, args);
+  va_end (args);
+  check_always (n >= 0 && (size_t) n < room);
+}
+
+/* Words from that column on; lines that follow begin at HELP_COLUMN. */
+static void
+help_add_words (const char *words, int column)
+{
+  while (*words) {
+    int n = (int) strcspn (words, " ");
+
+    if (column + 1 + n > HELP_WIDTH) {
+      help_add ("\n%*s", HELP_COLUMN, "");
+      column = HELP_COLUMN;
+    }
+    else if (column > HELP_COLUMN) {
+      help_add (" ");
+      column++;
+    }
+    help_add ("%.*s", n, words);
+    column += n;
+    words += n;
+    words += strspn (words, " ");
+  }
+}
+
+static const char *
+key_default (const struct key *key)
+{
+  return key->preset ? key->preset : key->otherwise;
+}
+
+/* nbdkit's completion looks for lines that begin with "key=". */
+static void
+help_add_key (const struct key *key)
+{
+  bool magic = strcmp (key->name, KEYS_MAGIC) == 0;
+  const char *usual = key_default (key);
+  char name[60], words[200];
+  int n;
+
+  n = snprintf (name, sizeof name, magic ? "[%s=]%s" : "%s=%s", key->name,
+                key->argument);
+  help_add ("%s%-*s", *keys_help ? "\n" : "", HELP_COLUMN, name);
+  if (n >= HELP_COLUMN)
+    help_add ("\n%*s", HELP_COLUMN, "");
+  n = snprintf (words, sizeof words, "%s (%s%s).", key->help,
+                usual ? "default: " : "required", usual ? usual : "");
+  check_always (n < (int) sizeof words);
+  help_add_words (words, HELP_COLUMN);
+}
+
+/* "size, algorithm, ..., swap and swap_reserve" */
+static void
+list_names (char *buf, size_t size)
+{
+  size_t at = 0;
+
+  for (unsigned i = 0; i < KEYS; i++) {
+    at += (size_t) snprintf (buf + at, size - at, "%s%s",
+                             i == 0          ? ""
+                             : i == KEYS - 1 ? " and "
+                                             : ", ",
+                             keys_table[i].name);
+    check_always (at < size);
+  }
+}
+
 static int
 refuse_unknown (const char *key, const char *value)
 {
-  char shown[VALUE_SHOWN], key_shown[VALUE_SHOWN];
+  char shown[VALUE_SHOWN], key_shown[VALUE_SHOWN], names[600];
 
-  nbdkit_error ("%s=%s: unknown key; known are size, algorithm, level, "
-                "dict, recompress, auto_recompress, recompress_cpu, slot_size, "
-                "allocator, mem_limit, write_buffer, backing, backing_size, "
-                "backing_timeout, "
-                "writeback_limit, evict_high, evict_low, promote, workers, "
-                "compact_threshold, compact_pause, control, metrics, "
-                "metrics_host, marker, swap and swap_reserve",
+  list_names (names, sizeof names);
+  nbdkit_error ("%s=%s: unknown key; known are %s",
                 shown_cut (key_shown, sizeof key_shown, key, SHOWN_MESSAGE),
-                shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE));
+                shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE), names);
   return -1;
+}
+
+/* -- what is given ------------------------------------------------------ */
+
+void
+keys_load (void)
+{
+  for (unsigned i = 0; i < KEYS; i++) {
+    const struct key *key = &keys_table[i];
+
+    check_always (!key->preset || key->set (key, key->preset) == 0);
+    help_add_key (key);
+  }
 }
 
 int
 keys_set (const char *key, const char *value)
 {
-  if (strcmp (key, "size") == 0)
-    return set_size (value);
-  if (strcmp (key, "allocator") == 0)
-    return set_allocator (value);
-  if (strcmp (key, "algorithm") == 0)
-    return set_algorithm (value);
-  if (strcmp (key, "level") == 0) {
-    keys.level = value; /* nbdkit keeps it */
-    return 0;
-  }
-  if (strcmp (key, "dict") == 0)
-    return set_dict (value);
-  if (strcmp (key, "recompress") == 0)
-    return set_recompress (value);
-  if (strcmp (key, "auto_recompress") == 0)
-    return set_number (key, value, 0, SLOT_OLD - 1,
-                       "0 (not by itself) to 32767 seconds", &keys.auto_age);
-  if (strcmp (key, "recompress_cpu") == 0)
-    return set_number (key, value, 1, 100, "1 to 100 percent of a CPU",
-                       &keys.auto_share);
-  if (strcmp (key, "slot_size") == 0)
-    return set_slot_size (value);
-  if (strcmp (key, "mem_limit") == 0)
-    return set_mem_limit (value);
-  if (strcmp (key, "write_buffer") == 0)
-    return set_write_buffer (value);
-  if (strcmp (key, "backing") == 0)
-    return set_backing (value);
-  if (strcmp (key, "backing_size") == 0)
-    return set_backing_size (value);
-  if (strcmp (key, "backing_timeout") == 0)
-    return set_number (key, value, 1, 3600, "1 to 3600 seconds",
-                       &keys.backing_timeout);
-  if (strcmp (key, "writeback_limit") == 0)
-    return set_writeback_limit (value);
-  if (strcmp (key, "evict_high") == 0)
-    return set_number (key, value, 1, 100, "1 to 100 percent of mem_limit",
-                       &keys.evict_high);
-  if (strcmp (key, "evict_low") == 0)
-    return set_number (key, value, 1, 100, "1 to 100 percent of mem_limit",
-                       &keys.evict_low);
-  if (strcmp (key, "promote") == 0)
-    return set_bool (key, value, &keys.promote);
-  if (strcmp (key, "workers") == 0)
-    return set_number (key, value, 1, ZCOMP_MAX_STREAMS,
-                       "a number from 1 to 256", &keys.workers);
-  if (strcmp (key, "compact_threshold") == 0)
-    return set_number (key, value, 0, 100, "a percentage from 0 (never) to 100",
-                       &keys.compact_threshold);
-  if (strcmp (key, "compact_pause") == 0)
-    return set_number (key, value, 1, 86400, "1 to 86400 seconds",
-                       &keys.compact_pause);
-  if (strcmp (key, "control") == 0)
-    return set_path (key, value, "the path of a socket to make", &keys.control);
-  if (strcmp (key, "metrics") == 0) {
-    keys.metrics = value; /* nbdkit keeps it */
-    return 0;
-  }
-  if (strcmp (key, "metrics_host") == 0)
-    return set_metrics_host (value);
-  if (strcmp (key, "marker") == 0)
-    return set_path (key, value, "the path of a file to make", &keys.marker);
-  if (strcmp (key, "swap") == 0)
-    return set_bool (key, value, &keys.swap);
-  if (strcmp (key, "swap_reserve") == 0)
-    return set_swap_reserve (value);
+  for (unsigned i = 0; i < KEYS; i++)
+    if (strcmp (key, keys_table[i].name) == 0)
+      return keys_table[i].set (&keys_table[i], value);
   return refuse_unknown (key, value);
 }
 
@@ -474,6 +673,7 @@ complete_backing (void)
 {
   const unsigned apart = EVICT_HIGH - EVICT_LOW;
 
+  static_assert (EVICT_HIGH - EVICT_LOW == 5, "as keys_table says");
   if (!keys.evict_low)
     keys.evict_low = keys.evict_high > apart ? keys.evict_high - apart : 1;
   if (keys.evict_low > keys.evict_high) {
@@ -482,12 +682,12 @@ complete_backing (void)
     return -1;
   }
   if (!keys.backing && keys.backing_size) {
-    nbdkit_error ("backing_size=%" PRIu64 ": of no use without backing=",
+    nbdkit_error ("backing_size=%" PRIi64 ": of no use without backing=",
                   keys.backing_size);
     return -1;
   }
   if (!keys.backing && keys.writeback_limited) {
-    nbdkit_error ("writeback_limit=%" PRIu64 ": of no use without backing=",
+    nbdkit_error ("writeback_limit=%" PRIi64 ": of no use without backing=",
                   keys.writeback_limit);
     return -1;
   }
@@ -498,9 +698,8 @@ complete_backing (void)
 static int
 complete_swap (void)
 {
-  int64_t most = keys.mem_limit
-                   ? (int64_t) (keys.mem_limit / SWAP_RESERVE_SHARE)
-                   : INT64_MAX;
+  int64_t most = keys.mem_limit ? keys.mem_limit / SWAP_RESERVE_SHARE
+                                : INT64_MAX;
 
   if (!keys.swap && keys.swap_reserve != -1) {
     nbdkit_error ("swap_reserve=%" PRIi64 ": of no use without swap=true",
@@ -509,13 +708,13 @@ complete_swap (void)
   }
   /* Uncompressed it would take as much memory as is to become free. */
   if (keys.swap && keys.write_buffer) {
-    nbdkit_error ("write_buffer=%" PRIu64 ": must be 0 with swap=true",
-                  (uint64_t) keys.write_buffer);
+    nbdkit_error ("write_buffer=%" PRIi64 ": must be 0 with swap=true",
+                  keys.write_buffer);
     return -1;
   }
   if (keys.swap_reserve > most) {
     nbdkit_error ("swap_reserve=%" PRIi64 ": must not be over an eighth of "
-                  "mem_limit=%" PRIu64,
+                  "mem_limit=%" PRIi64,
                   keys.swap_reserve, keys.mem_limit);
     return -1;
   }
@@ -547,8 +746,6 @@ keys_complete (void)
   if (complete_backing () == -1 || complete_swap () == -1 ||
       complete_metrics () == -1)
     return -1;
-  if (!keys.primary.codec)
-    keys.primary.codec = codec_find ("lz4");
   if (!keys.workers) {
     /* Two a CPU: a thread that loses its CPU keeps its stream, and with one
      * a CPU the others wait for it.  Measured on 2 cores, 4 connections with 8

@@ -30,7 +30,8 @@ write_buffer_is_valid (int64_t bytes)
  * kernel's client has in flight, 128 of 128 KiB, as they are.  Of a mem_limit
  * an eighth at the most.
  */
-#define SWAP_RESERVE (16 << 20)
+#define SWAP_RESERVE_MIB 16
+#define SWAP_RESERVE (SWAP_RESERVE_MIB << 20)
 #define SWAP_RESERVE_SHARE 8
 
 #define METRICS_HOSTS_MAX 16
@@ -47,16 +48,16 @@ struct keys {
   unsigned auto_age;          /* seconds, 0 = never */
   unsigned auto_share;        /* percent of a CPU */
   uint32_t slot_size;         /* bytes */
-  const char *allocator;      /* NULL: the default */
-  uint64_t mem_limit;         /* bytes, 0 = none */
-  uint64_t write_buffer;      /* bytes, 0 = off */
+  const char *allocator;      /* pool_allocator's name */
+  int64_t mem_limit;          /* bytes, 0 = none */
+  int64_t write_buffer;       /* bytes, 0 = off */
   char *backing;              /* path or URI, owned; NULL = none */
-  uint64_t backing_size;      /* bytes, 0 = all of it */
-  unsigned backing_timeout;   /* seconds, 0 = the default */
-  uint64_t writeback_limit;   /* units of 4 KiB */
+  int64_t backing_size;       /* bytes, 0 = all of it */
+  unsigned backing_timeout;   /* seconds */
+  int64_t writeback_limit;    /* units of 4 KiB */
   bool writeback_limited;     /* writeback_limit= was given */
   unsigned evict_high;        /* percent of mem_limit */
-  unsigned evict_low;         /* percent of mem_limit */
+  unsigned evict_low;         /* percent of mem_limit; 0 = not given */
   bool promote;               /* what is read back may stay in memory */
   unsigned workers;           /* 0 = two for each CPU */
   unsigned compact_threshold; /* percent, 0 = never */
@@ -71,7 +72,12 @@ struct keys {
 
 extern struct keys keys;
 
-extern const char keys_help[];
+/* nbdkit's .magic_config_key, and its .config_help once loaded */
+#define KEYS_MAGIC "size"
+extern char keys_help[];
+
+/* In nbdkit's .load: make the help, and set every key to its default. */
+void keys_load (void);
 
 /* nbdkit's .config and .config_complete: 0, or -1 with one line said that
  * names the key, the value and what is allowed.

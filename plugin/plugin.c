@@ -102,6 +102,7 @@ zram_load (void)
 {
   keep_heap_small ();
   ignore_file_size_signal ();
+  keys_load ();
 }
 
 /* What people and programs look through. */
@@ -693,7 +694,7 @@ static struct nbdkit_plugin plugin = {
   .version = PACKAGE_VERSION,
   .description = "A disk in memory whose blocks are stored compressed.",
   .load = zram_load,
-  .magic_config_key = "size",
+  .magic_config_key = KEYS_MAGIC,
   .config = keys_set,
   .config_complete = keys_complete,
   .config_help = keys_help,

@@ -308,24 +308,3 @@ tac "$tmp/dump" | sed '/^has_/,$d' >"$tmp/own"
 if grep -vE '^zram_[a-z0-9_]+=.+' "$tmp/own"; then
   fail "dump-plugin: lines above are not zram_KEY=VALUE"
 fi
-
-# ---- help: each key, with indented lines below; the same keys as the manual
-# page
-"$NBDKIT" "$PLUGIN" --help </dev/null |
-  sed '1,/^plugin: /d' | sed -nE '/^\[?[a-z_]+=/,$p' |
-  grep -vE '^ {24}[^ ]' >"$tmp/help"
-if grep -vE '^([a-z][a-z0-9_]*=|\[[a-z][a-z0-9_]*=\])' "$tmp/help"; then
-  fail "help: lines above do not begin with key= or [key=]"
-fi
-sed -E 's/^\[?([a-z0-9_]+)=.*/\1/' "$tmp/help" | sort >"$tmp/help.keys"
-uniq -d "$tmp/help.keys" | grep . && fail "help: keys twice"
-for k in size algorithm level slot_size mem_limit workers; do
-  grep -qx $k "$tmp/help.keys" || fail "help: no $k"
-done
-
-pod="$SRCDIR/plugin/nbdkit-zram-plugin.pod"
-[ -e "$pod" ] || fail "no manual page $pod"
-sed -n '/^=head1 PARAMETERS/,/^=head1 [^P]/p' "$pod" |
-  sed -nE 's/^=item +\[?B<([a-z0-9_]+)=.*/\1/p' | sort -u >"$tmp/pod.keys"
-diff "$tmp/help.keys" "$tmp/pod.keys" ||
-  fail "the keys of the help (<) and of the manual page (>) differ"
