@@ -116,7 +116,7 @@ def lost(folder):
         check(set(failed) == {errno.EIO}, "errors:", failed)
         # In the middle of that others are seen.
         check(errno_of(h.pwrite, b"x", 1) == errno.EIO, "no EIO")
-        check(errno_of(h.trim, 1, 1) == errno.EIO, "no EIO")
+        check(errno_of(h.zero, 1, 1) == errno.EIO, "no EIO")
         total = failed[errno.EIO] + 3
         error = c.call("stats")["backing"]["io"]["last_error"]
         check(error["of"] == "connection" and error["error"] and
