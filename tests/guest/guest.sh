@@ -289,12 +289,6 @@ end_guest ()
 # ------------------------------------------------------------------------
 # The server, on TCP and for this machine only
 
-free_port ()
-{
-  "$PYTHON" -c 'import socket
-print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
-}
-
 # start_tcp KEY=VALUE...: on $port, a new one if it is empty; its control
 # socket is $tmp/control.
 start_tcp ()
@@ -308,11 +302,8 @@ start_tcp ()
             -D zram.audit=1 "$PLUGIN" control="$tmp/control" "$@" \
             </dev/null >"$log" 2>&1 &
   job=$! pid=$!
-  for ((i = 0; i < 600; i++)); do
-    if [ -s "$tmp/pid$nserver" ]; then
-      pid="$(cat "$tmp/pid$nserver")"
-      return 0
-    fi
+  for ((i = 0; i < 2400; i++)); do
+    if pid_in "$tmp/pid$nserver"; then return 0; fi
     running "$job" || break
     sleep 0.05
   done

@@ -102,6 +102,35 @@ running ()
   [ -n "$state" ] && [ "$state" != Z ]
 }
 
+# pid_in FILE: $pid from it, if that is written already
+pid_in ()
+{
+  local said
+  said="$(cat "$1" 2>/dev/null)" && [ -n "$said" ] || return 1
+  pid="$said"
+}
+
+# wait_pid_in FILE: nbdkit that goes into the background writes it when whoever
+# started it has gone on long since.
+wait_pid_in ()
+{
+  local i
+  for ((i = 0; i < 1200; i++)); do
+    if pid_in "$1"; then return 0; fi
+    sleep 0.05
+  done
+  fail "no pid in $1"
+}
+
+# free_port [ADDRESS]: one where nobody listens.  Not of those from which the
+# kernel takes one for whoever connects somewhere meanwhile.
+free_port ()
+{
+  "$PYTHON" -c 'import sys
+from freeport import free_port
+print(free_port(sys.argv[1]))' "${1:-127.0.0.1}"
+}
+
 # start_nbdkit [NBDKIT-OPTION...] PLUGIN KEY=VALUE...
 start_nbdkit ()
 {
@@ -120,11 +149,8 @@ start_nbdkit ()
   pid=$job
 
   local i
-  for ((i = 0; i < 600; i++)); do
-    if [ -s "$tmp/pid$nserver" ] && [ -S "$sock" ]; then
-      pid="$(cat "$tmp/pid$nserver")"
-      return 0
-    fi
+  for ((i = 0; i < 2400; i++)); do
+    if [ -S "$sock" ] && pid_in "$tmp/pid$nserver"; then return 0; fi
     running "$job" || break
     sleep 0.05
   done

@@ -6,12 +6,8 @@ import resource
 import socket
 import time
 
+from freeport import free_port                                   # noqa: F401
 from zramtest import check
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -140,7 +140,7 @@ def half_closed(server):
                b'{"jsonrpc":"2.0","id":2,"method":"workers",'
                b'"params":{"set":3}}\n')
     with Control(server.path) as c:
-        for _ in range(1000):
+        for _ in range(6000):
             if c.call("workers")["workers"] == 3:
                 break
             time.sleep(0.01)
@@ -279,7 +279,7 @@ def too_many(server):
             check("256" in answer["error"]["message"], answer)
             equal("then", c.line(), None)
     full.pop().close()
-    for _ in range(1000):               # when it noticed, there is room
+    for _ in range(6000):               # when it noticed, there is room
         with Control(server.path) as c:
             c.send(STATS)
             if "result" in c.line():
@@ -298,7 +298,7 @@ def descriptors(server):
         return len(os.listdir("/proc/%d/fd" % server.pid))
 
     with Control(server.path) as c:
-        for _ in range(1000):
+        for _ in range(6000):
             before = count()
             c.call("version")
             if before == count() <= 40:
@@ -308,7 +308,7 @@ def descriptors(server):
         for _ in range(300):
             with Control(server.path) as other:
                 other.send(STATS if rng.random() < 0.5 else STATS[:9])
-        for _ in range(1000):
+        for _ in range(6000):
             c.call("version")
             if count() <= start:
                 return
@@ -494,6 +494,11 @@ def in_the_file_system(server):
         finally:
             os.umask(old)
         here = os.path.join(d, "here")
+        # Who goes into the background writes it when its parent has ended.
+        for _ in range(6000):
+            if os.path.exists(pidfile) and os.path.getsize(pidfile):
+                break
+            time.sleep(0.01)
         with open(pidfile) as f:
             pid = int(f.read())
         try:

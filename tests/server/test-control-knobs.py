@@ -7,13 +7,12 @@ with clients that verify all they read.  In the end everything is audited.
 
 import errno
 import random
-import socket
 import threading
 import time
 import urllib.request
 
 from controltest import REFUSED, ControlServer, Refused
-from zramtest import K, M, SANITIZER, Data, Model, check, errno_of, seed
+from zramtest import K, M, SANITIZER, Data, Model, check, errno_of, free_port, seed
 
 number = seed()
 LIMIT = 12 * M
@@ -209,8 +208,7 @@ def scrape(port):
     return work
 
 
-with socket.create_server(("127.0.0.1", 0)) as s:
-    port = s.getsockname()[1]
+port = free_port()
 with ControlServer(CLIENTS * PART, "mem_limit=%d" % LIMIT, "workers=2",
                    "compact_threshold=1", "metrics=%d" % port) as server:
     writers = [Writer(server.connect(), i * PART) for i in range(CLIENTS)]

@@ -65,7 +65,7 @@ line="$(grep '^nbdkit ' <<<"$examples" | sed "s,/run/,$tmp/,g")"
 [ "$(wc -l <<<"$line")" = 1 ] || fail "no line that starts nbdkit: $line"
 eval "'$NBDKIT' -P '$tmp/pid' ${line#nbdkit }" >"$tmp/said" 2>&1 </dev/null ||
   fail "$line: $(cat "$tmp/said")"
-pid="$(cat "$tmp/pid")"
+wait_pid_in "$tmp/pid"
 job=$pid                        # so that it is ended with the test
 [ "$("$CTL" -s "$tmp/zram.control" workers)" -ge 1 ] || fail "workers"
 kill "$pid"

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 
 from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, Server, check, connect,
-                      errno_of, signal, time)
+                      errno_of, free_port, signal, time)
 
 GONE = "the disk that was served before is gone"
 RUNS = "a server that is running has made this file"
@@ -169,8 +169,7 @@ class Supervisor:
     """Starts the server again and again, as no supervisor should."""
 
     def __init__(self, marker):
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.log = open(marker + ".log", "a+b")
         self.job = None
         self.command = [NBDKIT, "-f", "-i", "127.0.0.1", "-p", str(self.port),

@@ -8,15 +8,6 @@
 requires promtool --version
 requires_nbd_python
 
-free_port ()
-{
-  "$PYTHON" -c '
-import socket, sys
-s = socket.create_server((sys.argv[1], 0), family=socket.AF_INET6
-                         if ":" in sys.argv[1] else socket.AF_INET)
-print(s.getsockname()[1])' "${1:-127.0.0.1}"
-}
-
 # http METHOD URL [FILE]: prints the status, the body goes to FILE
 http ()
 {

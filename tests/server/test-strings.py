@@ -23,7 +23,7 @@ import urllib.request
 
 from controltest import METHOD, PARAMS, PARSE, REFUSED
 from ctltest import CTL, environment
-from zramtest import NBDKIT, PLUGIN, check, connect, seed
+from zramtest import NBDKIT, PLUGIN, check, connect, free_port, seed
 
 number = seed()
 rng = random.Random(number)
@@ -149,12 +149,6 @@ WORK = [["compact"], ["audit", "--deep"], ["recompress"],
         ["writeback", "type=idle"]]
 
 
-def port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def files(name, all_verbs):
     """backing=, control=, dict= and recompress= with that in their paths."""
     here = folder + b"/" + name[:60]
@@ -167,7 +161,7 @@ def files(name, all_verbs):
             b"dict=" + dictionary, b"control=" + control, b"mem_limit=16M",
             b"recompress=zstd:level=9" +
             (b"" if set(name) & set(b":,") else b":dict=" + dictionary)]
-    where = None if not all_verbs else port()
+    where = None if not all_verbs else free_port()
     if where:
         keys.append(b"metrics=%d" % where)
     with Server("16M", *keys) as s:

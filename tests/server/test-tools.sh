@@ -30,12 +30,6 @@ not_here () { echo "left out: $1: needs $2"; }
 
 has () { command -v "$1" >/dev/null; }
 
-free_port ()
-{
-  "$PYTHON" -c 'import socket
-print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
-}
-
 # serve OPTION...: without -U; the caller's options say where it listens
 serve ()
 {
@@ -244,7 +238,7 @@ else
   start_nbdkit "$PLUGIN" 64M
   nbdfuse "$tmp/fuse" "$uri" >"$tmp/said" 2>&1 &
   extra=$!
-  for ((i = 0; i < 100; i++)); do
+  for ((i = 0; i < 600; i++)); do
     [ ! -e "$tmp/fuse/nbd" ] || break
     running "$extra" || break
     sleep 0.1

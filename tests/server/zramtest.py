@@ -28,6 +28,8 @@ except ImportError:
     print("SKIP: needs the python module nbd")
     sys.exit(77)
 
+from freeport import free_port                                   # noqa: F401
+
 NBDKIT = os.environ.get("NBDKIT", "nbdkit")
 PLUGIN = os.environ.get("PLUGIN", "zram")
 SANITIZER = os.environ.get("ZRAM_SANITIZER", "")
@@ -97,12 +99,12 @@ class Server:
                  *audit, *options, PLUGIN, *[str(a) for a in args]],
                 stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT)
-        for _ in range(600):
+        for _ in range(2400):
             if self.job.poll() is not None:
                 break
-            if ((port or os.path.exists(self.sock))
-                    and self._read(self.pidfile)):
-                self.pid = int(self._read(self.pidfile))
+            pid = self._read(self.pidfile)
+            if pid and (port or os.path.exists(self.sock)):
+                self.pid = int(pid)
                 return
             time.sleep(0.05)
         self.kill()
