@@ -14,7 +14,7 @@ import tempfile
 from controltest import ControlServer
 from zramtest import (G, HOLE, K, M, SANITIZER, T, ZERO, Data, Model, Pipeline,
                       all_extents, check, errno, errno_of, nbd, random, same,
-                      seed)
+                      seed, time)
 
 MANY = 2000 if SANITIZER else 10000
 ZERO_FLAGS = (0, nbd.CMD_FLAG_NO_HOLE, nbd.CMD_FLAG_FAST_ZERO,
@@ -25,10 +25,24 @@ def used(server):
     return server.control().call("stats")["mm"]["mem_used_total"]
 
 
+def compressed(server):
+    """What was written is no longer in the write buffer, which takes another
+    amount of memory.
+    """
+    c = server.control()
+    for _ in range(2400):
+        buffer = c.call("stats")["write_buffer"]
+        if not buffer["slots"] and not buffer["memory"]:
+            return
+        time.sleep(0.05)
+    check(False, "still in the write buffer:", buffer)
+
+
 def scattered(rng, keys):
     with ControlServer(T, *keys) as server:
         h = server.connect()
         h.pwrite(b"data", 0)
+        compressed(server)
         before = used(server)
         pipe = Pipeline([h], depth=64)
         zeros = nbd.Buffer.from_bytearray(bytearray(4 * K))
