@@ -60,7 +60,7 @@ class Process:
         self.job.wait()
 
 
-def _appears(path, process, seconds=30):
+def _appears(path, process, seconds=60):
     for _ in range(seconds * 20):
         if os.path.exists(path):
             return True
@@ -98,7 +98,7 @@ class Fuse:
         self.mount = tempfile.mkdtemp(prefix="fuse.", dir=folder)
         self.path = os.path.join(self.mount, "file")
         self.process = Process("nbdfuse", self.path, "--unix", self.nbd.sock)
-        if not _appears(self.path, self.process, 10):
+        if not _appears(self.path, self.process):
             self.close()
             raise OSError("nbdfuse cannot mount")
 

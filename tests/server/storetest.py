@@ -53,7 +53,7 @@ class Store:
             [NBDKIT, "-f", "-U", self.sock, "file", self.file],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
-        for _ in range(200):
+        for _ in range(1200):
             if os.path.exists(self.sock):
                 return
             time.sleep(0.05)

@@ -135,7 +135,7 @@ def stats(server, h, c):
     equal("clients", c.call("stats")["clients"], 2)
     h2.shutdown()
     server.handles.remove(h2)
-    for _ in range(1000):
+    for _ in range(6000):
         if c.call("stats")["clients"] == 1:
             break
         time.sleep(0.01)
@@ -550,7 +550,7 @@ def reset(server, h, c):
     h.pwrite(TEXT[:SLOT], 0)
     h.shutdown()
     server.handles.remove(h)
-    for _ in range(1000):
+    for _ in range(6000):
         if c.call("stats")["clients"] == 0:
             break
         time.sleep(0.01)

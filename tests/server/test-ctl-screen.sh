@@ -64,7 +64,7 @@ masked ()
 same_screen ()
 {
   local i
-  for ((i = 0; i < 300; i++)); do
+  for ((i = 0; i < 600; i++)); do
     "$1" >"$tmp/want"
     masked >"$tmp/got"
     ! cmp -s "$tmp/want" "$tmp/got" || return 0

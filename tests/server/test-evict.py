@@ -53,14 +53,18 @@ def far_beyond_memory(path):
         check(os.stat(path).st_blocks * 512 > DISK // 4, "little on the store")
         if not SANITIZER:
             check(s.rss() - begin < LIMIT + 48 * M, "resident:", s.rss())
-        used = cpu_seconds(s.pid)
-        time.sleep(2)
-        used = cpu_seconds(s.pid) - used
+        # In time; on a slow machine it may still be at work.
+        for _ in range(30):
+            used = cpu_seconds(s.pid)
+            time.sleep(2)
+            used = cpu_seconds(s.pid) - used
+            if used < 0.15:
+                break
         check(used < 0.15, "an idle server used", used, "s of 2 s")
         # What is discarded is given back to the file system.
         h.trim(DISK // 2, 0)
         h.trim(DISK // 2, DISK // 2)
-        for _ in range(100):
+        for _ in range(1200):
             if os.stat(path).st_blocks * 512 < DISK // 16:
                 break
             time.sleep(0.1)

@@ -203,14 +203,21 @@ def dictionary(w, hang):
         with ControlServer("64M", "recompress=lz4hc",
                            options=OPTIONS) as server:
             hang(d)
-            c, other = asked(server, d.path), server.control()
-            reads(other)
-            other.call("algorithm", set="zstd", level=1)
-            other.call("workers", set=3)
-            check(not is_answered(c), "nothing hung:", is_answered(c) and c.line())
-            error = c.line()["error"]
-            check(error["code"] == REFUSED and d.path in error["message"]
-                  and "did not answer within" in error["message"], error)
+            other = server.control()
+            # On a slow machine what others ask for may take longer than a file
+            # is waited for; but not each time.
+            for _ in range(5):
+                c = asked(server, d.path)
+                reads(other)
+                other.call("algorithm", set="zstd", level=1)
+                other.call("workers", set=3)
+                waited = is_answered(c)
+                error = c.line()["error"]
+                check(error["code"] == REFUSED and d.path in error["message"]
+                      and "did not answer within" in error["message"], error)
+                if not waited:
+                    break
+            check(not waited, "others waited, or nothing hung")
             methods = other.call("recomp_algorithm")["methods"]
             check([m["algorithm"] for m in methods] == ["lz4hc"], methods)
             d.answer()
@@ -218,7 +225,8 @@ def dictionary(w, hang):
             hang(d)
             c = asked(server, d.path)
             reads(other)
-            check(not is_answered(c), "nothing hung")
+            check(not is_answered(c) or "did not answer" in str(c.line()),
+                  "nothing hung")
             if end(server, may_linger=True):
                 d.answer()
                 wait_end(server)

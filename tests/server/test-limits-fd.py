@@ -83,7 +83,7 @@ def everybody_is_served(n):
         for i, h in enumerate(handles):
             works(h, i)
         many.pop().close()
-        for _ in range(1000):
+        for _ in range(6000):
             with Control(s.path) as c:
                 c.send(b'{"jsonrpc":"2.0","id":1,"method":"version"}\n')
                 if "result" in c.line():

@@ -45,7 +45,7 @@ def restarted(store, timeout, away, strict):
             check(load.failed_reads, "nothing failed without a store")
         # It may take a while until it is connected again.
         h = s.connect()
-        for _ in range(100):
+        for _ in range(1200):
             try:
                 for i in range(0, BLOCKS, 64):
                     h.pread(BLOCK, i * BLOCK)
@@ -103,7 +103,9 @@ def bits_flipped(folder, rng):
         h = s.connect()
         for i in range(BLOCKS):
             h.pwrite(content(i, 1), i * BLOCK)
-        time.sleep(0.5)     # until what is evicted is
+        written = None      # until what is evicted is
+        while written != (written := os.stat(path).st_mtime_ns):
+            time.sleep(1)
         with open(path, "r+b") as f:
             size = os.stat(path).st_size
             flips = 0

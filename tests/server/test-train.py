@@ -59,7 +59,7 @@ def dictionaries(c):
 
 
 def wait_for_dictionaries(c, n):
-    for _ in range(200):
+    for _ in range(1200):
         if dictionaries(c) == n:
             return
         time.sleep(0.05)
@@ -126,6 +126,7 @@ def installed():
         fill(h, other)
         c.job("recompress", start=0, count=3072)
         same(h, other)
+        wait_for_dictionaries(c, 3)
         time.sleep(2.5)
         equal("the old one that a slot has", dictionaries(c), 3)
         equal("that slot", h.pread(SLOT, 60 * M), data[:SLOT])

@@ -46,7 +46,7 @@ class Disk:
 
 
 def reconnected(h, blocks):
-    for _ in range(300):
+    for _ in range(1200):
         if not any(errno_of(h.pread, 1, i * BLOCK) for i in blocks):
             return
         time.sleep(0.1)
