@@ -83,9 +83,11 @@ else
     echo "the Nth allocation or mapping fails, $keys"
     head -c 4096 /dev/zero >"$FAIL_NTH"
     # shellcheck disable=SC2086
-    LD_PRELOAD="$tmp/fail-nth.so" start_nbdkit -t 4 "$PLUGIN" 512T $keys
-    py <<'END'
+    "$PYTHON" - "$tmp/fail-nth.so" $keys <<'END'
 import mmap, struct
+from zramtest import *
+
+os.environ["LD_PRELOAD"] = sys.argv[1]
 f = open(os.environ["FAIL_NTH"], "r+b")
 orders = mmap.mmap(f.fileno(), 32)
 
@@ -98,7 +100,7 @@ def asked_failed():
     return struct.unpack("QQ", orders[16:])
 
 
-def attempt(base, model, offset, data):
+def attempt(h, base, model, offset, data):
     """A write that may fail; each slot is old or new then."""
     n = len(data)
     failed = errno_of(h.pwrite, data, base + offset)
@@ -116,21 +118,18 @@ def attempt(base, model, offset, data):
     return 1
 
 
-def round_(number, nth, for_good):
-    """A place never used before, so tables and spans are needed too."""
-    rng = random.Random(number)
-    data = Data(rng)
-    base = number * 1536 * G
+def round_(h, nth, for_good):
+    """The first writes of a server, so all that it has is not there yet."""
+    data = Data(random.Random(nth))
+    base = nth * 1536 * G
     model = bytearray(M)
-    h.pwrite(data.text(40 * K), base)
-    model[:40 * K] = h.pread(40 * K, base)
     order(nth, for_good)
     failed = 0
     for offset, what in ((0, data.noise(300 * K)), (100, data.noise(100)),
                          (400 * K, data.text(64 * K)),
                          (2 * K, data.noise(20 * K)),
                          (500 * K, data.mixed(200 * K))):
-        failed += attempt(base, model, offset, what)
+        failed += attempt(h, base, model, offset, what)
     # Further away, so more of the table, and only for the errno.
     for power in range(30, 40):
         e = errno_of(h.pwrite, data.noise(8 * K), base + (1 << power))
@@ -146,14 +145,13 @@ def round_(number, nth, for_good):
     return hit, failed
 
 
-number = 1
 for for_good in 0, 1:
     hits = failures = nth = 0
     while True:
         nth += 1
         check(nth < 300, "no end of allocations")
-        hit, failed = round_(number, nth, for_good)
-        number = number % 300 + 1
+        with Server("512T", *sys.argv[2:], options=("-t", "4")) as s:
+            hit, failed = round_(s.connect(), nth, for_good)
         if not hit:
             break
         hits += 1
@@ -162,7 +160,6 @@ for for_good in 0, 1:
           % ("from there on" if for_good else "once", hits, failures))
     check(hits > 3 and failures > 3, "hardly anything was made to fail")
 END
-    stop_nbdkit
   done
   unset FAIL_NTH
 fi
