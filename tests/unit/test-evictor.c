@@ -624,17 +624,19 @@ test_rests (void **state)
 static void
 test_failed_rounds_are_few (void **state)
 {
-  uint64_t rounds, until;
+  uint64_t rounds, start;
   unsigned n;
 
   (void) state;
   setup (400, 80, 90);
   n = fill_up (0);
   rounds = evictor_stats (evictor).rounds;
-  until = clock_ns () + 500000000;
-  for (unsigned i = 0; clock_ns () < until; i++)
+  start = clock_ns ();
+  for (unsigned i = 0; clock_ns () - start < 500000000; i++)
     (void) try_write_aged (i % n, 1, 0);
-  assert_true (evictor_stats (evictor).rounds - rounds <= 12);
+  rounds = evictor_stats (evictor).rounds - rounds;
+  /* Some, and some each second: the last write may have taken any time. */
+  assert_true (rounds <= 2 + (clock_ns () - start) / 50000000);
   finish ();
 }
 
