@@ -36,7 +36,7 @@ enum kind {
   KIND_SAME,   /* one 64-bit word, repeated */
   KIND_SPARSE, /* compresses to little */
   KIND_TEXT,   /* compresses to about a half */
-  KIND_MIXED,  /* random to a random place, then nothing */
+  KIND_MIXED,  /* random to a random place, never the first, then nothing */
   KIND_RANDOM, /* does not compress */
   KINDS
 };
@@ -47,7 +47,7 @@ fill_kind (void *buf, size_t len, enum kind kind, struct unit_rng *rng)
 {
   char *p = buf;
   uint64_t word = unit_rand (rng);
-  size_t until = kind == KIND_MIXED ? word % (len + 1) : len;
+  size_t until = kind == KIND_MIXED && len > 8 ? 8 + word % (len - 7) : len;
 
   memset (p, 0, len);
   for (size_t i = 0; i < until && kind != KIND_ZERO; i += 8) {
