@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from controltest import ControlServer
 from ctltest import CTL, NO_SERVER, OK, REFUSED, USAGE, Ctl, environment
@@ -49,7 +50,7 @@ class Fake:
 
     def __init__(self, answer):
         self.answer = answer
-        self.path = os.path.join(folder, "fake")
+        self.path = tempfile.mktemp(prefix="fake.", dir=folder)
         self.s = socket.socket(socket.AF_UNIX)
         self.s.bind(self.path)
         self.s.listen()
@@ -188,7 +189,9 @@ def hostile(answers):
         "bytes behind": lambda m, a: json.dumps(
             {"id": 2, "result": a}).encode() + b"\0garbage\n",
     }
-    for way, change in ways.items():
+
+    def one(way):
+        change = ways[way]
         with Fake(lambda r: change(r["method"], answers[r["method"]])) as fake:
             for verb in VERBS:
                 for more in [], ["--json"]:
@@ -207,6 +210,10 @@ def hostile(answers):
                                "another id") and \
                        not (more and way in ("a list", "none")):
                         check(p.returncode == NO_SERVER, way, verb, p)
+
+    # Each waits for a process most of the time.
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one, ways))
 
 
 def endless():
