@@ -112,7 +112,7 @@ for what in set shown; do
   systemd-socket-activate -l "$sock" "${words[@]}" </dev/null >"$log" 2>&1 &
   activator=$!
   for ((i = 0; i < 600; i++)); do
-    if [ -S "$sock" ]; then break; fi
+    if listens "$sock"; then break; fi
     running "$activator" || fail "systemd-socket-activate"
     sleep 0.05
   done

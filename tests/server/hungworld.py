@@ -28,7 +28,8 @@ import tempfile
 import threading
 import time
 
-from zramtest import BAD_LOG, NBDKIT, SANITIZER, check, skip
+from zramtest import (BAD_LOG, NBDKIT, SANITIZER, check, skip,
+                      wait_listening)
 
 # For a server: under a sanitizer any nbdkit that has logged the system's words
 # for an error hangs when it exits (test-signals.sh).
@@ -89,7 +90,7 @@ class Nbd:
         self.sock = tempfile.mktemp(".sock", "nbd.", folder)
         disk = ["file", content] if content else ["memory", str(size)]
         self.process = Process(NBDKIT, "-f", "-U", self.sock, *disk)
-        check(_appears(self.sock, self.process), "no NBD server")
+        check(wait_listening(self.sock, self.process.job), "no NBD server")
         self.uri = "nbd+unix:///?socket=" + self.sock
 
     def hang(self):

@@ -102,6 +102,14 @@ running ()
   [ -n "$state" ] && [ "$state" != Z ]
 }
 
+# listens SOCKET: clients can connect; it is in its place some time before.
+# Without connecting, which some servers would take for a client.
+listens ()
+{
+  awk -v sock="$1" '$4 == "00010000" && $8 == sock { found = 1 }
+                    END { exit !found }' /proc/net/unix
+}
+
 # pid_in FILE: $pid from it, if that is written already
 pid_in ()
 {

@@ -19,7 +19,8 @@ import os
 import subprocess
 import threading
 
-from zramtest import K, NBDKIT, check, connect, nbd, random, time
+from zramtest import (K, NBDKIT, check, connect, nbd, random, time,
+                      wait_listening)
 
 BLOCK = 4 * K
 RUN = 32            # blocks in a request, at the most
@@ -53,11 +54,7 @@ class Store:
             [NBDKIT, "-f", "-U", self.sock, "file", self.file],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
-        for _ in range(1200):
-            if os.path.exists(self.sock):
-                return
-            time.sleep(0.05)
-        check(False, "no store")
+        check(wait_listening(self.sock, self.job), "no store")
 
     def kill(self):
         self.job.kill()

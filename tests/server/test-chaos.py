@@ -24,7 +24,7 @@ import termios
 from controltest import ControlServer
 from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, Data, Server, busy, check,
                       connect, errno_of, free_port, nbd, os, random, same, seed, signal,
-                      subprocess, sys, tempfile, time)
+                      subprocess, sys, tempfile, time, wait_listening)
 
 KILLS = 200 if SANITIZER else 1000
 CHAOS = 32 * M              # the part of the disk that all write to
@@ -372,10 +372,7 @@ def answers_pile_up(plugin):
                                    stdin=subprocess.DEVNULL, stdout=f,
                                    stderr=f)
         try:
-            for _ in range(600):
-                if os.path.exists(sock):
-                    break
-                time.sleep(0.05)
+            check(wait_listening(sock, job), "no server")
             c = Raw(sock)
             c.shake_hands()
             for i in range(16):

@@ -94,7 +94,7 @@ END
 "$PYTHON" "$tmp/hostile.py" "$tmp/hostile" "$tmp/ran" &
 hostile=$!
 for ((i = 0; i < 600; i++)); do
-  [ ! -S "$tmp/hostile" ] || break
+  ! listens "$tmp/hostile" || break
   sleep 0.1
 done
 completes "lz4" -s "$tmp/hostile" algorithm l

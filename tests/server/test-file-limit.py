@@ -18,7 +18,7 @@ import tempfile
 
 from controltest import ControlServer, sound
 from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, check, connect, errno,
-                      errno_of, random, seed, skip, time)
+                      errno_of, random, seed, skip, wait_listening)
 
 SLOT = 4 * K
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -111,9 +111,7 @@ def nobody_reads_the_log(folder):
                            stderr=writer)
     try:
         os.close(writer)
-        while not os.path.exists(sock):
-            check(job.poll() is None, "it ended")
-            time.sleep(0.02)
+        check(wait_listening(sock, job), "no server")
         h = connect(sock)
         h.pwrite(bytes(range(256)) * 16, 0)
         os.close(reader)

@@ -17,11 +17,12 @@ import threading
 import time
 
 from controltest import ControlServer
-from zramtest import (K, M, NBDKIT, check, nbd, random, seed)
+from zramtest import (K, M, NBDKIT, check, nbd, random, seed,
+                      wait_listening)
 
 SLOT = 4 * K
 SLOTS = 256
-TIMEOUT = 2                 # seconds: backing_timeout
+TIMEOUT = 4                 # seconds: backing_timeout
 FROZEN = TIMEOUT + 1
 
 
@@ -36,9 +37,7 @@ class SlowStore:
         self.job = subprocess.Popen(
             [NBDKIT, "-f", "-U", self.sock, "--filter=delay", "file", file,
              "rdelay=100ms", "wdelay=100ms"], stdin=subprocess.DEVNULL)
-        while not os.path.exists(self.sock):
-            check(self.job.poll() is None, "no store")
-            time.sleep(0.02)
+        check(wait_listening(self.sock, self.job), "no store")
 
     def end(self):
         self.job.send_signal(signal.SIGCONT)

@@ -21,7 +21,7 @@ from controltest import REFUSED, ControlServer
 from hungworld import (END_SECONDS, OPTIONS, Late, World, at_once, end,
                        hangs_up, in_time, reads, wait_end)
 from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, Data, check, nbd,
-                      random, seed, signal, time)
+                      random, seed, signal, time, wait_listening)
 
 N = 256             # slots in the store, and as many in memory
 NUMBER = seed()
@@ -301,10 +301,7 @@ def unread_log():
                              stdout=subprocess.DEVNULL,
                              stderr=subprocess.PIPE)
         try:
-            for _ in range(600):
-                if os.path.exists(sock):
-                    break
-                time.sleep(0.05)
+            check(wait_listening(sock, p), "no server")
             h = nbd.NBD()
             h.connect_unix(sock)
             for _ in range(2000):

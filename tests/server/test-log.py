@@ -19,7 +19,7 @@ import time
 
 from controltest import ControlServer
 from zramtest import (K, M, NBDKIT, SANITIZER, check, errno, errno_of, nbd,
-                      random, seed, skip)
+                      random, seed, skip, wait_listening)
 
 SLOT = 4 * K
 CLIENTS = 4
@@ -94,9 +94,7 @@ def start_store(sock, file):
                              stdin=subprocess.DEVNULL,
                              stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
-    while not os.path.exists(sock):
-        check(store.poll() is None, "no store")
-        time.sleep(0.02)
+    check(wait_listening(sock, store), "no store")
     return store
 
 

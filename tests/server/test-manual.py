@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 
-from zramtest import NBDKIT, SANITIZER, check, skip, time
+from zramtest import NBDKIT, SANITIZER, check, skip, wait_listening
 
 TOP = os.environ["SRCDIR"]
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -45,11 +45,7 @@ class Other:
         self.job = subprocess.Popen([NBDKIT, "-f", "-U", sock, *options,
                                      "memory", "32G"],
                                     stdin=subprocess.DEVNULL)
-        for _ in range(600):
-            if os.path.exists(sock):
-                return
-            time.sleep(0.05)
-        check(False, "no server at", sock)
+        check(wait_listening(sock, self.job), "no server at", sock)
 
     def stop(self):
         self.job.terminate()

@@ -43,7 +43,7 @@ ip -n "$there_ns" link set zram-cable up
 ip netns exec "$there_ns" nbdkit -t 1 -f -P "$tmp/store.pid" -i 192.0.2.2 \
    memory 256M </dev/null >"$tmp/store.log" 2>&1 &
 store_pid=$!
-for ((i = 0; i < 200; i++)); do
+for ((i = 0; i < 2400; i++)); do
   [ ! -s "$tmp/store.pid" ] || break
   sleep 0.05
 done

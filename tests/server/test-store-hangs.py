@@ -19,7 +19,7 @@ import threading
 
 from controltest import ControlServer, sound
 from storetest import BLOCK, content
-from zramtest import K, M, NBDKIT, check, skip, time
+from zramtest import K, M, NBDKIT, check, skip, time, wait_listening
 
 BACKED = 256            # blocks [0, BACKED) are in the store
 BLOCKS = 512
@@ -33,13 +33,9 @@ class Store:
             [NBDKIT, "-f", "-U", self.sock, *filters],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
-        for _ in range(600):
-            if os.path.exists(self.sock):
-                return
-            if self.job.poll() is not None:
-                skip("needs nbdkit's memory plugin and delay filter")
-            time.sleep(0.05)
-        check(False, "no store")
+        if not wait_listening(self.sock, self.job):
+            check(self.job.poll() is not None, "no store")
+            skip("needs nbdkit's memory plugin and delay filter")
 
     def stop(self):
         self.job.send_signal(signal.SIGSTOP)

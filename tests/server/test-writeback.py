@@ -18,7 +18,8 @@ import time
 from controltest import PARAMS, REFUSED, ControlServer, metric, sound
 from ctltest import REFUSED as CTL_REFUSED
 from ctltest import USAGE, Ctl
-from zramtest import K, M, SANITIZER, Data, check, errno_of, seed, skip
+from zramtest import (K, M, SANITIZER, Data, check, errno_of, seed, skip,
+                      wait_listening)
 
 SLOT = 4 * K
 number = seed()
@@ -407,7 +408,7 @@ class Store:
             ["nbdkit", "-f", "-U", self.sock, "file", self.file],
             stdin=subprocess.DEVNULL,
             env={k: v for k, v in os.environ.items() if k != "LD_PRELOAD"})
-        until("the store", os.path.exists, self.sock)
+        check(wait_listening(self.sock, self.job), "no store")
 
     def kill(self):
         self.job.kill()

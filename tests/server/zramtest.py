@@ -17,6 +17,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -74,6 +75,23 @@ def connect(sock, bounds=True):
                           & ~(nbd.STRICT_BOUNDS | nbd.STRICT_ZERO_SIZE))
     h.connect_unix(sock)
     return h
+
+
+def wait_listening(sock, job):
+    """Until clients can connect; the socket is in its place some time before.
+    False if the server has ended instead, or after two minutes.
+    """
+    for _ in range(2400):
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(sock)
+                return True
+            except OSError:
+                pass
+        if job.poll() is not None:
+            break
+        time.sleep(0.05)
+    return False
 
 
 class Server:
