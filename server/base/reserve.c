@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -34,6 +35,7 @@ int
 reserve_open (struct reserve *r, size_t want, size_t least)
 {
   void *p = MAP_FAILED;
+  bool all = true;
 
   want = round_up (want, ALIGNMENT);
   least = round_up (least, ALIGNMENT);
@@ -46,6 +48,16 @@ reserve_open (struct reserve *r, size_t want, size_t least)
     if (p != MAP_FAILED || want / 2 < least)
       break;
     want = want / 2 / ALIGNMENT * ALIGNMENT;
+    all = false;
+  }
+  /* Where addresses are scarce others need some, too: not more than a half of
+   * what there is.  The rest is given back.
+   */
+  if (p != MAP_FAILED && !all && want / 2 >= least) {
+    size_t half = want / 2 / ALIGNMENT * ALIGNMENT;
+
+    munmap ((char *) p + half + ALIGNMENT, want - half);
+    want = half;
   }
   if (p == MAP_FAILED) {
     errno = ENOMEM; /* EAGAIN, if all that is mapped shall be locked */

@@ -29,7 +29,8 @@ struct reserve {
 };
 
 /* Reserve 'want' bytes of addresses, or a half, a quarter, … of them but no
- * less than 'least'.  0, or -1 with errno ENOMEM.
+ * less than 'least'; and if there are not so many, a half of those that there
+ * are, so that others find some.  0, or -1 with errno ENOMEM.
  */
 int reserve_open (struct reserve *r, size_t want, size_t least) MUST_USE;
 void reserve_close (struct reserve *r);
