@@ -542,7 +542,7 @@ test_no_table (void **state)
         fault_clear ();
         assert_int_equal (atomic_load (&x.budget.used), 0);
       }
-  assert_true (failed >= 3 + 5 + 2);
+  assert_true (failed >= 3 + 5); /* it commits nothing before it is used */
 }
 
 #endif
