@@ -52,7 +52,7 @@ if command -v man >/dev/null &&
 fi
 bash -c '. /usr/share/bash-completion/completions/nbdzramctl
          complete -p nbdzramctl' >/dev/null
-nbdkit --dump-plugin zram | grep -qx 'path=/usr/lib/.*/nbdkit-zram-plugin.so'
+nbdkit --dump-plugin zram | grep -x 'path=/usr/lib/.*/nbdkit-zram-plugin.so' >/dev/null
 ./installed >said 2>&1 || fail "$(cat said)"
 cmp example.conf /usr/share/doc/nbdkit-zram-plugin/examples/example.conf
 

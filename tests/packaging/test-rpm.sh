@@ -59,7 +59,7 @@ diff - <(contents "$ctl_rpm") <<END || fail "$ctl_rpm"
 /usr/share/bash-completion/completions/nbdzramctl
 /usr/share/man/man1/nbdzramctl.1
 END
-query -l "$plugin_rpm" | grep -q '/examples/example.conf$' || fail "no example"
+query -l "$plugin_rpm" | grep '/examples/example.conf$' >/dev/null || fail "no example"
 diff - <(query -l "$source_rpm" | sort) <<END || fail "$source_rpm"
 nbdkit-zram-plugin-$version.tar.gz
 nbdkit-zram-plugin.spec
@@ -76,7 +76,7 @@ while read -r module more; do
     fail "configure wants $module $more"
 done <"$tmp/modules"
 needed="$(sed -n 's/^nbdkit >= //p' "$tmp/modules")"
-query --requires "$plugin_rpm" | grep -q "^nbdkit-server.* >= $needed\$" ||
+query --requires "$plugin_rpm" | grep "^nbdkit-server.* >= $needed\$" >/dev/null ||
   fail "no nbdkit-server >= $needed"
 
 echo "used"

@@ -6,7 +6,7 @@
 
 . "$(dirname "$0")/lib.sh"
 requires fio --version
-fio --enghelp 2>/dev/null | grep -qw nbd || skip "needs fio with engine nbd"
+fio --enghelp 2>/dev/null | grep -w nbd >/dev/null || skip "needs fio with engine nbd"
 
 part=$((16 * 1024 * 1024))
 if sanitized; then part=$((part / 2)); fi
