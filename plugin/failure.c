@@ -51,32 +51,32 @@ is_recent (const struct backing_trouble *t)
 
 /* With a backing store memory is made free by writing to it. */
 static enum cause
-why_full (struct device *device, const struct failure *f)
+why_full (struct disk *disk, const struct failure *f)
 {
-  struct writeback_limit *limit = &device->writeback_limit;
+  struct writeback_limit *limit = &disk->writeback_limit;
 
   if (f->io.down)
     return CAUSE_DOWN;
   if (f->blocks.free + f->blocks.waiting < EVICT_LEAST_BLOCKS)
     return CAUSE_STORE_FULL;
   if (atomic_load (&limit->on) &&
-      atomic_load (&limit->left) < device->store->config.slot_size / MEM_PAGE)
+      atomic_load (&limit->left) < disk->store->config.slot_size / MEM_PAGE)
     return CAUSE_WRITEBACK_LIMIT;
   return is_recent (&f->io.trouble[BACKING_TROUBLE_WRITE]) ? CAUSE_STORE_WRITE
                                                            : CAUSE_SLOW;
 }
 
 static struct failure
-failure_of (struct device *device, int err)
+failure_of (struct disk *disk, int err)
 {
   struct failure f = { .cause = CAUSE_UNKNOWN };
 
-  if (device->backed) {
-    blocks_get_stats (device->backed->blocks, &f.blocks);
-    backing_get_stats (device->backed->io, &f.io);
+  if (disk->backed) {
+    blocks_get_stats (disk->backed->blocks, &f.blocks);
+    backing_get_stats (disk->backed->io, &f.io);
   }
   if (err == ENOSPC)
-    f.cause = device->backed ? why_full (device, &f) : CAUSE_LIMIT;
+    f.cause = disk->backed ? why_full (disk, &f) : CAUSE_LIMIT;
   else if (err == EIO && f.io.down)
     f.cause = CAUSE_DOWN;
   else if (err == EIO && is_recent (&f.io.trouble[BACKING_TROUBLE_READ]))
@@ -144,11 +144,11 @@ describe_failure (struct store *store, const struct failure *f, int err,
 }
 
 int
-request_failed (struct device *device, const char *what, uint64_t offset,
+request_failed (struct disk *disk, const char *what, uint64_t offset,
                 uint64_t count)
 {
   int err = errno;
-  struct failure f = failure_of (device, err);
+  struct failure f = failure_of (disk, err);
   /* Addresses have 48 bits. */
   uint64_t kind = (uint64_t) (uintptr_t) what << 16 ^
                   (uint64_t) (err & 0xfff) << 4 ^ (uint64_t) f.cause;
@@ -156,7 +156,7 @@ request_failed (struct device *device, const char *what, uint64_t offset,
 
   snprintf (name, sizeof name, "%s requests (%s)", what, strerror (err));
   if (log_may (kind, name)) {
-    describe_failure (device->store, &f, err, why, sizeof why);
+    describe_failure (disk->store, &f, err, why, sizeof why);
     nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": %s", what, count,
                   offset, why);
   }
@@ -165,17 +165,17 @@ request_failed (struct device *device, const char *what, uint64_t offset,
 }
 
 void
-warn_if_nearly_full (struct device *device)
+warn_if_nearly_full (struct disk *disk)
 {
   KEEP_ERRNO;
-  struct store *store = device->store;
+  struct store *store = disk->store;
   unsigned percent = budget_take_warning (&store->budget);
   uint64_t limit = atomic_load (&store->budget.limit);
 
   /* It may have been lifted since; and a full memory is as it should be when
    * there is a store to evict to.  Who writes and trims can cross a mark often.
    */
-  if (percent && limit && !device->backed &&
+  if (percent && limit && !disk->backed &&
       log_may (percent, "warnings of mem_limit"))
     nbdkit_error ("warning: %u %% of mem_limit=%" PRIu64 " is used", percent,
                   limit);

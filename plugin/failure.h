@@ -10,17 +10,17 @@
 
 #include <stdint.h>
 
-#include "store/device.h"
+#include "store/disk.h"
 
 /* Say why a request failed, with errno: 'what' is its name, a constant, as in
  * "read", at 'offset', of 'count' bytes.  When it was said often enough it is
  * counted.  Returns -1, for the caller to return; errno stays.
  */
-int request_failed (struct device *device, const char *what, uint64_t offset,
+int request_failed (struct disk *disk, const char *what, uint64_t offset,
                     uint64_t count);
 
 /* After a write: say so if it passed one of the budget's marks.  errno stays.
  */
-void warn_if_nearly_full (struct device *device);
+void warn_if_nearly_full (struct disk *disk);
 
 #endif /* ZRAM_FAILURE_H */

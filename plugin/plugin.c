@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * nbdkit's callbacks, over one store with one device.
+ * nbdkit's callbacks, over one store with one disk.
  *
  * Life:  keys → get_ready (everything that can fail, so that the person at
  * the terminal reads it) → fork → after_fork (threads) → requests, on many
@@ -48,7 +48,7 @@
 #define MAX_EXTENTS (1u << 20)
 
 static struct store *store;
-static struct device *device;
+static struct disk *disk;
 static struct compactor *compactor;
 static struct recompressor *recompressor;
 static struct refill refill;
@@ -112,7 +112,7 @@ open_windows (void)
   char why[400];
 
   engine.store = store;
-  engine.dev = device;
+  engine.disk = disk;
   engine.compactor = compactor;
   engine.recompressor = recompressor;
   engine.backing_where = keys.backing;
@@ -162,12 +162,12 @@ set_up_methods (void)
     }
     method_key_forget (&keys.recompress[i]);
   }
-  recompressor = recompressor_create (device, methods, keys.recompress_count);
+  recompressor = recompressor_create (disk, methods, keys.recompress_count);
   if (!recompressor) {
     nbdkit_error ("cannot set up recompression: %m");
     return -1;
   }
-  recompress_policy_init (&engine.recompress_policy, device, recompressor,
+  recompress_policy_init (&engine.recompress_policy, disk, recompressor,
                           keys.auto_age, keys.auto_share);
   return 0;
 }
@@ -183,7 +183,7 @@ set_up_backing (void)
   struct backed *backed;
   char why[300];
 
-  writeback_init (&engine.writeback, device);
+  writeback_init (&engine.writeback, disk);
   if (!keys.backing)
     return 0;
   io = backing_open (&config, why, sizeof why);
@@ -197,11 +197,11 @@ set_up_backing (void)
     backing_close (io);
     return -1;
   }
-  device_set_backed (device, backed);
-  atomic_store (&device->promote, keys.promote);
+  disk_set_backed (disk, backed);
+  atomic_store (&disk->promote, keys.promote);
   if (keys.writeback_limited)
-    writeback_limit_set (&device->writeback_limit, true, keys.writeback_limit);
-  engine.evictor = evictor_create (device, keys.evict_low, keys.evict_high);
+    writeback_limit_set (&disk->writeback_limit, true, keys.writeback_limit);
+  engine.evictor = evictor_create (disk, keys.evict_low, keys.evict_high);
   if (!engine.evictor) {
     nbdkit_error ("backing=%s: %m", keys.backing);
     return -1;
@@ -230,7 +230,7 @@ zram_get_ready (void)
     .primary = { codec_id (keys.primary.codec), keys.primary.level },
     .mem_limit = keys.mem_limit,
     .workers = keys.workers,
-    .device_bytes = (uint64_t) keys.size,
+    .disk_bytes = (uint64_t) keys.size,
     .keep_ready = (uint64_t) keys.swap_reserve,
   };
   char why[400];
@@ -250,20 +250,20 @@ zram_get_ready (void)
   }
   store = store_create (&config);
   if (store)
-    device = device_create (store, (uint64_t) keys.size);
-  if (device)
+    disk = disk_create (store, (uint64_t) keys.size);
+  if (disk)
     compactor = zram_debug_compact
-                  ? compactor_create (device, 1, 0)
-                  : compactor_create (device, keys.compact_threshold,
+                  ? compactor_create (disk, 1, 0)
+                  : compactor_create (disk, keys.compact_threshold,
                                       keys.compact_pause);
   if (!compactor) {
     nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
     return -1;
   }
-  refill_init (&refill, device);
-  engine.drainer = drainer_create (device);
+  refill_init (&refill, disk);
+  engine.drainer = drainer_create (disk);
   if (!engine.drainer ||
-      buffer_set_size (&device->buffer, keys.write_buffer) == -1) {
+      buffer_set_size (&disk->buffer, keys.write_buffer) == -1) {
     nbdkit_error ("cannot set up the write buffer: %m");
     return -1;
   }
@@ -317,7 +317,7 @@ store_is_stuck (void)
   if (stuck) {
     atomic_store (&given_up, true);
     backing_shut (watched);
-    room_close (&device->room);
+    room_close (&disk->room);
   }
   pthread_mutex_unlock (&watched_lock);
   return stuck;
@@ -350,13 +350,13 @@ start_all (void)
     nbdkit_error ("swap=true: %s", why);
     return -1;
   }
-  if (engine.evictor && (backing_start (device->backed->io) == -1 ||
+  if (engine.evictor && (backing_start (disk->backed->io) == -1 ||
                          evictor_start (engine.evictor) == -1)) {
     nbdkit_error ("backing=%s: %m", keys.backing);
     return -1;
   }
-  if (device->backed)
-    watch_store (device->backed->io);
+  if (disk->backed)
+    watch_store (disk->backed->io);
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
       drainer_start (engine.drainer) == -1 || refill_start (&refill) == -1 ||
@@ -388,7 +388,7 @@ zram_after_fork (void)
 static void
 log_stats (void)
 {
-  struct device_stats st = device_stats (device);
+  struct disk_stats st = disk_stats (disk);
 
   nbdkit_debug ("zram: stats: orig_data_size=%" PRIu64
                 " compr_data_size=%" PRIu64 " mem_used_total=%" PRIu64
@@ -406,8 +406,8 @@ store_is_there (void)
 {
   struct backing_stats s = { .down = false };
 
-  if (device->backed)
-    backing_get_stats (device->backed->io, &s);
+  if (disk->backed)
+    backing_get_stats (disk->backed->io, &s);
   return !s.down;
 }
 
@@ -418,7 +418,7 @@ audit (void)
   char why[160];
 
   ending_audit_begin ();
-  if (device_audit (device, there, why, sizeof why) == -1) {
+  if (disk_audit (disk, there, why, sizeof why) == -1) {
     if (there != store_is_there ())
       nbdkit_error ("the audit did not end, since the store does not answer");
     else {
@@ -438,7 +438,7 @@ stop_all (void)
   if (!recompressor)
     return;
   read_files_cancel ();
-  room_close (&device->room);
+  room_close (&disk->room);
   /* First the policies: a job that waits for a pass need not wait long. */
   compactor_stop (compactor);
   drainer_stop (engine.drainer);
@@ -455,14 +455,14 @@ stop_all (void)
                   store_requests (store));
     return;
   }
-  if (device->backed)
-    backing_drain (device->backed->io); /* what is being punched */
+  if (disk->backed)
+    backing_drain (disk->backed->io); /* what is being punched */
   if (zram_debug_stats)
     log_stats ();
   if (zram_debug_audit)
     audit ();
   /* Nobody can tell an empty disk from the next. */
-  if (device_stats (device).orig_data_size == 0 &&
+  if (disk_stats (disk).orig_data_size == 0 &&
       marker_remove (keys.marker) == -1)
     nbdkit_error ("marker=%s: cannot be removed: %m", keys.marker);
 }
@@ -494,7 +494,7 @@ destroy_all (void)
   drainer_destroy (engine.drainer);
   writeback_destroy (&engine.writeback);
   compactor_destroy (compactor);
-  device_destroy (device);
+  disk_destroy (disk);
   store_destroy (store);
   keys_free (); /* what is said of a failed request names them */
 }
@@ -588,8 +588,8 @@ zram_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
 {
   (void) handle;
   (void) flags;
-  if (device_read (device, buf, count, offset) == -1)
-    return request_failed (device, "read", offset, count);
+  if (disk_read (disk, buf, count, offset) == -1)
+    return request_failed (disk, "read", offset, count);
   return 0;
 }
 
@@ -600,11 +600,11 @@ zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
 {
   (void) handle;
   (void) flags;
-  int r = device_write (device, buf, count, offset);
+  int r = disk_write (disk, buf, count, offset);
 
   if (r == -1)
-    r = request_failed (device, "write", offset, count);
-  warn_if_nearly_full (device);
+    r = request_failed (disk, "write", offset, count);
+  warn_if_nearly_full (disk);
   return r;
 }
 
@@ -614,8 +614,8 @@ zram_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
   (void) handle;
   (void) flags;
-  if (device_trim (device, offset, count) == -1)
-    return request_failed (device, "trim", offset, count);
+  if (disk_trim (disk, offset, count) == -1)
+    return request_failed (disk, "trim", offset, count);
   return 0;
 }
 
@@ -627,8 +627,8 @@ zram_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
   (void) handle;
   (void) flags;
-  if (device_discard (device, offset, count) == -1)
-    return request_failed (device, "zero", offset, count);
+  if (disk_discard (disk, offset, count) == -1)
+    return request_failed (disk, "zero", offset, count);
   return 0;
 }
 
@@ -637,7 +637,7 @@ zram_flush (void *handle, uint32_t flags)
 {
   (void) handle;
   (void) flags;
-  device_flush (device);
+  disk_flush (disk);
   return 0;
 }
 
@@ -681,8 +681,8 @@ zram_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
 
   (void) handle;
   if (store_request_begin (store) == -1)
-    return request_failed (device, "block status", offset, count);
-  r = device_extents (device, offset, count, flags & NBDKIT_FLAG_REQ_ONE,
+    return request_failed (disk, "block status", offset, count);
+  r = disk_extents (disk, offset, count, flags & NBDKIT_FLAG_REQ_ONE,
                       add_extent, &answer);
   store_request_end (store);
   return r == -1 ? -1 : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What is behind the control socket and the metrics: the one store and
- * device of this process, and what is known about it only here.
+ * disk of this process, and what is known about it only here.
  */
 
 #ifndef ZRAM_ENGINE_H
@@ -22,7 +22,7 @@ struct jobs;
 
 struct engine {
   struct store *store;
-  struct device *dev;
+  struct disk *disk;
   struct compactor *compactor;
   struct recompressor *recompressor;
   struct recompress_policy recompress_policy;

@@ -68,7 +68,7 @@ empty_buffer (struct jobs *jobs)
   struct pace pace;
 
   pace_init (&pace, jobs->engine->store, NULL, 100, PACE_BUSY_PERCENT);
-  drainer_empty (jobs->engine->dev, &pace, &jobs->progress.cancel);
+  drainer_empty (jobs->engine->disk, &pace, &jobs->progress.cancel);
 }
 
 /* Who asks for it wants the memory now, so what the pool keeps for reuse goes
@@ -151,7 +151,7 @@ hold_passes (struct engine *e, const struct patience *p)
 static void
 unhold_store (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
 {
-  if (!e->dev->backed)
+  if (!e->disk->backed)
     return;
   if (e->evictor)
     evictor_unhold (e->evictor);
@@ -164,7 +164,7 @@ hold_store (struct engine *e, const struct patience *p)
 {
   static const char silent[] = "the backing store does not answer";
 
-  if (!e->dev->backed)
+  if (!e->disk->backed)
     return NULL;
   if (!writeback_hold_patiently (&e->writeback, p))
     return silent;
@@ -187,7 +187,7 @@ unhold_all (void *ctx)
 {
   struct engine *e = ((struct audit *) ctx)->jobs->engine;
 
-  drain_unhold (e->dev);
+  drain_unhold (e->disk);
   unhold_store (e);
   unhold_passes (e);
 }
@@ -205,7 +205,7 @@ hold_all (void *ctx, const struct patience *p)
     return what;
   what = hold_store (e, p);
   if (!what) {
-    if (drain_hold_patiently (e->dev, p))
+    if (drain_hold_patiently (e->disk, p))
       return NULL;
     what = "the write buffer's draining does not come to an end";
     unhold_store (e);
@@ -224,7 +224,7 @@ read_slot (void *ctx, uint64_t index, void *buf, const struct patience *p)
   struct jobs *jobs = a->jobs;
 
   if (!jobs->reader)
-    jobs->reader = deep_reader_create (jobs->engine->dev);
+    jobs->reader = deep_reader_create (jobs->engine->disk);
   if (!jobs->reader)
     return -1;
   return deep_reader_read (jobs->reader, index, buf, p, &a->requests);
@@ -261,7 +261,7 @@ describe_audit (struct jobs *jobs, struct job *job)
 static void
 run_audit (struct jobs *jobs, struct job *job)
 {
-  struct device *dev = jobs->engine->dev;
+  struct disk *disk = jobs->engine->disk;
   struct audit a = { .jobs = jobs };
   const struct audit_watch watch = { .done = &jobs->progress.done,
                                      .cancel = &jobs->progress.cancel,
@@ -274,11 +274,11 @@ run_audit (struct jobs *jobs, struct job *job)
   int r;
 
   pace_init (&a.pace, jobs->engine->store, NULL, 100, PACE_BUSY_PERCENT);
-  job->slots = device_stats (dev).slots_stored;
+  job->slots = disk_stats (disk).slots_stored;
   atomic_store (&jobs->progress.total, job->slots);
   pause_policy (jobs);
-  r = device_audit_live (dev, job->request.deep, &watch, job->message,
-                         sizeof job->message);
+  r = disk_audit_live (disk, job->request.deep, &watch, job->message,
+                       sizeof job->message);
   int err = errno;
   resume_policy (jobs);
   if (r == 0)
@@ -297,7 +297,7 @@ run_audit (struct jobs *jobs, struct job *job)
 static uint64_t
 discarded (struct jobs *jobs, uint64_t total)
 {
-  int64_t left = counter_sum (&jobs->engine->dev->counters, DEV_SLOTS_STORED);
+  int64_t left = counter_sum (&jobs->engine->disk->counters, DISK_SLOTS_STORED);
 
   return left < 0 ? total : (uint64_t) left < total ? total - left : 0;
 }
@@ -315,7 +315,7 @@ reset (struct jobs *jobs, struct job *job, const struct patience *p)
               what);
     return;
   }
-  locked = device_reset_patiently (e->dev, p);
+  locked = disk_reset_patiently (e->disk, p);
   unhold_passes (e);
   if (!locked) {
     atomic_store (&jobs->progress.done, job->slots);
@@ -343,7 +343,7 @@ run_reset (struct jobs *jobs, struct job *job)
   const struct patience p = patience_ms (ms ? ms : AUDIT_PATIENCE_MS,
                                          &jobs->stop);
 
-  job->slots = device_stats (jobs->engine->dev).slots_stored;
+  job->slots = disk_stats (jobs->engine->disk).slots_stored;
   atomic_store (&jobs->progress.total, job->slots);
   pause_policy (jobs);
   reset (jobs, job, &p);
@@ -425,7 +425,7 @@ run_train (struct jobs *jobs, struct job *job)
   struct engine *e = jobs->engine;
 
   empty_buffer (jobs);
-  int r = dictionary_train (e->dev, e->recompressor, &job->request.train,
+  int r = dictionary_train (e->disk, e->recompressor, &job->request.train,
                             &jobs->progress, &job->trained, job->message,
                             sizeof job->message);
 
@@ -454,8 +454,8 @@ describe_stop (struct engine *e, const struct writeback_totals *t, char *buf,
 {
   struct backing_stats io = { .down = false };
 
-  if (t->error && e->dev->backed)
-    backing_get_stats (e->dev->backed->io, &io);
+  if (t->error && e->disk->backed)
+    backing_get_stats (e->disk->backed->io, &io);
   if (io.down)
     snprintf (buf, size, "%s: the backing store cannot be reached: %s",
               job_stopped_by (t), io.trouble[BACKING_TROUBLE_LOST].why);

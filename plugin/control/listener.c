@@ -207,7 +207,7 @@ bind_and_listen (struct listener *l, const struct refusal *r)
     unlink (r->path);
     return -1;
   }
-  l->dev = st.st_dev;
+  l->disk = st.st_dev;
   l->ino = st.st_ino;
   return 0;
 }
@@ -271,7 +271,7 @@ listener_unlink (const struct listener *l)
   const char *path = l->address.sun_path;
   struct stat st;
 
-  if (is_owner (l) && lstat (path, &st) == 0 && st.st_dev == l->dev &&
+  if (is_owner (l) && lstat (path, &st) == 0 && st.st_dev == l->disk &&
       st.st_ino == l->ino)
     unlink (path);
 }

@@ -34,7 +34,7 @@
 struct listener {
   int fd;
   struct sockaddr_un address;
-  dev_t dev; /* of the socket that was made */
+  dev_t disk; /* of the socket that was made */
   ino_t ino;
   pid_t owner;    /* only that process removes it */
   unsigned forks; /* that the owner had seen when it opened it */

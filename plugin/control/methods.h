@@ -42,7 +42,7 @@ method_run run_writeback, run_writeback_limit, run_evict, run_promote;
 json_t *recomp_methods (struct engine *e);
 
 /* The member "backing" of stats. */
-json_t *backing_json (struct engine *e, const struct device_stats *st);
+json_t *backing_json (struct engine *e, const struct disk_stats *st);
 
 /* Answers with the job's number; false, and an error in the answer, if another
  * one runs.

@@ -152,7 +152,7 @@ static bool
 recompress_range (struct engine *e, const json_t *params, struct reply *r,
                   struct recompress_request *q)
 {
-  uint64_t slots = e->dev->table.slots, count = 0;
+  uint64_t slots = e->disk->table.slots, count = 0;
 
   if (!optional (params, "start", 0, slots - 1, r, &q->first) ||
       !optional (params, "count", 1, slots - q->first, r, &count))

@@ -39,12 +39,12 @@ stats_head (struct engine *e)
                !compactor_is_running (e->compactor) &&
                !recompressor_is_running (e->recompressor) &&
                !atomic_load (&e->writeback.running) &&
-               buffer_used (&e->dev->buffer) == 0; /* it drains by itself */
+               buffer_used (&e->disk->buffer) == 0; /* it drains by itself */
 
   return json_pack (
     "{s:I, s:I, s:I, s:o, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
-    "disksize", N (e->dev->size), "slot_size", N (e->store->config.slot_size),
-    "slots", N (e->dev->table.slots), "algorithm",
+    "disksize", N (e->disk->size), "slot_size", N (e->store->config.slot_size),
+    "slots", N (e->disk->table.slots), "algorithm",
     json_value (zcomp_format_name (e->store->zcomp, primary.format)), "level",
     primary.level, "allocator", json_value (pool_name (e->store->pool)),
     "workers", N (zcomp_workers (e->store->zcomp)), "streams_busy",
@@ -56,7 +56,7 @@ stats_head (struct engine *e)
 
 /* The kernel's files, field by field in the kernel's order. */
 static json_t *
-stats_files (struct engine *e, const struct device_stats *st)
+stats_files (struct engine *e, const struct disk_stats *st)
 {
   return json_pack (
     "{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I},"
@@ -76,7 +76,7 @@ stats_files (struct engine *e, const struct device_stats *st)
 }
 
 static json_t *
-stats_work (struct engine *e, const struct device_stats *st)
+stats_work (struct engine *e, const struct disk_stats *st)
 {
   struct budget *b = &e->store->budget;
 
@@ -97,7 +97,7 @@ stats_work (struct engine *e, const struct device_stats *st)
 }
 
 static json_t *
-stats_recompression (struct engine *e, const struct device_stats *st)
+stats_recompression (struct engine *e, const struct disk_stats *st)
 {
   struct dictionary_usage d = dictionary_usage (e->store->zcomp);
 
@@ -114,11 +114,11 @@ stats_recompression (struct engine *e, const struct device_stats *st)
 }
 
 static json_t *
-stats_buffer (struct engine *e, const struct device_stats *st)
+stats_buffer (struct engine *e, const struct disk_stats *st)
 {
   return json_pack ("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
                     "write_buffer", "size",
-                    N (atomic_load (&e->dev->buffer.size)), "memory",
+                    N (atomic_load (&e->disk->buffer.size)), "memory",
                     N (st->buffer_bytes), "capacity", N (st->buffer_capacity),
                     "slots", N (st->slots_buffered), "written",
                     N (st->buffer_writes), "overwritten", N (st->buffer_hits),
@@ -144,7 +144,7 @@ join (json_t **parts, unsigned n)
 void
 run_stats (struct engine *e, const json_t *params, struct reply *r)
 {
-  struct device_stats st = device_stats (e->dev);
+  struct disk_stats st = disk_stats (e->disk);
   json_t *parts[] = {
     stats_head (e),        stats_files (e, &st),
     stats_work (e, &st),   stats_recompression (e, &st),
@@ -228,7 +228,7 @@ add_slot (const struct engine *e, struct text *out, uint64_t index,
 void
 run_block_state (struct engine *e, const json_t *params, struct reply *r)
 {
-  uint64_t slots = e->dev->table.slots, start, count, end, next;
+  uint64_t slots = e->disk->table.slots, start, count, end, next;
   uint32_t now = clock_coarse_s ();
   struct slot_info info;
   bool first = true;
@@ -238,14 +238,14 @@ run_block_state (struct engine *e, const json_t *params, struct reply *r)
     return;
   end = count < slots - start ? start + count : slots;
   text_puts (r->result, "{\"slots\":[");
-  for (uint64_t i = device_next_stored (e->dev, start, end); i < end;
-       i = device_next_stored (e->dev, i + 1, end)) {
-    if (!device_slot_info (e->dev, i, now, &info))
+  for (uint64_t i = disk_next_stored (e->disk, start, end); i < end;
+       i = disk_next_stored (e->disk, i + 1, end)) {
+    if (!disk_slot_info (e->disk, i, now, &info))
       continue; /* freed just now */
     add_slot (e, r->result, i, &info, first);
     first = false;
   }
-  next = device_next_stored (e->dev, end, slots);
+  next = disk_next_stored (e->disk, end, slots);
   if (next < slots)
     text_printf (r->result, "],\"next\":%" PRIu64 "}", next);
   else
@@ -267,7 +267,7 @@ run_map (struct engine *e, const json_t *params, struct reply *r)
     reply_error (r, ZRAM_ERROR_INTERNAL, "out of memory");
     return;
   }
-  device_map (e->dev, (unsigned) n, map);
+  disk_map (e->disk, (unsigned) n, map);
   text_puts (r->result, "{\"cells\":[");
   for (uint64_t i = 0; i < n; i++)
     text_printf (

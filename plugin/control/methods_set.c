@@ -46,7 +46,7 @@ idle_mode (const struct engine *e, const json_t *params, struct reply *r,
            struct idle_range *range)
 {
   static const char modes[] = "all, age or range";
-  uint64_t slots = e->dev->table.slots, count;
+  uint64_t slots = e->disk->table.slots, count;
   const char *mode;
 
   if (!params_string (r, params, "mode", modes, &mode))
@@ -75,8 +75,8 @@ run_idle (struct engine *e, const json_t *params, struct reply *r)
 
   if (!idle_mode (e, params, r, &range))
     return;
-  marked = device_mark_idle (e->dev, range.first, range.end,
-                             (uint32_t) range.seconds, clock_coarse_s ());
+  marked = disk_mark_idle (e->disk, range.first, range.end,
+                           (uint32_t) range.seconds, clock_coarse_s ());
   text_printf (r->result, "{\"marked\":%" PRIu64 "}", marked);
 }
 
@@ -120,7 +120,7 @@ run_mem_used_max (struct engine *e, const json_t *params, struct reply *r)
 void
 run_write_buffer (struct engine *e, const json_t *params, struct reply *r)
 {
-  struct buffer *b = &e->dev->buffer;
+  struct buffer *b = &e->disk->buffer;
   const json_t *set = json_object_get (params, "set");
   json_int_t bytes = json_integer_value (set);
 

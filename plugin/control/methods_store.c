@@ -19,7 +19,7 @@
 static bool
 has_store (struct engine *e, struct reply *r)
 {
-  if (e->dev->backed)
+  if (e->disk->backed)
     return true;
   reply_error (r, ZRAM_ERROR_REFUSED,
                "there is no backing store: start the server with backing=");
@@ -64,7 +64,7 @@ io_json (const struct backing_stats *io)
 }
 
 static json_t *
-slots_json (const struct device_stats *st)
+slots_json (const struct disk_stats *st)
 {
   return json_pack ("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "stored",
                     N (st->slots_backed), "read", N (st->bd_reads), "written",
@@ -74,7 +74,7 @@ slots_json (const struct device_stats *st)
 }
 
 static json_t *
-eviction_json (const struct store_view *v, const struct device_stats *st)
+eviction_json (const struct store_view *v, const struct disk_stats *st)
 {
   return json_pack (
     "{s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I}", "low", (int) v->low,
@@ -85,10 +85,10 @@ eviction_json (const struct store_view *v, const struct device_stats *st)
 }
 
 json_t *
-backing_json (struct engine *e, const struct device_stats *st)
+backing_json (struct engine *e, const struct disk_stats *st)
 {
   struct store_view v = store_view (e);
-  struct backing *io = v.present ? e->dev->backed->io : NULL;
+  struct backing *io = v.present ? e->disk->backed->io : NULL;
 
   if (!v.present)
     return json_null ();
@@ -103,7 +103,7 @@ backing_json (struct engine *e, const struct device_stats *st)
     "memory", N (v.blocks.memory), "writeback_running",
     (int) atomic_load (&e->writeback.running), "writeback_limit",
     v.limited ? json_integer (N (v.limit)) : json_null (), "promote",
-    (int) atomic_load (&e->dev->promote), "slots", slots_json (st), "io",
+    (int) atomic_load (&e->disk->promote), "slots", slots_json (st), "io",
     io_json (&v.io), "eviction", eviction_json (&v, st));
 }
 
@@ -133,7 +133,7 @@ static bool
 is_slot (const struct engine *e, const json_t *n)
 {
   return json_is_integer (n) && json_integer_value (n) >= 0 &&
-         (uint64_t) json_integer_value (n) < e->dev->table.slots;
+         (uint64_t) json_integer_value (n) < e->disk->table.slots;
 }
 
 /* One member of page_index, N, or of page_indexes, [A, B]. */
@@ -166,7 +166,7 @@ ranges_from (struct engine *e, const json_t *params, const char *name,
   snprintf (allowed, sizeof allowed,
             pair ? "a list of pairs of slots from 0 to %llu, [first, last]"
                  : "a list of slots from 0 to %llu",
-            (unsigned long long) e->dev->table.slots - 1);
+            (unsigned long long) e->disk->table.slots - 1);
   if (json_array_size (list) == 0) {
     reply_bad_param (r, name, list, allowed);
     return false;
@@ -227,7 +227,7 @@ run_writeback (struct engine *e, const json_t *params, struct reply *r)
 void
 run_writeback_limit (struct engine *e, const json_t *params, struct reply *r)
 {
-  struct writeback_limit *limit = &e->dev->writeback_limit;
+  struct writeback_limit *limit = &e->disk->writeback_limit;
   const json_t *set = json_object_get (params, "set");
   const char *word = json_string_value (set);
   bool off = word && strcmp (word, "off") == 0;
@@ -289,7 +289,7 @@ run_promote (struct engine *e, const json_t *params, struct reply *r)
   if (!params_flag (r, params, "set", &on) || !has_store (e, r))
     return;
   if (params_has (params, "set"))
-    atomic_store (&e->dev->promote, on);
+    atomic_store (&e->disk->promote, on);
   text_printf (r->result, "{\"promote\":%s}",
-               atomic_load (&e->dev->promote) ? "true" : "false");
+               atomic_load (&e->disk->promote) ? "true" : "false");
 }

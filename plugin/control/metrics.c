@@ -17,7 +17,7 @@
 void
 times_of (struct engine *e, struct times all[TIMES])
 {
-  const struct histogram *latency = e->dev->latency;
+  const struct histogram *latency = e->disk->latency;
   const struct times times[TIMES] = {
     { "read", &latency[LATENCY_READ], 1 },
     { "write", &latency[LATENCY_WRITE], 1 },
@@ -165,7 +165,7 @@ add_setup (struct engine *e, struct text *out)
   head (out, "uptime_seconds", "gauge", "Time since the server started.");
   text_printf (out, "nbdzram_uptime_seconds %.3f\n",
                (double) (clock_ns () - e->started_ns) / 1e9);
-  one (out, "disk_size_bytes", "gauge", "Size of the disk.", e->dev->size);
+  one (out, "disk_size_bytes", "gauge", "Size of the disk.", e->disk->size);
   one (out, "slot_size_bytes", "gauge", "What is compressed at a time.",
        e->store->config.slot_size);
   one (out, "workers", "gauge", "Compression streams.",
@@ -176,7 +176,7 @@ add_setup (struct engine *e, struct text *out)
 }
 
 static void
-add_memory (struct engine *e, const struct device_stats *st, struct text *out)
+add_memory (struct engine *e, const struct disk_stats *st, struct text *out)
 {
   struct budget *b = &e->store->budget;
 
@@ -207,7 +207,7 @@ add_memory (struct engine *e, const struct device_stats *st, struct text *out)
 }
 
 static void
-add_requests (const struct device_stats *st, struct text *out)
+add_requests (const struct disk_stats *st, struct text *out)
 {
   static const char requests[] = "requests_total";
   static const char bytes[] = "request_bytes_total";
@@ -234,8 +234,7 @@ add_requests (const struct device_stats *st, struct text *out)
 }
 
 static void
-add_compaction (struct engine *e, const struct device_stats *st,
-                struct text *out)
+add_compaction (struct engine *e, const struct disk_stats *st, struct text *out)
 {
   one (out, "compaction_running", "gauge", "1 while a pass runs.",
        compactor_is_running (e->compactor));
@@ -252,7 +251,7 @@ add_compaction (struct engine *e, const struct device_stats *st,
 }
 
 static void
-add_recompression (struct engine *e, const struct device_stats *st,
+add_recompression (struct engine *e, const struct disk_stats *st,
                    struct text *out)
 {
   static const char outcomes[] = "recompressions_total";
@@ -285,13 +284,13 @@ add_recompression (struct engine *e, const struct device_stats *st,
 }
 
 static void
-add_buffer (struct engine *e, const struct device_stats *st, struct text *out)
+add_buffer (struct engine *e, const struct disk_stats *st, struct text *out)
 {
   static const char outcomes[] = "write_buffer_drains_total";
 
   one (out, "write_buffer_size_bytes", "gauge",
        "How much may be kept as it was written, 0 if nothing is.",
-       atomic_load (&e->dev->buffer.size));
+       atomic_load (&e->disk->buffer.size));
   one (out, "write_buffer_memory_bytes", "gauge",
        "Memory that the write buffer has now.", st->buffer_bytes);
   one (out, "buffered_slots", "gauge", "Slots in the write buffer.",
@@ -312,7 +311,7 @@ add_buffer (struct engine *e, const struct device_stats *st, struct text *out)
 }
 
 static void
-add_store (const struct store_view *v, const struct device_stats *st,
+add_store (const struct store_view *v, const struct disk_stats *st,
            struct text *out)
 {
   one (out, "backing_size_bytes", "gauge",
@@ -373,7 +372,7 @@ add_store_io (const struct store_view *v, struct text *out)
 }
 
 static void
-add_eviction (const struct store_view *v, const struct device_stats *st,
+add_eviction (const struct store_view *v, const struct disk_stats *st,
               struct text *out)
 {
   one (out, "evicted_slots_total", "counter",
@@ -425,7 +424,7 @@ add_times (struct engine *e, struct text *out)
 void
 metrics_text (struct engine *e, struct text *out)
 {
-  struct device_stats st = device_stats (e->dev);
+  struct disk_stats st = disk_stats (e->disk);
   struct store_view v = store_view (e);
 
   add_setup (e, out);

@@ -7,19 +7,19 @@
 struct store_view
 store_view (struct engine *e)
 {
-  struct device *dev = e->dev;
-  struct store_view v = { .present = dev->backed != NULL };
+  struct disk *disk = e->disk;
+  struct store_view v = { .present = disk->backed != NULL };
 
   if (!v.present)
     return v;
-  v.size = backing_size (dev->backed->io);
-  backing_get_stats (dev->backed->io, &v.io);
-  blocks_get_stats (dev->backed->blocks, &v.blocks);
+  v.size = backing_size (disk->backed->io);
+  backing_get_stats (disk->backed->io, &v.io);
+  blocks_get_stats (disk->backed->blocks, &v.blocks);
   if (e->evictor) {
     v.evicted = evictor_stats (e->evictor);
     evictor_get_marks (e->evictor, &v.low, &v.high);
   }
-  v.limited = atomic_load (&dev->writeback_limit.on);
-  v.limit = atomic_load (&dev->writeback_limit.left);
+  v.limited = atomic_load (&disk->writeback_limit.on);
+  v.limit = atomic_load (&disk->writeback_limit.left);
   return v;
 }

@@ -37,7 +37,7 @@ struct batch {
 };
 
 struct batch_writer {
-  struct device *dev;
+  struct disk *disk;
   struct batch *open, *idle;
   unsigned made, most;
   bool keeps; /* what was made */
@@ -112,21 +112,21 @@ open_batch (struct batch_writer *w)
   if (!b)
     return PUT_FAILED;
   /* All claims are taken, but some by batches of our own. */
-  while (!(b->claim = claim_take (w->dev)) && batch_writer_reap (w, true) > 0)
+  while (!(b->claim = claim_take (w->disk)) && batch_writer_reap (w, true) > 0)
     ;
   if (!b->claim) {
     put_back (b);
     errno = EBUSY;
     return PUT_FAILED;
   }
-  b->blocks = blocks_alloc (w->dev->backed->blocks, BATCH_BLOCKS, &b->first);
+  b->blocks = blocks_alloc (w->disk->backed->blocks, BATCH_BLOCKS, &b->first);
   if (!b->blocks) {
-    claim_release (w->dev, b->claim);
+    claim_release (w->disk, b->claim);
     put_back (b);
     return PUT_FULL;
   }
   b->used = b->n = 0;
-  b->setting = writeback_limit_setting (&w->dev->writeback_limit);
+  b->setting = writeback_limit_setting (&w->disk->writeback_limit);
   memset (b->maybe, 0, sizeof b->maybe);
   w->open = b;
   return PUT_DONE;
@@ -138,8 +138,8 @@ abandon_open (struct batch_writer *w)
 {
   struct batch *b = w->open;
 
-  blocks_release (w->dev->backed->blocks, b->first, b->blocks);
-  claim_release (w->dev, b->claim);
+  blocks_release (w->disk->backed->blocks, b->first, b->blocks);
+  claim_release (w->disk, b->claim);
   w->open = NULL;
   put_back (b);
 }
@@ -150,7 +150,7 @@ static bool
 has_room (const struct batch *b, uint32_t size)
 {
   return b->n < BATCH_RECORDS &&
-         b->setting == writeback_limit_setting (&b->w->dev->writeback_limit) &&
+         b->setting == writeback_limit_setting (&b->w->disk->writeback_limit) &&
          b->used + record_bytes (size) <= b->blocks * BACKING_BLOCK;
 }
 
@@ -193,7 +193,7 @@ need_room (struct batch_writer *w, uint64_t index, uint32_t size)
 static unsigned
 units (const struct batch_writer *w)
 {
-  return w->dev->store->config.slot_size / 4096;
+  return w->disk->store->config.slot_size / 4096;
 }
 
 enum put_result
@@ -205,11 +205,11 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
 
   if (r != PUT_DONE)
     return r;
-  if (!writeback_limit_take (&w->dev->writeback_limit, units (w)))
+  if (!writeback_limit_take (&w->disk->writeback_limit, units (w)))
     r = PUT_LIMIT;
-  else if (!claim_copy (w->dev, index, meta, b->claim,
+  else if (!claim_copy (w->disk, index, meta, b->claim,
                         b->buf + b->used + RECORD_HEADER)) {
-    writeback_limit_refund (&w->dev->writeback_limit, units (w), b->setting);
+    writeback_limit_refund (&w->disk->writeback_limit, units (w), b->setting);
     r = PUT_SKIPPED;
   }
   if (r != PUT_DONE) {
@@ -217,7 +217,7 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
       abandon_open (w);
     return r;
   }
-  record_seal (w->dev->backed, b->buf + b->used,
+  record_seal (w->disk->backed, b->buf + b->used,
                b->first * BACKING_BLOCK + b->used, index,
                slot_meta_format (meta), size);
   b->refs[b->n++] = (struct record_ref){ index, b->used, meta };
@@ -254,7 +254,7 @@ batch_writer_flush (struct batch_writer *w)
   /* What the buffer held before is none of the store's business. */
   memset (b->buf + b->used, 0, bytes - b->used);
   if (blocks < b->blocks)
-    blocks_release (w->dev->backed->blocks, b->first + blocks,
+    blocks_release (w->disk->backed->blocks, b->first + blocks,
                     b->blocks - blocks);
   b->blocks = blocks;
   b->io = (struct backing_io){ .op = BACKING_WRITE,
@@ -268,7 +268,7 @@ batch_writer_flush (struct batch_writer *w)
   pthread_mutex_lock (&w->lock);
   w->in_flight++;
   pthread_mutex_unlock (&w->lock);
-  backing_submit (w->dev->backed->io, &b->io);
+  backing_submit (w->disk->backed->io, &b->io);
 }
 
 static void
@@ -278,12 +278,12 @@ swap (struct batch_writer *w, const struct batch *b,
   uint32_t size = slot_meta_size (ref->meta);
   struct content new;
 
-  content_make_backed (w->dev, b->first * BACKING_BLOCK + ref->at,
+  content_make_backed (w->disk, b->first * BACKING_BLOCK + ref->at,
                        slot_meta_format (ref->meta), size, &new);
   new.marks = ref->meta &SLOT_MARKS;
   /* Before it can be seen: who sees the slot in the store sees it counted. */
-  device_count (w->dev, DEV_BD_WRITES, 1);
-  if (claim_replace (w->dev, ref->index, b->claim, &new)) {
+  disk_count (w->disk, DISK_BD_WRITES, 1);
+  if (claim_replace (w->disk, ref->index, b->claim, &new)) {
     w->totals.slots++;
     w->totals.bytes += size;
   }
@@ -295,9 +295,9 @@ static void
 give_up (struct batch_writer *w, const struct batch *b,
          const struct record_ref *ref)
 {
-  claim_end (w->dev, ref->index, b->claim, ref->meta & SLOT_MARKS);
-  writeback_limit_refund (&w->dev->writeback_limit, units (w), b->setting);
-  device_count (w->dev, DEV_BD_WRITE_ERRORS, 1);
+  claim_end (w->disk, ref->index, b->claim, ref->meta & SLOT_MARKS);
+  writeback_limit_refund (&w->disk->writeback_limit, units (w), b->setting);
+  disk_count (w->disk, DISK_BD_WRITE_ERRORS, 1);
   w->totals.failed++;
   if (!w->totals.error)
     w->totals.error = b->io.error;
@@ -312,11 +312,11 @@ finish (struct batch_writer *w, struct batch *b)
       give_up (w, b, &b->refs[i]);
     else
       swap (w, b, &b->refs[i]);
-  claim_release (w->dev, b->claim);
+  claim_release (w->disk, b->claim);
   if (b->io.resent)
-    backed_release_later (w->dev->backed, b->first, b->blocks);
+    backed_release_later (w->disk->backed, b->first, b->blocks);
   else
-    blocks_release (w->dev->backed->blocks, b->first, b->blocks);
+    blocks_release (w->disk->backed->blocks, b->first, b->blocks);
   put_back (b);
 }
 
@@ -404,14 +404,14 @@ batch_writer_totals (struct batch_writer *w)
 /* -- life --------------------------------------------------------------- */
 
 struct batch_writer *
-batch_writer_create (struct device *dev)
+batch_writer_create (struct disk *disk)
 {
   struct batch_writer *w = alloc_zeroed (CACHE_LINE, sizeof *w);
 
   if (!w)
     return NULL;
-  w->dev = dev;
-  w->keeps = dev->store->config.keep_ready != 0;
+  w->disk = disk;
+  w->keeps = disk->store->config.keep_ready != 0;
   w->most = w->keeps ? BATCHES_KEPT : BATCHES;
   pthread_mutex_init (&w->lock, NULL);
   pthread_cond_init (&w->completed, NULL);

@@ -45,11 +45,11 @@ struct batch_totals {
 
 struct batch_writer;
 
-/* The device has a backing store.  Where memory is kept ready all batches are
+/* The disk has a backing store.  Where memory is kept ready all batches are
  * made now: a write may be waiting for the room that they make.  NULL with
  * errno ENOMEM.
  */
-struct batch_writer *batch_writer_create (struct device *dev) MUST_USE;
+struct batch_writer *batch_writer_create (struct disk *disk) MUST_USE;
 
 /* Waits for what is in flight. */
 void batch_writer_destroy (struct batch_writer *w);

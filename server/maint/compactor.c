@@ -26,7 +26,7 @@
 #define BUSY_PAUSE_NS 500000
 
 struct compactor {
-  struct device *dev;
+  struct disk *disk;
   unsigned threshold, pause;
   struct mutex control;                                /* held for a pass */
   struct pass_progress *progress GUARDED_BY (control); /* or NULL */
@@ -41,13 +41,13 @@ struct compactor {
 };
 
 struct compactor *
-compactor_create (struct device *dev, unsigned threshold, unsigned pause)
+compactor_create (struct disk *disk, unsigned threshold, unsigned pause)
 {
   struct compactor *c = alloc_zeroed (CACHE_LINE, sizeof *c);
 
   if (!c)
     return NULL;
-  c->dev = dev;
+  c->disk = disk;
   c->threshold = threshold;
   c->pause = pause;
   mutex_init (&c->control, RANK_CONTROL);
@@ -72,7 +72,7 @@ compactor_destroy (struct compactor *c)
 static uint64_t
 pages_compacted (struct compactor *c)
 {
-  return (uint64_t) counter_sum (&c->dev->store->pool->counters,
+  return (uint64_t) counter_sum (&c->disk->store->pool->counters,
                                  POOL_PAGES_COMPACTED);
 }
 
@@ -80,7 +80,7 @@ pages_compacted (struct compactor *c)
 static bool
 let_requests_go_first (struct compactor *c) REQUIRES (c->control)
 {
-  struct store *store = c->dev->store;
+  struct store *store = c->disk->store;
   struct pass_progress *p = c->progress;
 
   if (store_requests (store) >= (int64_t) zcomp_workers (store->zcomp)) {
@@ -99,7 +99,7 @@ let_requests_go_first (struct compactor *c) REQUIRES (c->control)
 static uint64_t
 reclaim_leaves (struct compactor *c) REQUIRES (c->control)
 {
-  struct slot_table *t = &c->dev->table;
+  struct slot_table *t = &c->disk->table;
   uint64_t freed = 0;
   unsigned looked_at = 0;
 
@@ -117,8 +117,8 @@ reclaim_leaves (struct compactor *c) REQUIRES (c->control)
 static struct compactor_result
 pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
 {
-  struct pool *pool = c->dev->store->pool;
-  struct device_stats before = device_stats (c->dev), after;
+  struct pool *pool = c->disk->store->pool;
+  struct disk_stats before = disk_stats (c->disk), after;
   struct pool_cursor at = { 0 };
   struct compactor_result result = { 0 };
   bool go_on = true;
@@ -134,10 +134,10 @@ pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
     if (pool_spread (pool).top > 2 * used)
       break; /* what is left is in use right now */
   }
-  if (go_on && (c->progress || !store_keeps_leaves (c->dev->store)))
+  if (go_on && (c->progress || !store_keeps_leaves (c->disk->store)))
     result.leaves_freed = reclaim_leaves (c);
 
-  after = device_stats (c->dev);
+  after = disk_stats (c->disk);
   result.pages_freed = after.pages_compacted - before.pages_compacted;
   result.objects_moved = after.objects_moved - before.objects_moved;
   result.zspages_migrated = after.zspages_migrated - before.zspages_migrated;
@@ -153,7 +153,7 @@ run (struct compactor *c, bool compact, struct pass_progress *progress)
   c->progress = progress;
   c->start_pages = pages_compacted (c);
   if (progress)
-    atomic_store (&progress->total, pool_freeable_pages (c->dev->store->pool));
+    atomic_store (&progress->total, pool_freeable_pages (c->disk->store->pool));
   atomic_store (&c->running, true);
   result = pass_locked (c, compact);
   atomic_store (&c->running, false);
@@ -208,7 +208,7 @@ compactor_is_running (struct compactor *c)
 static bool
 pays (struct compactor *c)
 {
-  struct store *store = c->dev->store;
+  struct store *store = c->disk->store;
   uint64_t used = atomic_load_explicit (&store->budget.used,
                                         memory_order_relaxed);
   uint64_t freeable = pool_freeable_pages (store->pool) * MEM_PAGE;
@@ -225,10 +225,10 @@ pays (struct compactor *c)
 static void
 rest (struct compactor *c)
 {
-  struct counter_set *n = &c->dev->counters;
-  int64_t requests = counter_sum (n, DEV_READ_REQUESTS) +
-                     counter_sum (n, DEV_WRITE_REQUESTS) +
-                     counter_sum (n, DEV_DISCARD_REQUESTS);
+  struct counter_set *n = &c->disk->counters;
+  int64_t requests = counter_sum (n, DISK_READ_REQUESTS) +
+                     counter_sum (n, DISK_WRITE_REQUESTS) +
+                     counter_sum (n, DISK_DISCARD_REQUESTS);
 
   if (requests != c->seen_requests) {
     c->seen_requests = requests;
@@ -237,9 +237,9 @@ rest (struct compactor *c)
   }
   if (c->rested)
     return;
-  pool_give_back (c->dev->store->pool);
+  pool_give_back (c->disk->store->pool);
 #ifdef __GLIBC__
-  if (!c->dev->store->config.keep_ready)
+  if (!c->disk->store->config.keep_ready)
     malloc_trim (0);
 #endif
   c->rested = true;
@@ -253,7 +253,7 @@ sweep_old_slots (struct compactor *c)
 
   if (now - c->swept < SWEEP_PAUSE)
     return;
-  device_mark_idle (c->dev, 0, c->dev->table.slots, SLOT_OLD, now);
+  disk_mark_idle (c->disk, 0, c->disk->table.slots, SLOT_OLD, now);
   c->swept = now;
 }
 

@@ -34,9 +34,9 @@ struct compactor;
 
 /* threshold: percent, 0 = no compaction by itself; pause: seconds, 0 = pass
  * after pass without a look at the threshold (for tests and benches).  The
- * device is not owned and must outlive the compactor.  NULL with errno ENOMEM.
+ * disk is not owned and must outlive the compactor.  NULL with errno ENOMEM.
  */
-struct compactor *compactor_create (struct device *dev, unsigned threshold,
+struct compactor *compactor_create (struct disk *disk, unsigned threshold,
                                     unsigned pause) MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */

@@ -16,7 +16,7 @@
 #define LOOK_MS 10
 
 struct deep_reader {
-  struct device *dev;
+  struct disk *disk;
   char *buf; /* the thread's own while it is BUSY */
   pthread_t thread;
 
@@ -34,11 +34,11 @@ read_as_a_request (struct deep_reader *r, uint64_t index)
 {
   int error = 0;
 
-  if (store_request_begin (r->dev->store) == -1)
+  if (store_request_begin (r->disk->store) == -1)
     return errno;
-  if (slot_read_unnoticed (r->dev, index, r->buf) == -1)
+  if (slot_read_unnoticed (r->disk, index, r->buf) == -1)
     error = errno;
-  store_request_end (r->dev->store);
+  store_request_end (r->disk->store);
   return error;
 }
 
@@ -102,7 +102,7 @@ ask_locked (struct deep_reader *r, uint64_t index, void *buf,
   }
   r->state = IDLE;
   if (!r->error)
-    memcpy (buf, r->buf, r->dev->store->config.slot_size);
+    memcpy (buf, r->buf, r->disk->store->config.slot_size);
   return r->error;
 }
 
@@ -112,7 +112,7 @@ deep_reader_read (struct deep_reader *r, uint64_t index, void *buf,
 {
   int error;
 
-  if (slot_read_in_memory (r->dev, index, buf) == 0)
+  if (slot_read_in_memory (r->disk, index, buf) == 0)
     return 0;
   if (errno != EREMOTE)
     return -1;
@@ -125,7 +125,7 @@ deep_reader_read (struct deep_reader *r, uint64_t index, void *buf,
 }
 
 struct deep_reader *
-deep_reader_create (struct device *dev)
+deep_reader_create (struct disk *disk)
 {
   struct deep_reader *r = alloc_zeroed (CACHE_LINE, sizeof *r);
   pthread_condattr_t attr;
@@ -133,8 +133,8 @@ deep_reader_create (struct device *dev)
 
   if (!r)
     return NULL;
-  r->dev = dev;
-  r->buf = alloc_zeroed (CACHE_LINE, dev->store->config.slot_size);
+  r->disk = disk;
+  r->buf = alloc_zeroed (CACHE_LINE, disk->store->config.slot_size);
   if (!r->buf) {
     free (r);
     return NULL;

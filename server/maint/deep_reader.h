@@ -20,12 +20,12 @@
 #define ZRAM_DEEP_READER_H
 
 #include "base/patience.h"
-#include "store/device.h"
+#include "store/disk.h"
 
 struct deep_reader;
 
 /* Starts the thread, so after the last fork.  NULL with errno set. */
-struct deep_reader *deep_reader_create (struct device *dev) MUST_USE;
+struct deep_reader *deep_reader_create (struct disk *disk) MUST_USE;
 
 /* Waits for the read at hand: an NBD store answers or fails within its timeout,
  * and once the server stops all requests to a store fail at once; what the

@@ -20,7 +20,7 @@
 #define STEP_LOOKS 2048u
 
 struct drainer {
-  struct device *dev;
+  struct disk *disk;
   struct ticker ticker;
   uint64_t trimmed_ns; /* the thread's own: when it last gave back */
 };
@@ -43,78 +43,78 @@ drainer_due (const struct buffer *b)
 
 /* Once around, or until *cancel; 'all': whatever its age. */
 static void
-go_around (struct device *dev, struct pace *pace, const atomic_bool *cancel,
+go_around (struct disk *disk, struct pace *pace, const atomic_bool *cancel,
            bool all)
 {
-  uint32_t left = buffer_entries (&dev->buffer), n = 1;
+  uint32_t left = buffer_entries (&disk->buffer), n = 1;
   struct drain_totals totals = { 0 };
 
-  while (n > 0 && left > 0 && buffer_used (&dev->buffer) > 0 &&
+  while (n > 0 && left > 0 && buffer_used (&disk->buffer) > 0 &&
          !atomic_load (cancel)) {
     uint64_t start = clock_ns ();
 
-    drain_hold (dev);
-    n = drain_step_locked (dev, all ? 0 : drainer_due (&dev->buffer),
+    drain_hold (disk);
+    n = drain_step_locked (disk, all ? 0 : drainer_due (&disk->buffer),
                            left < STEP_LOOKS ? left : STEP_LOOKS, DRAIN_BATCH,
                            &totals);
-    drain_unhold (dev);
-    step_aside (&dev->drain.wished);
+    drain_unhold (disk);
+    step_aside (&disk->drain.wished);
     left -= n;
     pace_step (pace, clock_ns () - start);
   }
 }
 
 void
-drainer_empty (struct device *dev, struct pace *pace, const atomic_bool *cancel)
+drainer_empty (struct disk *disk, struct pace *pace, const atomic_bool *cancel)
 {
-  go_around (dev, pace, cancel, true);
-  drain_hold (dev);
-  (void) buffer_trim (&dev->buffer);
-  drain_unhold (dev);
+  go_around (disk, pace, cancel, true);
+  drain_hold (disk);
+  (void) buffer_trim (&disk->buffer);
+  drain_unhold (disk);
 }
 
 static void
 give_back (struct drainer *d)
 {
-  struct buffer *b = &d->dev->buffer;
+  struct buffer *b = &d->disk->buffer;
   uint64_t now = clock_ns ();
 
-  drain_hold (d->dev); /* an audit compares what is charged */
+  drain_hold (d->disk); /* an audit compares what is charged */
   if (buffer_is_closed (b))
     (void) buffer_trim (b);
   else if (now - d->trimmed_ns >= TRIM_NS) {
     (void) buffer_trim_unneeded (b);
     d->trimmed_ns = now;
   }
-  drain_unhold (d->dev);
+  drain_unhold (d->disk);
 }
 
 static void *
 drainer_thread (void *arg)
 {
   struct drainer *d = arg;
-  struct buffer *b = &d->dev->buffer;
+  struct buffer *b = &d->disk->buffer;
   struct pace pace;
 
   d->trimmed_ns = clock_ns ();
-  pace_init (&pace, d->dev->store, &d->ticker, 100, PACE_BUSY_PERCENT);
+  pace_init (&pace, d->disk->store, &d->ticker, 100, PACE_BUSY_PERCENT);
   while (
     ticker_sleep_ns (&d->ticker, buffer_used (b) ? PAUSE_NS : EMPTY_PAUSE_NS)) {
     if (buffer_used (b) > 0)
-      go_around (d->dev, &pace, &d->ticker.stop, false);
+      go_around (d->disk, &pace, &d->ticker.stop, false);
     give_back (d);
   }
   return NULL;
 }
 
 struct drainer *
-drainer_create (struct device *dev)
+drainer_create (struct disk *disk)
 {
   struct drainer *d = alloc_zeroed (CACHE_LINE, sizeof *d);
 
   if (!d)
     return NULL;
-  d->dev = dev;
+  d->disk = disk;
   ticker_init (&d->ticker);
   return d;
 }

@@ -46,7 +46,7 @@
 #define STEP_PAGES 64
 
 struct evictor {
-  struct device *dev;
+  struct disk *disk;
   struct mutex control;
   atomic_uint wished;    /* patience.h: somebody wants 'control' */
   atomic_uint low, high; /* percent */
@@ -68,22 +68,22 @@ struct evictor {
 static uint64_t
 percent_of_limit (struct evictor *e, unsigned percent)
 {
-  return atomic_load (&e->dev->store->budget.limit) / 100 * percent;
+  return atomic_load (&e->disk->store->budget.limit) / 100 * percent;
 }
 
 static uint64_t
 used (struct evictor *e)
 {
-  return device_memory_to_evict (e->dev);
+  return disk_memory_to_evict (e->disk);
 }
 
 static void
 publish_marks (struct evictor *e)
 {
-  bool limited = atomic_load (&e->dev->store->budget.limit) != 0;
+  bool limited = atomic_load (&e->disk->store->budget.limit) != 0;
 
   room_set_marks (
-    &e->dev->room,
+    &e->disk->room,
     limited ? percent_of_limit (e, atomic_load (&e->low)) : UINT64_MAX,
     limited ? percent_of_limit (e, atomic_load (&e->high)) : UINT64_MAX);
 }
@@ -130,12 +130,12 @@ can_go (uint32_t meta)
 
 /* Add up the sizes by age in the slots of one leaf. */
 static void
-count_leaf (struct device *dev, uint64_t first, uint32_t now, uint64_t *bytes)
+count_leaf (struct disk *disk, uint64_t first, uint32_t now, uint64_t *bytes)
 {
   uint64_t end = (first | (LEAF_SLOTS - 1)) + 1;
 
-  for (uint64_t i = first; i < end && i < dev->table.slots; i++) {
-    const struct slot *s = slot_table_peek (&dev->table, i);
+  for (uint64_t i = first; i < end && i < disk->table.slots; i++) {
+    const struct slot *s = slot_table_peek (&disk->table, i);
     uint32_t meta = s ? slot_load_meta (s) : 0;
 
     if (s && can_go (meta))
@@ -150,19 +150,20 @@ count_leaf (struct device *dev, uint64_t first, uint32_t now, uint64_t *bytes)
 static unsigned
 choose_bucket (struct evictor *e, uint64_t need, bool *found)
 {
-  struct device *dev = e->dev;
-  uint64_t n = dev->table.slots, leaves = 0, bytes[AGE_BUCKETS] = { 0 },
+  struct disk *disk = e->disk;
+  uint64_t n = disk->table.slots, leaves = 0, bytes[AGE_BUCKETS] = { 0 },
            sum = 0;
-  uint64_t stored = (uint64_t) counter_sum (&dev->counters, DEV_SLOTS_STORED);
+  uint64_t stored = (uint64_t) counter_sum (&disk->counters, DISK_SLOTS_STORED);
   uint64_t every = stored / COUNT_SLOTS + 1;
   uint32_t now = clock_coarse_s ();
   unsigned b = AGE_BUCKETS;
 
-  for (uint64_t i = slot_table_next_present (&dev->table, 0, n);
+  for (uint64_t i = slot_table_next_present (&disk->table, 0, n);
        i < n && !ticker_stopping (&e->ticker);
-       i = slot_table_next_present (&dev->table, (i | (LEAF_SLOTS - 1)) + 1, n))
+       i =
+         slot_table_next_present (&disk->table, (i | (LEAF_SLOTS - 1)) + 1, n))
     if (leaves++ % every == 0)
-      count_leaf (dev, i, now, bytes);
+      count_leaf (disk, i, now, bytes);
   while (b > 0 && sum < need)
     sum += bytes[--b] * every;
   *found = sum > 0;
@@ -181,7 +182,7 @@ note_totals (struct evictor *e) REQUIRES (e->control)
   atomic_fetch_add (&e->failed, t.failed);
   e->stuck |= t.error != 0;
   if (t.slots)
-    room_made (&e->dev->room);
+    room_made (&e->disk->room);
 }
 
 /* The hand goes on by some slots; false at the end of the table or when no
@@ -190,14 +191,14 @@ note_totals (struct evictor *e) REQUIRES (e->control)
 static bool
 step_locked (struct evictor *e) REQUIRES (e->control)
 {
-  struct device *dev = e->dev;
+  struct disk *disk = e->disk;
   uint32_t now = clock_coarse_s ();
 
   for (unsigned n = 0; n < STEP_SLOTS; n++) {
-    e->hand = device_next_stored (dev, e->hand, dev->table.slots);
-    if (e->hand >= dev->table.slots || e->taken >= e->wanted)
+    e->hand = disk_next_stored (disk, e->hand, disk->table.slots);
+    if (e->hand >= disk->table.slots || e->taken >= e->wanted)
       return false;
-    const struct slot *s = slot_table_peek (&dev->table, e->hand);
+    const struct slot *s = slot_table_peek (&disk->table, e->hand);
     uint32_t meta = s ? slot_load_meta (s) : 0;
 
     if (s && can_go (meta) && bucket_of (s, meta, now) >= e->bucket) {
@@ -229,7 +230,7 @@ turn (struct evictor *e)
   while (more && !e->stuck && !ticker_stopping (&e->ticker)) {
     mutex_lock (&e->control);
     more = step_locked (e);
-    if (!more && e->hand >= e->dev->table.slots) {
+    if (!more && e->hand >= e->disk->table.slots) {
       /* A batch takes a slot once; the next round may find this one again. */
       batch_writer_flush (e->w);
       e->hand = 0;
@@ -252,7 +253,7 @@ static bool
 put_cell (void *ctx, pool_cell *cell) NO_THREAD_SAFETY_ANALYSIS
 {
   struct evictor *e = ctx;
-  struct slot_table *t = &e->dev->table;
+  struct slot_table *t = &e->disk->table;
   uint64_t index = leaves_slot_of (t->leaves, cell);
   const struct slot *s = index < t->slots ? slot_table_peek (t, index) : NULL;
   uint32_t meta = s ? slot_load_meta (s) : 0;
@@ -276,7 +277,7 @@ put_cell (void *ctx, pool_cell *cell) NO_THREAD_SAFETY_ANALYSIS
 static void
 turn_lru (struct evictor *e)
 {
-  struct store *store = e->dev->store;
+  struct store *store = e->disk->store;
   uint64_t pages = pool_spread (store->pool).used;
   bool more = true;
 
@@ -301,7 +302,7 @@ turn_lru (struct evictor *e)
 static void
 give_pages_back (struct evictor *e, uint64_t target)
 {
-  struct pool *pool = e->dev->store->pool;
+  struct pool *pool = e->disk->store->pool;
   uint64_t before = used (e);
   struct pool_cursor at = { 0 };
   bool more = true;
@@ -316,7 +317,7 @@ give_pages_back (struct evictor *e, uint64_t target)
   pool_give_back (pool);
   mutex_unlock (&e->control);
   if (used (e) < before)
-    room_made (&e->dev->room);
+    room_made (&e->disk->room);
 }
 
 static void
@@ -356,7 +357,7 @@ idle (struct evictor *e)
 static uint64_t
 worthwhile (struct evictor *e)
 {
-  uint64_t part = atomic_load (&e->dev->store->budget.limit) / 32;
+  uint64_t part = atomic_load (&e->disk->store->budget.limit) / 32;
   uint64_t batch = BATCH_BLOCKS * BACKING_BLOCK;
 
   return part < batch ? part : batch;
@@ -373,7 +374,7 @@ run_round (struct evictor *e, uint64_t target)
   while (used (e) > target && found && !e->stuck &&
          !ticker_stopping (&e->ticker)) {
     uint64_t over = used (e) - target, least = worthwhile (e);
-    bool lru = pool_has_lru (e->dev->store->pool);
+    bool lru = pool_has_lru (e->disk->store->pool);
 
     if (over < least)
       over = least;
@@ -405,7 +406,7 @@ static uint64_t
 target_for (struct evictor *e, bool needed)
 {
   uint64_t low = percent_of_limit (e, atomic_load (&e->low));
-  uint64_t limit = atomic_load (&e->dev->store->budget.limit), now = used (e);
+  uint64_t limit = atomic_load (&e->disk->store->budget.limit), now = used (e);
   uint64_t more = limit / NEEDED_SHARE;
 
   if (!needed)
@@ -427,7 +428,7 @@ has_room_after_all (struct evictor *e)
 
   e->was_empty = true;
   if (!again)
-    room_made (&e->dev->room);
+    room_made (&e->disk->room);
   return !again;
 }
 
@@ -435,9 +436,9 @@ has_room_after_all (struct evictor *e)
 static bool
 look (struct evictor *e)
 {
-  bool needed = room_answer (&e->dev->room);
+  bool needed = room_answer (&e->disk->room);
   uint64_t high = percent_of_limit (e, atomic_load (&e->high));
-  bool limited = atomic_load (&e->dev->store->budget.limit) != 0;
+  bool limited = atomic_load (&e->disk->store->budget.limit) != 0;
 
   publish_marks (e);
   e->full = false;
@@ -447,7 +448,7 @@ look (struct evictor *e)
   if (limited && (needed || used (e) > high))
     return run_round (e, target_for (e, needed));
   if (needed) /* the limit is gone: try again */
-    room_made (&e->dev->room);
+    room_made (&e->disk->room);
   idle (e);
   return !needed;
 }
@@ -455,10 +456,10 @@ look (struct evictor *e)
 static bool
 is_punching (struct evictor *e)
 {
-  uint64_t late = backed_late_punches (e->dev->backed); /* for minutes */
+  uint64_t late = backed_late_punches (e->disk->backed); /* for minutes */
   struct blocks_stats st;
 
-  blocks_get_stats (e->dev->backed->blocks, &st);
+  blocks_get_stats (e->disk->backed->blocks, &st);
   return st.punching > late;
 }
 
@@ -482,7 +483,7 @@ static bool
 sleep_after_failure (struct evictor *e)
 {
   for (;;) {
-    bool needed = room_is_needed (&e->dev->room);
+    bool needed = room_is_needed (&e->disk->room);
     uint64_t due = e->failed_ns + (needed ? NEEDED_NS : RETRY_NS);
     uint64_t now = clock_ns ();
 
@@ -499,7 +500,7 @@ tidy (struct evictor *e)
   bool more;
 
   mutex_lock (&e->control);
-  more = backed_tidy (e->dev->backed);
+  more = backed_tidy (e->disk->backed);
   mutex_unlock (&e->control);
   return more;
 }
@@ -521,7 +522,7 @@ evictor_thread (void *arg)
     if (ok)
       e->looked_again = false;
     atomic_store (&e->hopeless, !ok && !wait);
-    room_hopeless (&e->dev->room, !ok && !wait);
+    room_hopeless (&e->disk->room, !ok && !wait);
     e->failed_ns = ok || wait ? 0 : clock_ns ();
     pause = wait ? PUNCHED_NS : PAUSE_NS;
     if (more && !wait)
@@ -541,14 +542,14 @@ wake (void *ctx)
 }
 
 struct evictor *
-evictor_create (struct device *dev, unsigned low, unsigned high)
+evictor_create (struct disk *disk, unsigned low, unsigned high)
 {
   struct evictor *e = alloc_zeroed (CACHE_LINE, sizeof *e);
 
   if (!e)
     return NULL;
-  e->dev = dev;
-  e->w = batch_writer_create (dev);
+  e->disk = disk;
+  e->w = batch_writer_create (disk);
   if (!e->w) {
     free (e);
     return NULL;
@@ -576,7 +577,7 @@ evictor_destroy (struct evictor *e)
 int
 evictor_start (struct evictor *e)
 {
-  room_open (&e->dev->room, wake, e);
+  room_open (&e->disk->room, wake, e);
   publish_marks (e);
   return ticker_start (&e->ticker, evictor_thread, e);
 }
@@ -584,9 +585,9 @@ evictor_start (struct evictor *e)
 void
 evictor_stop (struct evictor *e)
 {
-  room_close (&e->dev->room);
+  room_close (&e->disk->room);
   ticker_stop (&e->ticker);
-  room_close (&e->dev->room); /* it may just have said otherwise */
+  room_close (&e->disk->room); /* it may just have said otherwise */
 }
 
 struct evictor_stats
@@ -604,7 +605,7 @@ evictor_hold (struct evictor *e) ACQUIRE (e->control) NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&e->control);
   batch_writer_drain (e->w);
-  backing_drain (e->dev->backed->io); /* what is being punched */
+  backing_drain (e->disk->backed->io); /* what is being punched */
 }
 
 /* Writers that wait for room have it of what comes in meanwhile. */
@@ -614,7 +615,7 @@ drain_patiently (struct evictor *e, const struct patience *p)
 {
   bool all = batch_writer_drain_patiently (e->w, p);
 
-  room_made (&e->dev->room);
+  room_made (&e->disk->room);
   while (all && is_punching (e))
     all = patience_nap (p);
   return all;

@@ -39,10 +39,10 @@
 
 struct evictor;
 
-/* low and high: percent of the store's limit, low <= high <= 100.  The device,
+/* low and high: percent of the store's limit, low <= high <= 100.  The disk,
  * which has a backing store, is not owned.  NULL with errno ENOMEM.
  */
-struct evictor *evictor_create (struct device *dev, unsigned low, unsigned high)
+struct evictor *evictor_create (struct disk *disk, unsigned low, unsigned high)
   MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */

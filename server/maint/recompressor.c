@@ -20,7 +20,7 @@
 #define LOOKS 4096
 
 struct recompressor {
-  struct device *dev;
+  struct disk *disk;
   struct mutex control;
   struct zcomp_method methods[RECOMPRESS_METHODS] GUARDED_BY (control);
   unsigned count GUARDED_BY (control);
@@ -32,14 +32,14 @@ struct recompressor {
 };
 
 struct recompressor *
-recompressor_create (struct device *dev, const struct zcomp_method *methods,
+recompressor_create (struct disk *disk, const struct zcomp_method *methods,
                      unsigned count)
 {
   struct recompressor *r = alloc_zeroed (CACHE_LINE, sizeof *r);
 
   if (!r)
     return NULL;
-  r->dev = dev;
+  r->disk = disk;
   mutex_init (&r->control, RANK_RECOMPRESS);
   recompressor_set_methods (r, methods, count);
   return r;
@@ -233,14 +233,14 @@ static void
 step (struct pass *p, uint64_t index, uint32_t meta)
 {
   struct recompressor *r = p->r;
-  struct device *dev = r->dev;
+  struct disk *disk = r->disk;
   uint64_t start = clock_ns ();
   enum recompress_result result;
   int err;
 
   mutex_lock (&r->control);
   struct recompress_plan plan = plan_locked (r, p->request);
-  result = slot_recompress (dev, index, meta, &plan, p->claim, p->buf);
+  result = slot_recompress (disk, index, meta, &plan, p->claim, p->buf);
   err = errno;
   mutex_unlock (&r->control);
 
@@ -257,17 +257,18 @@ step (struct pass *p, uint64_t index, uint32_t meta)
 static void
 walk (struct pass *p, bool by_idle, bool idle, unsigned tier)
 {
-  struct device *dev = p->r->dev;
+  struct disk *disk = p->r->disk;
   const struct recompress_plan plan = plan_now (p);
   uint64_t looks = 0;
 
-  for (uint64_t i = device_next_stored (dev, p->request->first, p->end);
-       i < p->end; i = device_next_stored (dev, i + 1, p->end)) {
-    const struct slot *s = slot_table_peek (&dev->table, i);
+  for (uint64_t i = disk_next_stored (disk, p->request->first, p->end);
+       i < p->end; i = disk_next_stored (disk, i + 1, p->end)) {
+    const struct slot *s = slot_table_peek (&disk->table, i);
     uint32_t meta = s ? slot_load_meta (s) : 0;
 
     if (s && is_wanted (p, &plan, s, meta) &&
-        tier_of (slot_meta_size (meta), dev->store->config.slot_size) == tier &&
+        tier_of (slot_meta_size (meta), disk->store->config.slot_size) ==
+          tier &&
         (!by_idle || slot_is_idle (s) == idle)) {
       step (p, i, meta);
       looks = 0;
@@ -282,13 +283,13 @@ walk (struct pass *p, bool by_idle, bool idle, unsigned tier)
 static uint64_t
 count_candidates (struct pass *p)
 {
-  struct device *dev = p->r->dev;
+  struct disk *disk = p->r->disk;
   const struct recompress_plan plan = plan_now (p);
   uint64_t n = 0;
 
-  for (uint64_t i = device_next_stored (dev, p->request->first, p->end);
-       i < p->end; i = device_next_stored (dev, i + 1, p->end)) {
-    const struct slot *s = slot_table_peek (&dev->table, i);
+  for (uint64_t i = disk_next_stored (disk, p->request->first, p->end);
+       i < p->end; i = disk_next_stored (disk, i + 1, p->end)) {
+    const struct slot *s = slot_table_peek (&disk->table, i);
 
     n += s && is_wanted (p, &plan, s, slot_load_meta (s));
     if (i % LOOKS == 0 && !goes_on (p))
@@ -311,33 +312,33 @@ run_pass (struct pass *p)
       walk (p, by_idle, idle, tier);
 }
 
-/* There is one pass at a time, so the device's count is the pass's. */
+/* There is one pass at a time, so the disk's count is the pass's. */
 static uint64_t
-bytes_won (struct device *dev)
+bytes_won (struct disk *disk)
 {
-  return (uint64_t) counter_sum (&dev->counters, DEV_RECOMPRESS_WON);
+  return (uint64_t) counter_sum (&disk->counters, DISK_RECOMPRESS_WON);
 }
 
 static int
 run (struct pass *p)
 {
-  struct device *dev = p->r->dev;
-  uint64_t before = bytes_won (dev), after;
+  struct disk *disk = p->r->disk;
+  uint64_t before = bytes_won (disk), after;
   int rc = -1;
 
-  p->buf = alloc_zeroed (CACHE_LINE, dev->store->config.slot_size);
-  p->claim = claim_take (dev);
+  p->buf = alloc_zeroed (CACHE_LINE, disk->store->config.slot_size);
+  p->claim = claim_take (disk);
   atomic_store (&p->progress->done, 0);
   if (p->buf && p->claim) {
     run_pass (p);
-    after = bytes_won (dev); /* a reset starts it anew */
+    after = bytes_won (disk); /* a reset starts it anew */
     p->totals->bytes_won = after >= before ? after - before : after;
     rc = 0;
   }
   else
     errno = p->buf ? EBUSY : ENOMEM;
   if (p->claim)
-    claim_release (dev, p->claim);
+    claim_release (disk, p->claim);
   free (p->buf);
   return rc;
 }
@@ -355,7 +356,7 @@ recompressor_run (struct recompressor *r,
                     .pace = pace,
                     .progress = progress,
                     .totals = totals,
-                    .end = r->dev->table.slots };
+                    .end = r->disk->table.slots };
   bool idle = false;
   int rc;
 

@@ -26,10 +26,10 @@
 
 struct recompressor;
 
-/* The device is not owned and must outlive the recompressor.  NULL with
+/* The disk is not owned and must outlive the recompressor.  NULL with
  * errno ENOMEM.
  */
-struct recompressor *recompressor_create (struct device *dev,
+struct recompressor *recompressor_create (struct disk *disk,
                                           const struct zcomp_method *methods,
                                           unsigned count) MUST_USE;
 void recompressor_destroy (struct recompressor *r); /* NULL is allowed */

@@ -13,9 +13,9 @@
 #define LOOKS 4096
 
 void
-writeback_init (struct writeback *wb, struct device *dev)
+writeback_init (struct writeback *wb, struct disk *disk)
 {
-  wb->dev = dev;
+  wb->disk = disk;
   mutex_init (&wb->control, RANK_WRITEBACK);
   wb->w = NULL;
   atomic_init (&wb->running, false);
@@ -134,7 +134,7 @@ step (struct pass *p, uint64_t index, uint32_t meta)
 static struct slot_range
 range_at (const struct pass *p, unsigned i)
 {
-  uint64_t slots = p->wb->dev->table.slots;
+  uint64_t slots = p->wb->disk->table.slots;
   struct slot_range r = { 0, slots };
 
   if (p->request->ranges)
@@ -157,12 +157,12 @@ static uint64_t
 walk (struct pass *p, struct slot_range range,
       void (*fn) (struct pass *, uint64_t, uint32_t))
 {
-  struct device *dev = p->wb->dev;
+  struct disk *disk = p->wb->disk;
   uint64_t n = 0, looks = 0;
 
-  for (uint64_t i = device_next_stored (dev, range.first, range.end);
-       i < range.end; i = device_next_stored (dev, i + 1, range.end)) {
-    const struct slot *s = slot_table_peek (&dev->table, i);
+  for (uint64_t i = disk_next_stored (disk, range.first, range.end);
+       i < range.end; i = disk_next_stored (disk, i + 1, range.end)) {
+    const struct slot *s = slot_table_peek (&disk->table, i);
     uint32_t meta = s ? slot_load_meta (s) : 0;
     bool wanted = s && is_wanted (p, s, meta);
 
@@ -217,7 +217,7 @@ writeback_run (struct writeback *wb, const struct writeback_request *request,
   bool idle = false;
 
   memset (totals, 0, sizeof *totals);
-  if (!wb->dev->backed) {
+  if (!wb->disk->backed) {
     errno = ENODEV;
     return -1;
   }
@@ -225,7 +225,7 @@ writeback_run (struct writeback *wb, const struct writeback_request *request,
     errno = EBUSY;
     return -1;
   }
-  p.w = batch_writer_create (wb->dev);
+  p.w = batch_writer_create (wb->disk);
   set_writer (wb, p.w);
   if (p.w)
     run_pass (&p);

@@ -16,14 +16,14 @@
 #include "maint/progress.h"
 
 struct writeback {
-  struct device *dev; /* not owned */
+  struct disk *disk; /* not owned */
   struct mutex control;
   struct batch_writer *w GUARDED_BY (control); /* of the pass that runs */
   atomic_bool running;
   atomic_uint wished; /* patience.h: somebody wants 'control' */
 };
 
-void writeback_init (struct writeback *wb, struct device *dev);
+void writeback_init (struct writeback *wb, struct disk *disk);
 void writeback_destroy (struct writeback *wb);
 
 struct slot_range {

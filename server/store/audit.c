@@ -105,14 +105,14 @@ cancelled (struct tally *t, char *why, size_t why_size)
 
 /* What the slot's cell names must name the slot.  'why' says what does not. */
 static bool
-has_its_own (struct device *dev, struct slot *s, uint64_t index, char *why,
+has_its_own (struct disk *disk, struct slot *s, uint64_t index, char *why,
              size_t why_size)
 {
   const char *what = NULL;
 
-  if (!is_attached (dev->store->pool, s))
+  if (!is_attached (disk->store->pool, s))
     what = "object";
-  else if (!has_its_entry (&dev->buffer, s, index))
+  else if (!has_its_entry (&disk->buffer, s, index))
     what = "entry in the write buffer";
   if (what)
     snprintf (why, why_size, "slot %" PRIu64 ": its %s is not its own", index,
@@ -122,19 +122,19 @@ has_its_own (struct device *dev, struct slot *s, uint64_t index, char *why,
 
 /* 'links': look at what the cells name, too. */
 static int
-audit_slots (struct device *dev, const struct audit_watch *watch, bool links,
+audit_slots (struct disk *disk, const struct audit_watch *watch, bool links,
              struct tally *t, char *why, size_t why_size)
 {
-  uint64_t n = dev->table.slots;
+  uint64_t n = disk->table.slots;
 
-  for (uint64_t i = slot_table_next_present (&dev->table, 0, n); i < n;
-       i = slot_table_next_present (&dev->table, i + 1, n)) {
-    struct slot *s = (struct slot *) slot_table_peek (&dev->table, i);
+  for (uint64_t i = slot_table_next_present (&disk->table, 0, n); i < n;
+       i = slot_table_next_present (&disk->table, i + 1, n)) {
+    struct slot *s = (struct slot *) slot_table_peek (&disk->table, i);
 
     if (slot_meta_state (slot_load_meta (s)) == SLOT_EMPTY)
       continue;
     tally_slot (s, t);
-    if (links && !has_its_own (dev, s, i, why, why_size))
+    if (links && !has_its_own (disk, s, i, why, why_size))
       return -1;
     if (is_cancelled (watch))
       return cancelled (t, why, why_size);
@@ -172,40 +172,40 @@ audit_claims (const struct tally *t, char *why, size_t n)
 }
 
 static int
-audit_formats (struct device *dev, const struct tally *t, char *why, size_t n)
+audit_formats (struct disk *disk, const struct tally *t, char *why, size_t n)
 {
   for (unsigned f = 0; f < FORMATS; f++)
     if (format_is_dict (f) &&
         differs ("objects of a dictionary",
-                 store_format_objects (dev->store, f), t->formats[f], why, n))
+                 store_format_objects (disk->store, f), t->formats[f], why, n))
       return -1;
   return 0;
 }
 
 static int
-audit_counters (struct device *dev, const struct tally *t, char *why, size_t n)
+audit_counters (struct disk *disk, const struct tally *t, char *why, size_t n)
 {
-  struct counter_set *c = &dev->counters;
+  struct counter_set *c = &disk->counters;
 
-  return differs ("slots stored", counter_sum (c, DEV_SLOTS_STORED), t->stored,
+  return differs ("slots stored", counter_sum (c, DISK_SLOTS_STORED), t->stored,
                   why, n) ||
-             differs ("same-filled", counter_sum (c, DEV_SLOTS_SAME), t->same,
+             differs ("same-filled", counter_sum (c, DISK_SLOTS_SAME), t->same,
                       why, n) ||
-             differs ("huge", counter_sum (c, DEV_SLOTS_HUGE), t->huge, why,
+             differs ("huge", counter_sum (c, DISK_SLOTS_HUGE), t->huge, why,
                       n) ||
-             differs ("objects", counter_sum (c, DEV_OBJECTS), t->objects, why,
+             differs ("objects", counter_sum (c, DISK_OBJECTS), t->objects, why,
                       n) ||
-             differs ("backed", counter_sum (c, DEV_SLOTS_BACKED), t->backed,
+             differs ("backed", counter_sum (c, DISK_SLOTS_BACKED), t->backed,
                       why, n) ||
-             differs ("buffered", counter_sum (c, DEV_SLOTS_BUFFERED),
+             differs ("buffered", counter_sum (c, DISK_SLOTS_BUFFERED),
                       t->buffered, why, n) ||
-             differs ("entries of the write buffer", buffer_used (&dev->buffer),
-                      t->buffered, why, n) ||
-             differs ("backed bytes", counter_sum (c, DEV_BACKED_BYTES),
+             differs ("entries of the write buffer",
+                      buffer_used (&disk->buffer), t->buffered, why, n) ||
+             differs ("backed bytes", counter_sum (c, DISK_BACKED_BYTES),
                       t->backed_bytes, why, n) ||
-             differs ("compressed bytes", counter_sum (c, DEV_COMPR_BYTES),
+             differs ("compressed bytes", counter_sum (c, DISK_COMPR_BYTES),
                       t->bytes, why, n) ||
-             differs ("requests in flight", requests_inside (dev->store), 0,
+             differs ("requests in flight", requests_inside (disk->store), 0,
                       why, n)
            ? -1
            : 0;
@@ -215,31 +215,31 @@ audit_counters (struct device *dev, const struct tally *t, char *why, size_t n)
  * else but runs that are released later.
  */
 static int
-audit_blocks (struct device *dev, const struct audit_watch *watch,
+audit_blocks (struct disk *disk, const struct audit_watch *watch,
               struct tally *t, char *why, size_t n)
 {
-  uint64_t slots = dev->table.slots;
+  uint64_t slots = disk->table.slots;
   struct blocks_audit *a;
   char wrong[120];
 
-  if (!dev->backed)
+  if (!disk->backed)
     return 0;
-  a = blocks_audit_begin (dev->backed->blocks);
+  a = blocks_audit_begin (disk->backed->blocks);
   if (!a) {
     snprintf (why, n, "no memory to audit the backing store");
     return -1;
   }
-  for (uint64_t i = slot_table_next_present (&dev->table, 0, slots);
+  for (uint64_t i = slot_table_next_present (&disk->table, 0, slots);
        i < slots && !is_cancelled (watch);
-       i = slot_table_next_present (&dev->table, i + 1, slots)) {
-    const struct slot *s = slot_table_peek (&dev->table, i);
+       i = slot_table_next_present (&disk->table, i + 1, slots)) {
+    const struct slot *s = slot_table_peek (&disk->table, i);
     uint32_t meta = slot_load_meta (s);
 
     if (slot_meta_state (meta) == SLOT_BACKED)
       blocks_audit_object (a, slot_load_cell (s),
                            record_bytes (slot_meta_size (meta)));
   }
-  backed_audit_late (dev->backed, a);
+  backed_audit_late (disk->backed, a);
   int r = blocks_audit_end (a, wrong, sizeof wrong);
   if (is_cancelled (watch)) /* not all of them were counted */
     return cancelled (t, why, n);
@@ -250,11 +250,11 @@ audit_blocks (struct device *dev, const struct audit_watch *watch,
 }
 
 static int
-audit_memory (struct device *dev, const struct audit_watch *watch,
+audit_memory (struct disk *disk, const struct audit_watch *watch,
               struct tally *t, char *why, size_t n)
 {
   struct pool_audit zs = { 0 };
-  const char *wrong = pool_audit_until (dev->store->pool,
+  const char *wrong = pool_audit_until (disk->store->pool,
                                         watch ? watch->cancel : NULL, &zs);
 
   if (wrong && strcmp (wrong, POOL_AUDIT_CANCELLED) == 0)
@@ -265,44 +265,44 @@ audit_memory (struct device *dev, const struct audit_watch *watch,
   }
   if (differs ("attached objects", (int64_t) zs.objects, t->objects, why, n))
     return -1;
-  wrong = buffer_audit (&dev->buffer);
+  wrong = buffer_audit (&disk->buffer);
   if (wrong) {
     snprintf (why, n, "write buffer: %s", wrong);
     return -1;
   }
   uint64_t charged = zs.resident_pages * MEM_PAGE +
-                     leaves_memory (&dev->store->leaves) +
-                     buffer_memory (&dev->buffer);
-  return differs ("bytes charged", atomic_load (&dev->store->budget.used),
+                     leaves_memory (&disk->store->leaves) +
+                     buffer_memory (&disk->buffer);
+  return differs ("bytes charged", atomic_load (&disk->store->budget.used),
                   (int64_t) charged, why, n);
 }
 
 /* All that is linked and counted, in a world where nothing moves. */
 static int
-audit_world (struct device *dev, const struct audit_watch *watch, bool links,
+audit_world (struct disk *disk, const struct audit_watch *watch, bool links,
              char *why, size_t why_size)
 {
   struct leaves_audit counted = { 0 };
-  const char *wrong = slot_table_audit (&dev->table, &counted);
+  const char *wrong = slot_table_audit (&disk->table, &counted);
   struct tally t = { 0 };
 
   if (!wrong)
-    wrong = leaves_audit (&dev->store->leaves, &counted);
+    wrong = leaves_audit (&disk->store->leaves, &counted);
   errno = EBADMSG;
   if (wrong) {
     snprintf (why, why_size, "slot table: %s", wrong);
     return -1;
   }
-  if (!zcomp_is_idle (dev->store->zcomp)) {
+  if (!zcomp_is_idle (disk->store->zcomp)) {
     snprintf (why, why_size, "a stream is held");
     return -1;
   }
-  if (audit_slots (dev, watch, links, &t, why, why_size) ||
-      audit_counters (dev, &t, why, why_size) ||
+  if (audit_slots (disk, watch, links, &t, why, why_size) ||
+      audit_counters (disk, &t, why, why_size) ||
       audit_claims (&t, why, why_size) ||
-      audit_formats (dev, &t, why, why_size) ||
-      audit_blocks (dev, watch, &t, why, why_size) ||
-      audit_memory (dev, watch, &t, why, why_size)) {
+      audit_formats (disk, &t, why, why_size) ||
+      audit_blocks (disk, watch, &t, why, why_size) ||
+      audit_memory (disk, watch, &t, why, why_size)) {
     errno = t.cancelled ? ECANCELED : EBADMSG;
     return -1;
   }
@@ -324,36 +324,36 @@ patience_of (const struct audit_watch *watch)
 }
 
 static bool
-is_stored (struct device *dev, uint64_t index)
+is_stored (struct disk *disk, uint64_t index)
 {
-  const struct slot *s = slot_table_peek (&dev->table, index);
+  const struct slot *s = slot_table_peek (&disk->table, index);
 
   return s && slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY;
 }
 
 /* Shared, so that it stays what it is meanwhile.  EAGAIN: it is locked. */
 static int
-check_links (struct device *dev, uint64_t index, char *why, size_t why_size)
+check_links (struct disk *disk, uint64_t index, char *why, size_t why_size)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  struct slot *s = slot_table_try_read_lock (&disk->table, index);
   bool own;
 
   errno = EAGAIN;
   if (!s)
     return -1;
-  own = has_its_own (dev, s, index, why, why_size);
+  own = has_its_own (disk, s, index, why, why_size);
   slot_read_unlock (s);
   errno = EBADMSG;
   return own ? 0 : -1;
 }
 
 static int
-read_slot (struct device *dev, const struct audit_watch *watch, uint64_t index,
+read_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
            void *buf, const struct patience *p)
 {
   int r = watch && watch->read ? watch->read (watch->ctx, index, buf, p)
-                               : slot_read_unnoticed (dev, index, buf);
+                               : slot_read_unnoticed (disk, index, buf);
 
   return r == -1 && errno == ENOENT ? 0 : r;
 }
@@ -377,12 +377,12 @@ say_why (uint64_t index, int err, char *why, size_t why_size)
 
 /* A store that is down fails what it is asked at once. */
 static bool
-store_is_down (struct device *dev)
+store_is_down (struct disk *disk)
 {
   struct backing_stats io = { 0 };
 
-  if (dev->backed)
-    backing_get_stats (dev->backed->io, &io);
+  if (disk->backed)
+    backing_get_stats (disk->backed->io, &io);
   return io.down;
 }
 
@@ -391,23 +391,23 @@ store_is_down (struct device *dev)
  * -1 with errno, and 'why'.
  */
 static int
-audit_slot (struct device *dev, const struct audit_watch *watch, uint64_t index,
+audit_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
             void *buf, char *why, size_t why_size)
 {
   const struct patience p = patience_of (watch);
   int err = 0;
 
-  while (is_stored (dev, index)) {
-    err = check_links (dev, index, why, why_size) == -1 ? errno : 0;
+  while (is_stored (disk, index)) {
+    err = check_links (disk, index, why, why_size) == -1 ? errno : 0;
     if (err == EBADMSG)
       break;
-    if (!err && buf && read_slot (dev, watch, index, buf, &p) == -1)
+    if (!err && buf && read_slot (disk, watch, index, buf, &p) == -1)
       err = errno;
     if (err == EAGAIN && patience_nap (&p))
       continue;
     if (err == EAGAIN)
       err = patience_errno (&p);
-    if (err == EIO && store_is_down (dev))
+    if (err == EIO && store_is_down (disk))
       err = ETIMEDOUT; /* which says nothing of the slot */
     if (err)
       say_why (index, err, why, why_size);
@@ -418,21 +418,21 @@ audit_slot (struct device *dev, const struct audit_watch *watch, uint64_t index,
 }
 
 static int
-audit_each (struct device *dev, const struct audit_watch *watch, void *buf,
+audit_each (struct disk *disk, const struct audit_watch *watch, void *buf,
             char *why, size_t why_size)
 {
-  uint64_t n = dev->table.slots, since = clock_ns (), looks = 0;
+  uint64_t n = disk->table.slots, since = clock_ns (), looks = 0;
 
-  for (uint64_t i = slot_table_next_present (&dev->table, 0, n); i < n;
-       i = slot_table_next_present (&dev->table, i + 1, n)) {
-    if (!is_stored (dev, i))
+  for (uint64_t i = slot_table_next_present (&disk->table, 0, n); i < n;
+       i = slot_table_next_present (&disk->table, i + 1, n)) {
+    if (!is_stored (disk, i))
       continue;
     if (is_cancelled (watch)) {
       say_why (i, ECANCELED, why, why_size);
       errno = ECANCELED;
       return -1;
     }
-    if (audit_slot (dev, watch, i, buf, why, why_size) == -1)
+    if (audit_slot (disk, watch, i, buf, why, why_size) == -1)
       return -1;
     count_slot (watch);
     if (watch && watch->rest && (buf || ++looks % LINKS == 0))
@@ -442,17 +442,17 @@ audit_each (struct device *dev, const struct audit_watch *watch, void *buf,
 }
 
 static int
-audit_slot_by_slot (struct device *dev, bool deep,
+audit_slot_by_slot (struct disk *disk, bool deep,
                     const struct audit_watch *watch, char *why, size_t why_size)
 {
-  char *buf = deep ? alloc_zeroed (CACHE_LINE, dev->store->config.slot_size)
+  char *buf = deep ? alloc_zeroed (CACHE_LINE, disk->store->config.slot_size)
                    : NULL;
   int r = -1;
 
   if (deep && !buf)
     snprintf (why, why_size, "no memory to read slots");
   else
-    r = audit_each (dev, watch, buf, why, why_size);
+    r = audit_each (disk, watch, buf, why, why_size);
   int err = errno;
   free (buf);
   errno = err;
@@ -460,11 +460,11 @@ audit_slot_by_slot (struct device *dev, bool deep,
 }
 
 int
-device_audit (struct device *dev, bool deep, char *why, size_t why_size)
+disk_audit (struct disk *disk, bool deep, char *why, size_t why_size)
 {
-  if (audit_world (dev, NULL, true, why, why_size) == -1)
+  if (audit_world (disk, NULL, true, why, why_size) == -1)
     return -1;
-  return deep ? audit_slot_by_slot (dev, true, NULL, why, why_size) : 0;
+  return deep ? audit_slot_by_slot (disk, true, NULL, why, why_size) : 0;
 }
 
 /* -- while clients are connected ---------------------------------------- */
@@ -497,12 +497,12 @@ drain_passes (const struct audit_watch *watch, const struct patience *all)
 }
 
 static const char *
-who_is_inside (struct device *dev)
+who_is_inside (struct disk *disk)
 {
   struct backing_stats io = { 0 };
 
-  if (dev->backed)
-    backing_get_stats (dev->backed->io, &io);
+  if (disk->backed)
+    backing_get_stats (disk->backed->io, &io);
   return io.in_flight ? "the backing store does not answer"
                       : "requests do not come to an end";
 }
@@ -512,23 +512,23 @@ who_is_inside (struct device *dev)
  * errno; or what did not come to an end.
  */
 static const char *
-try_frozen (struct device *dev, const struct audit_watch *watch, unsigned ms,
+try_frozen (struct disk *disk, const struct audit_watch *watch, unsigned ms,
             int *r, char *why, size_t why_size)
 {
   const char *what;
 
-  if (!store_freeze (dev->store, ms))
-    return who_is_inside (dev);
+  if (!store_freeze (disk->store, ms))
+    return who_is_inside (disk);
   const struct patience p = patience_ms (HOLD_MS, watch ? watch->cancel : NULL);
   what = hold (watch, &p);
   if (!what) {
-    *r = audit_world (dev, watch, false, why, why_size);
+    *r = audit_world (disk, watch, false, why, why_size);
     int err = errno;
     unhold (watch);
     errno = err;
   }
   int err = errno;
-  store_thaw (dev->store);
+  store_thaw (disk->store);
   errno = err;
   return what;
 }
@@ -545,7 +545,7 @@ leave_alone (unsigned ms, const struct patience *all)
 }
 
 static int
-audit_frozen (struct device *dev, const struct audit_watch *watch, char *why,
+audit_frozen (struct disk *disk, const struct audit_watch *watch, char *why,
               size_t why_size)
 {
   const struct patience all = patience_of (watch);
@@ -557,7 +557,7 @@ audit_frozen (struct device *dev, const struct audit_watch *watch, char *why,
     what = drain_passes (watch, &all);
     if (what)
       break;
-    what = try_frozen (dev, watch, ms, &r, why, why_size);
+    what = try_frozen (disk, watch, ms, &r, why, why_size);
     if (!what)
       return r;
     if (ms < FREEZE_MOST_MS)
@@ -575,10 +575,10 @@ audit_frozen (struct device *dev, const struct audit_watch *watch, char *why,
 }
 
 int
-device_audit_live (struct device *dev, bool deep,
-                   const struct audit_watch *watch, char *why, size_t why_size)
+disk_audit_live (struct disk *disk, bool deep, const struct audit_watch *watch,
+                 char *why, size_t why_size)
 {
-  if (audit_frozen (dev, watch, why, why_size) == -1)
+  if (audit_frozen (disk, watch, why, why_size) == -1)
     return -1;
-  return audit_slot_by_slot (dev, deep, watch, why, why_size);
+  return audit_slot_by_slot (disk, deep, watch, why, why_size);
 }

@@ -5,7 +5,7 @@
  *
  *   slots in state OBJECT = attached objects of the pool
  *   every such slot's cell names an object whose back pointer is that slot
- *   slots, same-filled, huge, objects, bytes = the device's counters
+ *   slots, same-filled, huge, objects, bytes = the disk's counters
  *   pages of zspages and hot spans, leaves and nodes = what is charged
  *   slots in state BUFFERED = entries of the write buffer in use, each of which
  *   refers back to its slot; resident chunks = what is charged
@@ -18,12 +18,12 @@
 #define ZRAM_AUDIT_H
 
 #include "base/patience.h"
-#include "store/device.h"
+#include "store/disk.h"
 
-/* The device must be its store's only one, with no request running and no
+/* The disk must be its store's only one, with no request running and no
  * pass.  0, or -1 and a description of what is wrong in 'why'.
  */
-int device_audit (struct device *dev, bool deep, char *why, size_t why_size)
+int disk_audit (struct disk *disk, bool deep, char *why, size_t why_size)
   MUST_USE;
 
 /* Milliseconds that a live audit waits for what does not come to an end. */
@@ -67,8 +67,8 @@ struct audit_watch {
  * come to an end did not, in patience_ms; or, of a deep audit, the store did
  * not answer, and it ends at that slot).
  */
-int device_audit_live (struct device *dev, bool deep,
-                       const struct audit_watch *watch, char *why,
-                       size_t why_size) MUST_USE;
+int disk_audit_live (struct disk *disk, bool deep,
+                     const struct audit_watch *watch, char *why,
+                     size_t why_size) MUST_USE;
 
 #endif /* ZRAM_AUDIT_H */

@@ -10,24 +10,24 @@
 #define CLAIM_MASK ((uint32_t) (SLOT_CLAIMS - 1) << SLOT_CLAIM_SHIFT)
 
 unsigned
-claim_take (struct device *dev)
+claim_take (struct disk *disk)
 {
-  uint64_t taken = atomic_load (&dev->claims), bit;
+  uint64_t taken = atomic_load (&disk->claims), bit;
 
   do {
     bit = ~(taken | 1); /* 0 is no claim */
     bit &= -bit;
     if (!bit)
       return 0;
-  } while (!atomic_compare_exchange_weak (&dev->claims, &taken, taken | bit));
+  } while (!atomic_compare_exchange_weak (&disk->claims, &taken, taken | bit));
   return (unsigned) __builtin_ctzll (bit);
 }
 
 void
-claim_release (struct device *dev, unsigned claim)
+claim_release (struct disk *disk, unsigned claim)
 {
   uint64_t bit = UINT64_C (1) << claim;
-  uint64_t taken = atomic_fetch_and (&dev->claims, ~bit);
+  uint64_t taken = atomic_fetch_and (&disk->claims, ~bit);
 
   check_debug (taken & bit);
   (void) taken;
@@ -43,21 +43,21 @@ claim_put_locked (struct slot *s, uint32_t meta, unsigned claim)
 }
 
 static void
-copy_object (struct device *dev, struct slot *s, uint32_t size, void *buf)
+copy_object (struct disk *disk, struct slot *s, uint32_t size, void *buf)
   REQUIRES_SHARED (s)
 {
   uint64_t handle;
-  const void *object = pool_pin (dev->store->pool, &s->cell, &handle);
+  const void *object = pool_pin (disk->store->pool, &s->cell, &handle);
 
   memcpy (buf, object, size);
-  pool_unpin (dev->store->pool, handle);
+  pool_unpin (disk->store->pool, handle);
 }
 
 bool
-claim_copy (struct device *dev, uint64_t index, uint32_t meta, unsigned claim,
+claim_copy (struct disk *disk, uint64_t index, uint32_t meta, unsigned claim,
             void *buf) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  struct slot *s = slot_table_try_read_lock (&disk->table, index);
   bool claimed;
 
   if (!s)
@@ -65,21 +65,21 @@ claim_copy (struct device *dev, uint64_t index, uint32_t meta, unsigned claim,
   check_debug (slot_meta_state (meta) == SLOT_OBJECT);
   claimed = claim_put_locked (s, meta, claim);
   if (claimed)
-    copy_object (dev, s, slot_meta_size (meta), buf);
+    copy_object (disk, s, slot_meta_size (meta), buf);
   slot_read_unlock (s);
   return claimed;
 }
 
 void
-claim_clear_marks (struct device *dev) NO_THREAD_SAFETY_ANALYSIS
+claim_clear_marks (struct disk *disk) NO_THREAD_SAFETY_ANALYSIS
 {
-  uint64_t n = dev->table.slots;
+  uint64_t n = disk->table.slots;
 
-  for (uint64_t i = slot_table_next_present (&dev->table, 0, n); i < n;
-       i = slot_table_next_present (&dev->table, i + 1, n)) {
-    const struct slot *peek = slot_table_peek (&dev->table, i);
+  for (uint64_t i = slot_table_next_present (&disk->table, 0, n); i < n;
+       i = slot_table_next_present (&disk->table, i + 1, n)) {
+    const struct slot *peek = slot_table_peek (&disk->table, i);
     struct slot *s = peek && (slot_load_meta (peek) & SLOT_MARKS)
-                       ? slot_table_try_read_lock (&dev->table, i)
+                       ? slot_table_try_read_lock (&disk->table, i)
                        : NULL;
 
     if (!s)
@@ -95,26 +95,26 @@ claim_clear_marks (struct device *dev) NO_THREAD_SAFETY_ANALYSIS
 }
 
 bool
-claim_replace (struct device *dev, uint64_t index, unsigned claim,
+claim_replace (struct disk *disk, uint64_t index, unsigned claim,
                const struct content *new) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_write_lock (&dev->table, index);
+  struct slot *s = slot_table_write_lock (&disk->table, index);
   bool mine = s && slot_meta_claim (slot_load_meta (s)) == claim;
 
   if (mine)
-    content_set_locked (dev, s, new);
+    content_set_locked (disk, s, new);
   if (s)
     slot_write_unlock (s);
   if (!mine)
-    content_drop (dev, new);
+    content_drop (disk, new);
   return mine;
 }
 
 bool
-claim_end (struct device *dev, uint64_t index, unsigned claim, uint32_t marks)
+claim_end (struct disk *disk, uint64_t index, unsigned claim, uint32_t marks)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_write_lock (&dev->table, index);
+  struct slot *s = slot_table_write_lock (&disk->table, index);
   bool mine = false;
 
   if (!s)

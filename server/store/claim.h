@@ -23,8 +23,8 @@
 #include "store/content.h"
 
 /* A number for one piece of work; 0 if all 63 are taken. */
-unsigned claim_take (struct device *dev) MUST_USE;
-void claim_release (struct device *dev, unsigned claim);
+unsigned claim_take (struct disk *disk) MUST_USE;
+void claim_release (struct disk *disk, unsigned claim);
 
 /* Put the claim to a slot with that meta whose lock the caller holds; false if
  * there is another already.
@@ -37,26 +37,26 @@ bool claim_put_locked (struct slot *s, uint32_t meta, unsigned claim)
  * (meta) bytes) into buf.  False, and nothing changed, if not.  Takes the
  * slot lock (trying) and pins the object.
  */
-bool claim_copy (struct device *dev, uint64_t index, uint32_t meta,
+bool claim_copy (struct disk *disk, uint64_t index, uint32_t meta,
                  unsigned claim, void *buf) MUST_USE;
 
 /* Let the slot hold 'new' if the claim is still there.  Else free 'new', and
  * false.  Takes the slot lock; may sleep.
  */
-bool claim_replace (struct device *dev, uint64_t index, unsigned claim,
+bool claim_replace (struct disk *disk, uint64_t index, unsigned claim,
                     const struct content *new) MUST_USE;
 
 /* The content stays; the claim goes, and 'marks' (by, incompressible) take
  * the place of those in the meta.  False if the claim was gone.  Takes the slot
  * lock; may sleep.
  */
-bool claim_end (struct device *dev, uint64_t index, unsigned claim,
+bool claim_end (struct disk *disk, uint64_t index, unsigned claim,
                 uint32_t marks);
 
 /* Forget what recompression has tried, in all slots: for when there are new
  * methods.  Slots that are locked or claimed right now keep their marks.  The
  * caller holds store->settings, so no audit meets the locks that it takes.
  */
-void claim_clear_marks (struct device *dev);
+void claim_clear_marks (struct disk *disk);
 
 #endif /* ZRAM_CLAIM_H */

@@ -12,10 +12,10 @@
 #include "store/time_sample.h"
 
 int
-content_pack (struct device *dev, struct zcomp_stream *stream, const void *data,
+content_pack (struct disk *disk, struct zcomp_stream *stream, const void *data,
               struct packed *packed)
 {
-  struct store *store = dev->store;
+  struct store *store = disk->store;
   const struct zcomp_method method = zcomp_stream_primary (stream);
   uint64_t start = time_sample_start ();
   ssize_t n = zcomp_compress (stream, &method, data, store->config.slot_size,
@@ -47,11 +47,11 @@ warm_object (char *mem, uint32_t size)
 }
 
 int
-content_make (struct device *dev, const struct packed *packed,
+content_make (struct disk *disk, const struct packed *packed,
               struct content *new)
 {
   void *mem;
-  uint64_t handle = pool_alloc (dev->store->pool, packed->size, &mem);
+  uint64_t handle = pool_alloc (disk->store->pool, packed->size, &mem);
 
   if (!handle)
     return -1;
@@ -61,26 +61,26 @@ content_make (struct device *dev, const struct packed *packed,
                            .format = packed->format,
                            .size = packed->size,
                            .cell = handle };
-  store_format_made (dev->store, packed->format);
+  store_format_made (disk->store, packed->format);
   return 0;
 }
 
 void
-content_make_backed (struct device *dev, uint64_t address, unsigned format,
+content_make_backed (struct disk *disk, uint64_t address, unsigned format,
                      uint32_t size, struct content *new)
 {
   *new = (struct content){
     .state = SLOT_BACKED, .format = format, .size = size, .cell = address
   };
-  blocks_ref (dev->backed->blocks, address, record_bytes (size));
-  store_format_made (dev->store, format);
+  blocks_ref (disk->backed->blocks, address, record_bytes (size));
+  store_format_made (disk->store, format);
 }
 
 bool
-content_make_buffered (struct device *dev, uint64_t slot, const void *data,
+content_make_buffered (struct disk *disk, uint64_t slot, const void *data,
                        struct content *new)
 {
-  struct buffer *b = &dev->buffer;
+  struct buffer *b = &disk->buffer;
   uint32_t entry = buffer_take (b, slot);
 
   if (entry == BUFFER_NONE)
@@ -89,15 +89,15 @@ content_make_buffered (struct device *dev, uint64_t slot, const void *data,
   *new = (struct content){ .state = SLOT_BUFFERED,
                            .size = b->slot_size,
                            .cell = entry };
-  device_count (dev, DEV_BUFFER_WRITES, 1);
+  disk_count (disk, DISK_BUFFER_WRITES, 1);
   return true;
 }
 
 void
-content_rewrite_locked (struct device *dev, struct slot *s, const void *buf,
+content_rewrite_locked (struct disk *disk, struct slot *s, const void *buf,
                         uint32_t offset, uint32_t len)
 {
-  struct buffer *b = &dev->buffer;
+  struct buffer *b = &disk->buffer;
   uint32_t entry = (uint32_t) slot_load_cell (s);
   char *data = buffer_data (b, entry);
 
@@ -112,61 +112,61 @@ content_rewrite_locked (struct device *dev, struct slot *s, const void *buf,
 
 /* The record is nobody's any more. */
 static void
-forget_record (struct device *dev, uint64_t address, uint32_t size)
+forget_record (struct disk *disk, uint64_t address, uint32_t size)
 {
-  blocks_unref (dev->backed->blocks, address, record_bytes (size));
+  blocks_unref (disk->backed->blocks, address, record_bytes (size));
 }
 
 void
-content_drop (struct device *dev, const struct content *new)
+content_drop (struct disk *disk, const struct content *new)
 {
   KEEP_ERRNO;
 
   if (new->state == SLOT_OBJECT)
-    pool_drop (dev->store->pool, new->cell);
+    pool_drop (disk->store->pool, new->cell);
   if (new->state == SLOT_BACKED)
-    forget_record (dev, new->cell, new->size);
+    forget_record (disk, new->cell, new->size);
   if (new->state == SLOT_BUFFERED)
-    buffer_put (&dev->buffer, (uint32_t) new->cell);
+    buffer_put (&disk->buffer, (uint32_t) new->cell);
   if (new->state == SLOT_OBJECT || new->state == SLOT_BACKED)
-    store_format_freed (dev->store, new->format);
+    store_format_freed (disk->store, new->format);
 }
 
 static void
-count (struct device *dev, enum slot_state state, unsigned format,
-       uint32_t size, int sign)
+count (struct disk *disk, enum slot_state state, unsigned format, uint32_t size,
+       int sign)
 {
   if (state == SLOT_EMPTY)
     return;
-  device_count (dev, DEV_SLOTS_STORED, sign);
+  disk_count (disk, DISK_SLOTS_STORED, sign);
   if (state == SLOT_SAME)
-    device_count (dev, DEV_SLOTS_SAME, sign);
+    disk_count (disk, DISK_SLOTS_SAME, sign);
   if (state == SLOT_BUFFERED)
-    device_count (dev, DEV_SLOTS_BUFFERED, sign);
+    disk_count (disk, DISK_SLOTS_BUFFERED, sign);
   if (state == SLOT_BACKED) {
-    device_count (dev, DEV_SLOTS_BACKED, sign);
-    device_count (dev, DEV_BACKED_BYTES, sign * (int64_t) size);
+    disk_count (disk, DISK_SLOTS_BACKED, sign);
+    disk_count (disk, DISK_BACKED_BYTES, sign * (int64_t) size);
   }
   if (state == SLOT_OBJECT) {
-    device_count (dev, DEV_OBJECTS, sign);
-    device_count (dev, DEV_COMPR_BYTES, sign * (int64_t) size);
+    disk_count (disk, DISK_OBJECTS, sign);
+    disk_count (disk, DISK_COMPR_BYTES, sign * (int64_t) size);
     if (format == CODEC_RAW) {
-      device_count (dev, DEV_SLOTS_HUGE, sign);
+      disk_count (disk, DISK_SLOTS_HUGE, sign);
       if (sign > 0)
-        device_count (dev, DEV_HUGE_SINCE, 1);
+        disk_count (disk, DISK_HUGE_SINCE, 1);
     }
   }
 }
 
 static void
-count_change (struct device *dev, uint32_t old, const struct content *new)
+count_change (struct disk *disk, uint32_t old, const struct content *new)
 {
-  count (dev, slot_meta_state (old), slot_meta_format (old),
+  count (disk, slot_meta_state (old), slot_meta_format (old),
          slot_meta_size (old), -1);
-  count (dev, new->state, new->format, new->size, 1);
+  count (disk, new->state, new->format, new->size, 1);
   if (slot_meta_state (old) == SLOT_OBJECT ||
       slot_meta_state (old) == SLOT_BACKED)
-    store_format_freed (dev->store, slot_meta_format (old));
+    store_format_freed (disk->store, slot_meta_format (old));
 }
 
 static uint32_t
@@ -180,33 +180,33 @@ meta_of (const struct content *new)
 }
 
 void
-content_set_locked (struct device *dev, struct slot *s,
+content_set_locked (struct disk *disk, struct slot *s,
                     const struct content *new)
 {
   uint32_t old = slot_load_meta (s);
   uint64_t old_cell = slot_load_cell (s);
 
   if (slot_meta_state (old) == SLOT_OBJECT)
-    pool_replace (dev->store->pool, &s->cell, new->cell);
+    pool_replace (disk->store->pool, &s->cell, new->cell);
   else
     atomic_store_explicit (&s->cell, new->cell, memory_order_relaxed);
   fault_pause ("slot.set.cell"); /* whoever looks now goes by the old meta */
   slot_store_meta (s, meta_of (new));
   if (new->state == SLOT_OBJECT)
-    pool_attach (dev->store->pool, new->cell, &s->cell);
+    pool_attach (disk->store->pool, new->cell, &s->cell);
   if (slot_meta_state (old) == SLOT_BACKED)
-    forget_record (dev, old_cell, slot_meta_size (old));
+    forget_record (disk, old_cell, slot_meta_size (old));
   if (slot_meta_state (old) == SLOT_BUFFERED)
-    buffer_put (&dev->buffer, (uint32_t) old_cell);
+    buffer_put (&disk->buffer, (uint32_t) old_cell);
 
-  count_change (dev, old, new);
+  count_change (disk, old, new);
   int live = (new->state != SLOT_EMPTY) - (slot_meta_state (old) != SLOT_EMPTY);
   if (live)
-    leaves_count_live (&dev->store->leaves, s, live);
+    leaves_count_live (&disk->store->leaves, s, live);
 }
 
 bool
-content_overwrite_locked (struct device *dev, struct slot *s,
+content_overwrite_locked (struct disk *disk, struct slot *s,
                           const struct packed *packed)
 {
   const struct content new = { .state = SLOT_OBJECT,
@@ -216,13 +216,13 @@ content_overwrite_locked (struct device *dev, struct slot *s,
   uint64_t handle = slot_load_cell (s);
 
   if (slot_meta_state (old) != SLOT_OBJECT ||
-      !pool_fits (dev->store->pool, handle, packed->size))
+      !pool_fits (disk->store->pool, handle, packed->size))
     return false;
-  store_format_made (dev->store, packed->format);
-  memcpy (pool_pin (dev->store->pool, &s->cell, &handle), packed->bytes,
+  store_format_made (disk->store, packed->format);
+  memcpy (pool_pin (disk->store->pool, &s->cell, &handle), packed->bytes,
           packed->size);
-  pool_unpin (dev->store->pool, handle);
+  pool_unpin (disk->store->pool, handle);
   slot_store_meta (s, slot_meta (SLOT_OBJECT, packed->format, packed->size));
-  count_change (dev, old, &new);
+  count_change (disk, old, &new);
   return true;
 }

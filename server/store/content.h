@@ -15,7 +15,7 @@
  *
  * Until "set" nothing is visible, so what fails before it changes nothing.
  *
- * Invariants, which the auditor recomputes: the device's counters of slots,
+ * Invariants, which the auditor recomputes: the disk's counters of slots,
  * objects and bytes are sums over the table; what the store counted as made
  * in a dictionary's format and not freed yet is at least what slots hold in
  * it.
@@ -24,7 +24,7 @@
 #ifndef ZRAM_CONTENT_H
 #define ZRAM_CONTENT_H
 
-#include "store/device.h"
+#include "store/disk.h"
 
 /* What a slot is going to hold. */
 struct content {
@@ -47,39 +47,38 @@ struct packed {
 /* Compress a slot's data with the stream's primary method; what does not
  * shrink enough is kept raw.  0, or -1 with errno ENOMEM or EIO.
  */
-int content_pack (struct device *dev, struct zcomp_stream *stream,
+int content_pack (struct disk *disk, struct zcomp_stream *stream,
                   const void *data, struct packed *packed) MUST_USE;
 
 /* Put the bytes into a new object, in transit.  0, or -1 with errno ENOSPC or
  * ENOMEM.
  */
-int content_make (struct device *dev, const struct packed *packed,
+int content_make (struct disk *disk, const struct packed *packed,
                   struct content *new) MUST_USE;
 
 /* The object lies in a record at that address, in blocks that the caller holds;
  * the record counts from here on.
  */
-void content_make_backed (struct device *dev, uint64_t address, unsigned format,
+void content_make_backed (struct disk *disk, uint64_t address, unsigned format,
                           uint32_t size, struct content *new);
 
 /* Keep the data as they are, in the write buffer.  False if that has no room
  * for them, now.
  */
-bool content_make_buffered (struct device *dev, uint64_t slot, const void *data,
+bool content_make_buffered (struct disk *disk, uint64_t slot, const void *data,
                             struct content *new) MUST_USE;
 
 /* A slot that is BUFFERED holds these bytes at 'offset' from here on (NULL:
  * zeroes).  Whoever claimed it has lost it.
  */
-void content_rewrite_locked (struct device *dev, struct slot *s,
-                             const void *buf, uint32_t offset, uint32_t len)
-  REQUIRES (s);
+void content_rewrite_locked (struct disk *disk, struct slot *s, const void *buf,
+                             uint32_t offset, uint32_t len) REQUIRES (s);
 
 /* Free what was made and will not be used. */
-void content_drop (struct device *dev, const struct content *new);
+void content_drop (struct disk *disk, const struct content *new);
 
 /* The slot holds it from here on.  Cannot fail. */
-void content_set_locked (struct device *dev, struct slot *s,
+void content_set_locked (struct disk *disk, struct slot *s,
                          const struct content *new) REQUIRES (s);
 
 /* For when there is no room for a second object: write it over the old one, if
@@ -87,7 +86,7 @@ void content_set_locked (struct device *dev, struct slot *s,
  * works when memory is out.  Nothing can fail any more here, so the old data
  * need not be kept until the new are safe.
  */
-bool content_overwrite_locked (struct device *dev, struct slot *s,
+bool content_overwrite_locked (struct disk *disk, struct slot *s,
                                const struct packed *packed) REQUIRES (s)
   MUST_USE;
 

@@ -51,54 +51,54 @@ enum drain_result { DRAIN_SKIPPED, DRAIN_DONE, DRAIN_LOST, DRAIN_FAILED };
 
 /* Claim the slot, if it is in this entry, and copy its data. */
 static bool
-claim_entry (struct device *dev, uint64_t index, uint32_t entry, unsigned claim,
+claim_entry (struct disk *disk, uint64_t index, uint32_t entry, unsigned claim,
              void *copy) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  struct slot *s = slot_table_try_read_lock (&disk->table, index);
   uint32_t meta = s ? slot_load_meta (s) : 0;
   bool claimed = s && slot_meta_state (meta) == SLOT_BUFFERED &&
                  slot_load_cell (s) == entry &&
                  claim_put_locked (s, meta, claim);
 
   if (claimed)
-    memcpy (copy, buffer_data (&dev->buffer, entry), dev->buffer.slot_size);
+    memcpy (copy, buffer_data (&disk->buffer, entry), disk->buffer.slot_size);
   if (s)
     slot_read_unlock (s);
   return claimed;
 }
 
 static int
-pack_copy (struct device *dev, const void *copy, struct content *new)
+pack_copy (struct disk *disk, const void *copy, struct content *new)
 {
-  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
+  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
   struct packed packed;
-  int r = content_pack (dev, stream, copy, &packed);
+  int r = content_pack (disk, stream, copy, &packed);
 
   fault_pause ("drain.packed");
-  budget_spare_begin (&dev->store->budget);
+  budget_spare_begin (&disk->store->budget);
   if (r == 0)
-    r = content_make (dev, &packed, new);
+    r = content_make (disk, &packed, new);
   budget_spare_end ();
   zcomp_stream_put (stream);
   return r;
 }
 
 static enum drain_result
-drain_entry (struct device *dev, uint32_t entry, unsigned claim, void *copy)
+drain_entry (struct disk *disk, uint32_t entry, unsigned claim, void *copy)
 {
   uint64_t index = atomic_load_explicit (
-    &buffer_entry (&dev->buffer, entry)->slot, memory_order_relaxed);
+    &buffer_entry (&disk->buffer, entry)->slot, memory_order_relaxed);
   struct content new;
 
-  if (index == BUFFER_NO_SLOT || !claim_entry (dev, index, entry, claim, copy))
+  if (index == BUFFER_NO_SLOT || !claim_entry (disk, index, entry, claim, copy))
     return DRAIN_SKIPPED;
   fault_pause ("drain.copied");
-  if (pack_copy (dev, copy, &new) == -1) {
-    (void) claim_end (dev, index, claim, 0);
+  if (pack_copy (disk, copy, &new) == -1) {
+    (void) claim_end (disk, index, claim, 0);
     return DRAIN_FAILED;
   }
   fault_pause ("drain.made");
-  return claim_replace (dev, index, claim, &new) ? DRAIN_DONE : DRAIN_LOST;
+  return claim_replace (disk, index, claim, &new) ? DRAIN_DONE : DRAIN_LOST;
 }
 
 /* -- steps --------------------------------------------------------------- */
@@ -115,24 +115,24 @@ is_due (const struct buffer_entry *e, uint32_t now, uint32_t min_age_ms)
 }
 
 static void
-note (struct device *dev, enum drain_result r, struct drain_totals *totals)
+note (struct disk *disk, enum drain_result r, struct drain_totals *totals)
 {
   totals->done += r == DRAIN_DONE;
   totals->lost += r == DRAIN_LOST;
   totals->failed += r == DRAIN_FAILED;
   if (r == DRAIN_DONE)
-    device_count (dev, DEV_DRAINED, 1);
+    disk_count (disk, DISK_DRAINED, 1);
   if (r == DRAIN_LOST)
-    device_count (dev, DEV_DRAIN_LOST, 1);
+    disk_count (disk, DISK_DRAIN_LOST, 1);
   if (r == DRAIN_FAILED)
-    device_count (dev, DEV_DRAIN_FAILED, 1);
+    disk_count (disk, DISK_DRAIN_FAILED, 1);
 }
 
 /* The entries of a step, and the lanes that work on them side by side: lane i
  * has every lanes-th from the i-th on, a claim and a copy of its own.
  */
 struct batch {
-  struct device *dev;
+  struct disk *disk;
   char *copies;
   unsigned lanes, n;
   uint32_t entries[DRAIN_BATCH];
@@ -143,37 +143,37 @@ static void
 drain_lane (void *ctx, unsigned lane)
 {
   struct batch *b = ctx;
-  unsigned claim = claim_take (b->dev);
-  char *copy = b->copies + (size_t) lane * b->dev->buffer.slot_size;
+  unsigned claim = claim_take (b->disk);
+  char *copy = b->copies + (size_t) lane * b->disk->buffer.slot_size;
 
   if (!claim)
     return;
   for (unsigned i = lane; i < b->n; i += b->lanes)
-    note (b->dev, drain_entry (b->dev, b->entries[i], claim, copy),
+    note (b->disk, drain_entry (b->disk, b->entries[i], claim, copy),
           &b->totals[lane]);
-  claim_release (b->dev, claim);
+  claim_release (b->disk, claim);
 }
 
 /* While requests run their CPUs are not taken for this: one lane is enough
  * then, and the drainer's pace (maint/pace.h) is for one.
  */
 static unsigned
-lanes_for (struct device *dev, unsigned n)
+lanes_for (struct disk *disk, unsigned n)
 {
-  unsigned lanes = zcomp_workers (dev->store->zcomp);
+  unsigned lanes = zcomp_workers (disk->store->zcomp);
 
-  if (n < 2 * DRAIN_LANES || store_requests (dev->store) > 0)
+  if (n < 2 * DRAIN_LANES || store_requests (disk->store) > 0)
     return 1;
-  if (lanes > dev->store->cpus)
-    lanes = dev->store->cpus;
+  if (lanes > disk->store->cpus)
+    lanes = disk->store->cpus;
   return lanes < DRAIN_LANES ? lanes : DRAIN_LANES;
 }
 
 static void
 drain_batch (struct batch *b, struct drain_totals *totals)
 {
-  b->lanes = lanes_for (b->dev, b->n);
-  workpool_share (b->dev->store->workpool, b->lanes, drain_lane, b);
+  b->lanes = lanes_for (b->disk, b->n);
+  workpool_share (b->disk->store->workpool, b->lanes, drain_lane, b);
   for (unsigned lane = 0; lane < b->lanes; lane++) {
     totals->done += b->totals[lane].done;
     totals->lost += b->totals[lane].lost;
@@ -182,12 +182,12 @@ drain_batch (struct batch *b, struct drain_totals *totals)
 }
 
 uint32_t
-drain_step_locked (struct device *dev, uint32_t min_age_ms, uint32_t looks,
+drain_step_locked (struct disk *disk, uint32_t min_age_ms, uint32_t looks,
                    uint32_t most, struct drain_totals *totals)
 {
-  struct drain *d = &dev->drain;
-  struct batch b = { .dev = dev, .copies = d->copies };
-  uint32_t entries = buffer_entries (&dev->buffer);
+  struct drain *d = &disk->drain;
+  struct batch b = { .disk = disk, .copies = d->copies };
+  uint32_t entries = buffer_entries (&disk->buffer);
   uint32_t now = clock_coarse_ms (), looked = 0;
 
   if (most > DRAIN_BATCH)
@@ -195,7 +195,7 @@ drain_step_locked (struct device *dev, uint32_t min_age_ms, uint32_t looks,
   for (; looked < looks && looked < entries && b.n < most; looked++) {
     if (d->hand >= entries)
       d->hand = 0;
-    if (is_due (buffer_entry (&dev->buffer, d->hand), now, min_age_ms))
+    if (is_due (buffer_entry (&disk->buffer, d->hand), now, min_age_ms))
       b.entries[b.n++] = d->hand;
     d->hand++;
   }
@@ -207,59 +207,59 @@ drain_step_locked (struct device *dev, uint32_t min_age_ms, uint32_t looks,
 /* -- for those who need it done ------------------------------------------ */
 
 static bool
-make_room_locked (struct device *dev) REQUIRES (dev->drain.lock)
+make_room_locked (struct disk *disk) REQUIRES (disk->drain.lock)
 {
-  uint32_t entries = buffer_entries (&dev->buffer), looked = 0, n = 1;
-  bool made = buffer_trim (&dev->buffer) > 0;
+  uint32_t entries = buffer_entries (&disk->buffer), looked = 0, n = 1;
+  bool made = buffer_trim (&disk->buffer) > 0;
   struct drain_totals totals = { 0 };
 
   while (!made && n > 0 && looked < entries && totals.done < ROOM_ENTRIES &&
-         totals.failed < MAX_FAILURES && buffer_used (&dev->buffer) > 0) {
-    n = drain_step_locked (dev, 0, entries - looked, 1, &totals);
+         totals.failed < MAX_FAILURES && buffer_used (&disk->buffer) > 0) {
+    n = drain_step_locked (disk, 0, entries - looked, 1, &totals);
     looked += n;
   }
   if (totals.done) {
-    (void) buffer_trim (&dev->buffer);
+    (void) buffer_trim (&disk->buffer);
     made = true;
   }
   if (made)
-    atomic_fetch_add (&dev->drain.rounds, 1);
+    atomic_fetch_add (&disk->drain.rounds, 1);
   return made;
 }
 
 bool
-drain_for_room (struct device *dev)
+drain_for_room (struct disk *disk)
 {
   KEEP_ERRNO;
-  uint64_t rounds = atomic_load (&dev->drain.rounds);
+  uint64_t rounds = atomic_load (&disk->drain.rounds);
   bool made;
 
-  if (buffer_memory (&dev->buffer) == 0)
+  if (buffer_memory (&disk->buffer) == 0)
     return false;
-  mutex_lock (&dev->drain.lock);
+  mutex_lock (&disk->drain.lock);
   /* Perhaps somebody else has made some while we waited. */
-  made = atomic_load (&dev->drain.rounds) != rounds || make_room_locked (dev);
-  mutex_unlock (&dev->drain.lock);
+  made = atomic_load (&disk->drain.rounds) != rounds || make_room_locked (disk);
+  mutex_unlock (&disk->drain.lock);
   return made;
 }
 
 void
-drain_hold (struct device *dev) ACQUIRE (dev->drain.lock)
+drain_hold (struct disk *disk) ACQUIRE (disk->drain.lock)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  mutex_lock (&dev->drain.lock);
+  mutex_lock (&disk->drain.lock);
 }
 
 bool
-drain_hold_patiently (struct device *dev, const struct patience *p)
+drain_hold_patiently (struct disk *disk, const struct patience *p)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  return mutex_lock_patiently (&dev->drain.lock, &dev->drain.wished, p);
+  return mutex_lock_patiently (&disk->drain.lock, &disk->drain.wished, p);
 }
 
 void
-drain_unhold (struct device *dev) RELEASE (dev->drain.lock)
+drain_unhold (struct disk *disk) RELEASE (disk->drain.lock)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  mutex_unlock (&dev->drain.lock);
+  mutex_unlock (&disk->drain.lock);
 }

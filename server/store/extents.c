@@ -51,19 +51,19 @@ run_at (struct slot_table *t, uint64_t index, uint64_t limit, uint64_t *end)
 }
 
 int
-device_extents (struct device *dev, uint64_t offset, uint64_t count, bool one,
-                extent_fn fn, void *ctx)
+disk_extents (struct disk *disk, uint64_t offset, uint64_t count, bool one,
+              extent_fn fn, void *ctx)
 {
-  uint64_t shift = dev->store->slot_shift, end = offset + count;
+  uint64_t shift = disk->store->slot_shift, end = offset + count;
   uint64_t slot = offset >> shift, slots = ((end - 1) >> shift) + 1;
 
   while (offset < end) {
     uint64_t run_end, next;
-    enum extent_type type = run_at (&dev->table, slot, slots, &run_end);
+    enum extent_type type = run_at (&disk->table, slot, slots, &run_end);
 
     /* The same type goes on in the next leaf. */
     while (run_end < slots &&
-           run_at (&dev->table, run_end, slots, &next) == type)
+           run_at (&disk->table, run_end, slots, &next) == type)
       run_end = next;
     uint64_t stop = run_end == slots ? end : run_end << shift;
     int r = fn (ctx, offset, stop - offset, type);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which parts of a device hold data, read from the slot table alone: nothing
+ * Which parts of a disk hold data, read from the slot table alone: nothing
  * is locked and nothing decompressed.
  */
 
 #ifndef ZRAM_EXTENTS_H
 #define ZRAM_EXTENTS_H
 
-#include "store/device.h"
+#include "store/disk.h"
 
 enum extent_type {
   EXTENT_DATA,
@@ -24,7 +24,7 @@ typedef int (*extent_fn) (void *ctx, uint64_t offset, uint64_t length,
  * What is written meanwhile may be seen as before or after.  0, or what fn
  * returned.
  */
-int device_extents (struct device *dev, uint64_t offset, uint64_t count,
-                    bool one, extent_fn fn, void *ctx) MUST_USE;
+int disk_extents (struct disk *disk, uint64_t offset, uint64_t count, bool one,
+                  extent_fn fn, void *ctx) MUST_USE;
 
 #endif /* ZRAM_EXTENTS_H */

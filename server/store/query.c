@@ -8,69 +8,69 @@
 #include "store/query.h"
 #include "store/range.h"
 
-struct device_stats
-device_stats (struct device *dev)
+struct disk_stats
+disk_stats (struct disk *disk)
 {
-  struct counter_set *c = &dev->counters;
-  struct counter_set *p = &dev->store->pool->counters;
-  struct budget *b = &dev->store->budget;
-  uint64_t stored = (uint64_t) counter_sum (c, DEV_SLOTS_STORED);
-  uint64_t buffered = (uint64_t) counter_sum (c, DEV_SLOTS_BUFFERED);
+  struct counter_set *c = &disk->counters;
+  struct counter_set *p = &disk->store->pool->counters;
+  struct budget *b = &disk->store->budget;
+  uint64_t stored = (uint64_t) counter_sum (c, DISK_SLOTS_STORED);
+  uint64_t buffered = (uint64_t) counter_sum (c, DISK_SLOTS_BUFFERED);
 
-  return (struct device_stats){
-    .orig_data_size = stored << dev->store->slot_shift,
-    .compr_data_size = (uint64_t) counter_sum (c, DEV_COMPR_BYTES) +
-                       (buffered << dev->store->slot_shift),
+  return (struct disk_stats){
+    .orig_data_size = stored << disk->store->slot_shift,
+    .compr_data_size = (uint64_t) counter_sum (c, DISK_COMPR_BYTES) +
+                       (buffered << disk->store->slot_shift),
     .mem_used_total = atomic_load_explicit (&b->used, memory_order_relaxed),
     .mem_used_max = atomic_load_explicit (&b->peak, memory_order_relaxed),
     .mem_limit = atomic_load_explicit (&b->limit, memory_order_relaxed),
     .slots_stored = stored,
-    .same_slots = (uint64_t) counter_sum (c, DEV_SLOTS_SAME),
-    .huge_slots = (uint64_t) counter_sum (c, DEV_SLOTS_HUGE),
-    .huge_since = (uint64_t) counter_sum (c, DEV_HUGE_SINCE),
-    .objects = (uint64_t) counter_sum (c, DEV_OBJECTS),
+    .same_slots = (uint64_t) counter_sum (c, DISK_SLOTS_SAME),
+    .huge_slots = (uint64_t) counter_sum (c, DISK_SLOTS_HUGE),
+    .huge_since = (uint64_t) counter_sum (c, DISK_HUGE_SINCE),
+    .objects = (uint64_t) counter_sum (c, DISK_OBJECTS),
     .pages_compacted = (uint64_t) counter_sum (p, POOL_PAGES_COMPACTED),
     .objects_moved = (uint64_t) counter_sum (p, POOL_OBJECTS_MOVED),
     .zspages_migrated = (uint64_t) counter_sum (p, POOL_ZSPAGES_MIGRATED),
     .mover_skips = (uint64_t) counter_sum (p, POOL_MOVER_SKIPS),
     .pages_reclaimed = (uint64_t) counter_sum (p, POOL_PAGES_RECLAIMED),
     .reclaim_failures = (uint64_t) counter_sum (p, POOL_RECLAIM_FAILURES),
-    .freeable_pages = pool_freeable_pages (dev->store->pool),
-    .read_requests = (uint64_t) counter_sum (c, DEV_READ_REQUESTS),
-    .read_bytes = (uint64_t) counter_sum (c, DEV_READ_BYTES),
-    .write_requests = (uint64_t) counter_sum (c, DEV_WRITE_REQUESTS),
-    .write_bytes = (uint64_t) counter_sum (c, DEV_WRITE_BYTES),
-    .discard_requests = (uint64_t) counter_sum (c, DEV_DISCARD_REQUESTS),
-    .discard_bytes = (uint64_t) counter_sum (c, DEV_DISCARD_BYTES),
-    .flush_requests = (uint64_t) counter_sum (c, DEV_FLUSH_REQUESTS),
-    .failed_reads = (uint64_t) counter_sum (c, DEV_FAILED_READS),
-    .failed_writes = (uint64_t) counter_sum (c, DEV_FAILED_WRITES),
-    .slots_freed = (uint64_t) counter_sum (c, DEV_SLOTS_FREED),
-    .reclaim_misses = (uint64_t) counter_sum (c, DEV_RECLAIM_MISSES),
-    .recompressed = (uint64_t) counter_sum (c, DEV_RECOMPRESSED),
-    .recompress_won = (uint64_t) counter_sum (c, DEV_RECOMPRESS_WON),
-    .recompress_vain = (uint64_t) counter_sum (c, DEV_RECOMPRESS_VAIN),
-    .recompress_lost = (uint64_t) counter_sum (c, DEV_RECOMPRESS_LOST),
-    .recompress_failed = (uint64_t) counter_sum (c, DEV_RECOMPRESS_FAILED),
-    .recompress_ns = (uint64_t) counter_sum (c, DEV_RECOMPRESS_NS),
-    .slots_backed = (uint64_t) counter_sum (c, DEV_SLOTS_BACKED),
-    .backed_bytes = (uint64_t) counter_sum (c, DEV_BACKED_BYTES),
-    .bd_reads = (uint64_t) counter_sum (c, DEV_BD_READS),
-    .bd_writes = (uint64_t) counter_sum (c, DEV_BD_WRITES),
-    .bd_read_errors = (uint64_t) counter_sum (c, DEV_BD_READ_ERRORS),
-    .bd_write_errors = (uint64_t) counter_sum (c, DEV_BD_WRITE_ERRORS),
-    .bd_damaged = (uint64_t) counter_sum (c, DEV_BD_DAMAGED),
-    .promoted = (uint64_t) counter_sum (c, DEV_PROMOTED),
-    .write_stalls = (uint64_t) counter_sum (c, DEV_WRITE_STALLS),
+    .freeable_pages = pool_freeable_pages (disk->store->pool),
+    .read_requests = (uint64_t) counter_sum (c, DISK_READ_REQUESTS),
+    .read_bytes = (uint64_t) counter_sum (c, DISK_READ_BYTES),
+    .write_requests = (uint64_t) counter_sum (c, DISK_WRITE_REQUESTS),
+    .write_bytes = (uint64_t) counter_sum (c, DISK_WRITE_BYTES),
+    .discard_requests = (uint64_t) counter_sum (c, DISK_DISCARD_REQUESTS),
+    .discard_bytes = (uint64_t) counter_sum (c, DISK_DISCARD_BYTES),
+    .flush_requests = (uint64_t) counter_sum (c, DISK_FLUSH_REQUESTS),
+    .failed_reads = (uint64_t) counter_sum (c, DISK_FAILED_READS),
+    .failed_writes = (uint64_t) counter_sum (c, DISK_FAILED_WRITES),
+    .slots_freed = (uint64_t) counter_sum (c, DISK_SLOTS_FREED),
+    .reclaim_misses = (uint64_t) counter_sum (c, DISK_RECLAIM_MISSES),
+    .recompressed = (uint64_t) counter_sum (c, DISK_RECOMPRESSED),
+    .recompress_won = (uint64_t) counter_sum (c, DISK_RECOMPRESS_WON),
+    .recompress_vain = (uint64_t) counter_sum (c, DISK_RECOMPRESS_VAIN),
+    .recompress_lost = (uint64_t) counter_sum (c, DISK_RECOMPRESS_LOST),
+    .recompress_failed = (uint64_t) counter_sum (c, DISK_RECOMPRESS_FAILED),
+    .recompress_ns = (uint64_t) counter_sum (c, DISK_RECOMPRESS_NS),
+    .slots_backed = (uint64_t) counter_sum (c, DISK_SLOTS_BACKED),
+    .backed_bytes = (uint64_t) counter_sum (c, DISK_BACKED_BYTES),
+    .bd_reads = (uint64_t) counter_sum (c, DISK_BD_READS),
+    .bd_writes = (uint64_t) counter_sum (c, DISK_BD_WRITES),
+    .bd_read_errors = (uint64_t) counter_sum (c, DISK_BD_READ_ERRORS),
+    .bd_write_errors = (uint64_t) counter_sum (c, DISK_BD_WRITE_ERRORS),
+    .bd_damaged = (uint64_t) counter_sum (c, DISK_BD_DAMAGED),
+    .promoted = (uint64_t) counter_sum (c, DISK_PROMOTED),
+    .write_stalls = (uint64_t) counter_sum (c, DISK_WRITE_STALLS),
     .slots_buffered = buffered,
-    .buffer_capacity = buffer_capacity (&dev->buffer),
-    .buffer_bytes = buffer_memory (&dev->buffer),
-    .buffer_writes = (uint64_t) counter_sum (c, DEV_BUFFER_WRITES),
-    .buffer_hits = (uint64_t) counter_sum (c, DEV_BUFFER_HITS),
-    .buffer_passed = (uint64_t) counter_sum (c, DEV_BUFFER_PASSED),
-    .drained = (uint64_t) counter_sum (c, DEV_DRAINED),
-    .drain_lost = (uint64_t) counter_sum (c, DEV_DRAIN_LOST),
-    .drain_failed = (uint64_t) counter_sum (c, DEV_DRAIN_FAILED),
+    .buffer_capacity = buffer_capacity (&disk->buffer),
+    .buffer_bytes = buffer_memory (&disk->buffer),
+    .buffer_writes = (uint64_t) counter_sum (c, DISK_BUFFER_WRITES),
+    .buffer_hits = (uint64_t) counter_sum (c, DISK_BUFFER_HITS),
+    .buffer_passed = (uint64_t) counter_sum (c, DISK_BUFFER_PASSED),
+    .drained = (uint64_t) counter_sum (c, DISK_DRAINED),
+    .drain_lost = (uint64_t) counter_sum (c, DISK_DRAIN_LOST),
+    .drain_failed = (uint64_t) counter_sum (c, DISK_DRAIN_FAILED),
   };
 }
 
@@ -84,10 +84,10 @@ is_stored (const struct slot *s)
  * field, may be of a moment before or after.
  */
 bool
-device_slot_info (struct device *dev, uint64_t index, uint32_t now,
-                  struct slot_info *info)
+disk_slot_info (struct disk *disk, uint64_t index, uint32_t now,
+                struct slot_info *info)
 {
-  const struct slot *s = slot_table_peek (&dev->table, index);
+  const struct slot *s = slot_table_peek (&disk->table, index);
 
   memset (info, 0, sizeof *info);
   if (!s)
@@ -97,7 +97,7 @@ device_slot_info (struct device *dev, uint64_t index, uint32_t now,
   uint32_t age = slot_age (s, now);
   bool idle = slot_is_idle (s);
   /* Not so any more: its leaf was given back, and it was EMPTY then. */
-  if (!slot_table_is_still (&dev->table, index, s))
+  if (!slot_table_is_still (&disk->table, index, s))
     return false;
   info->state = slot_meta_state (meta);
   if (info->state == SLOT_EMPTY)
@@ -120,11 +120,11 @@ device_slot_info (struct device *dev, uint64_t index, uint32_t now,
  * over was EMPTY at a moment since this was called (slot_table.h).
  */
 uint64_t
-device_next_stored (struct device *dev, uint64_t index, uint64_t end)
+disk_next_stored (struct disk *disk, uint64_t index, uint64_t end)
 {
-  for (index = slot_table_next_present (&dev->table, index, end); index < end;
-       index = slot_table_next_present (&dev->table, index + 1, end)) {
-    const struct slot *s = slot_table_peek (&dev->table, index);
+  for (index = slot_table_next_present (&disk->table, index, end); index < end;
+       index = slot_table_next_present (&disk->table, index + 1, end)) {
+    const struct slot *s = slot_table_peek (&disk->table, index);
 
     if (s && is_stored (s))
       break;
@@ -133,17 +133,17 @@ device_next_stored (struct device *dev, uint64_t index, uint64_t end)
 }
 
 uint64_t
-device_mark_idle (struct device *dev, uint64_t first, uint64_t end,
-                  uint32_t min_age_s, uint32_t now)
+disk_mark_idle (struct disk *disk, uint64_t first, uint64_t end,
+                uint32_t min_age_s, uint32_t now)
 {
   uint64_t marked = 0;
 
-  for (uint64_t i = device_next_stored (dev, first, end); i < end;
-       i = device_next_stored (dev, i + 1, end)) {
+  for (uint64_t i = disk_next_stored (disk, first, end); i < end;
+       i = disk_next_stored (disk, i + 1, end)) {
     /* Type-stable: a leaf given back meanwhile at worst marks another slot
      * idle, which its next access mends.
      */
-    struct slot *s = (struct slot *) slot_table_peek (&dev->table, i);
+    struct slot *s = (struct slot *) slot_table_peek (&disk->table, i);
 
     if (s && (slot_is_idle (s) ||
               (slot_age (s, now) >= min_age_s && slot_mark_idle (s))))
@@ -166,9 +166,9 @@ add_to_cell (struct map_cell *cell, const struct slot_info *info,
 }
 
 void
-device_map (struct device *dev, unsigned cells, struct map_cell *map)
+disk_map (struct disk *disk, unsigned cells, struct map_cell *map)
 {
-  uint64_t slots = dev->table.slots;
+  uint64_t slots = disk->table.slots;
   struct slot_info info;
 
   memset (map, 0, cells * sizeof *map);
@@ -178,42 +178,42 @@ device_map (struct device *dev, unsigned cells, struct map_cell *map)
     uint64_t to = (uint64_t) ((unsigned __int128) slots * (c + 1) / cells);
 
     map[c].slots = to - from;
-    for (uint64_t i = device_next_stored (dev, from, to); i < to;
-         i = device_next_stored (dev, i + 1, to))
-      if (device_slot_info (dev, i, 0, &info))
-        add_to_cell (&map[c], &info, dev->store->config.slot_size);
+    for (uint64_t i = disk_next_stored (disk, from, to); i < to;
+         i = disk_next_stored (disk, i + 1, to))
+      if (disk_slot_info (disk, i, 0, &info))
+        add_to_cell (&map[c], &info, disk->store->config.slot_size);
   }
 }
 
 static void
-reset_counters (struct device *dev)
+reset_counters (struct disk *disk)
 {
-  for (unsigned id = DEV_READ_REQUESTS; id < DEV_COUNTERS; id++)
-    counter_reset (&dev->counters, id);
+  for (unsigned id = DISK_READ_REQUESTS; id < DISK_COUNTERS; id++)
+    counter_reset (&disk->counters, id);
   for (unsigned i = 0; i < LATENCY_KINDS; i++)
     for (unsigned b = 0; b <= HISTOGRAM_BUCKETS; b++)
-      counter_reset (&dev->latency[i].counters, b);
+      counter_reset (&disk->latency[i].counters, b);
   /* The kernel's reset makes a new pool, so what the pool counts starts anew
    * there too.
    */
   for (unsigned id = 0; id < POOL_COUNTERS; id++)
-    counter_reset (&dev->store->pool->counters, id);
-  store_reset_peak (dev->store);
+    counter_reset (&disk->store->pool->counters, id);
+  store_reset_peak (disk->store);
 }
 
 void
-device_reset (struct device *dev)
+disk_reset (struct disk *disk)
 {
-  device_discard_all (dev);
-  reset_counters (dev);
+  disk_discard_all (disk);
+  reset_counters (disk);
 }
 
 uint64_t
-device_reset_patiently (struct device *dev, const struct patience *p)
+disk_reset_patiently (struct disk *disk, const struct patience *p)
 {
-  uint64_t locked = device_discard_patiently (dev, p);
+  uint64_t locked = disk_discard_patiently (disk, p);
 
   if (locked == 0)
-    reset_counters (dev);
+    reset_counters (disk);
   return locked;
 }

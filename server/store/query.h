@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Looking at a device, and the few things that change it from outside the
+ * Looking at a disk, and the few things that change it from outside the
  * path of requests.  Statistics take no lock of rank slot or stream, so they
  * answer at once whatever runs.
  */
@@ -8,7 +8,7 @@
 #ifndef ZRAM_QUERY_H
 #define ZRAM_QUERY_H
 
-#include "store/device.h"
+#include "store/disk.h"
 
 /* What a slot is worth being told apart by. */
 struct slot_info {
@@ -21,7 +21,7 @@ struct slot_info {
   bool incompressible; /* no secondary codec helped */
 };
 
-struct device_stats {
+struct disk_stats {
   uint64_t orig_data_size;  /* bytes: slots stored times slot size */
   uint64_t compr_data_size; /* bytes, also of what lies in the write buffer */
   uint64_t mem_used_total;  /* bytes: pool and table, of the whole store */
@@ -46,23 +46,23 @@ struct device_stats {
 };
 
 /* Takes no lock. */
-struct device_stats device_stats (struct device *dev);
+struct disk_stats disk_stats (struct disk *disk);
 
 /* The slot at some moment; false if it is EMPTY.  Takes no lock. */
-bool device_slot_info (struct device *dev, uint64_t index, uint32_t now,
-                       struct slot_info *info);
+bool disk_slot_info (struct disk *disk, uint64_t index, uint32_t now,
+                     struct slot_info *info);
 
 /* The first slot from 'index' on, below 'end', that is not EMPTY; else 'end'.
  * Takes no lock.
  */
-uint64_t device_next_stored (struct device *dev, uint64_t index, uint64_t end);
+uint64_t disk_next_stored (struct disk *disk, uint64_t index, uint64_t end);
 
 /* Mark what is stored in slots [first, end) and was not accessed for min_age_s
  * seconds as idle.  Returns how many there are, marked now or before.  Takes
  * no lock.
  */
-uint64_t device_mark_idle (struct device *dev, uint64_t first, uint64_t end,
-                           uint32_t min_age_s, uint32_t now);
+uint64_t disk_mark_idle (struct disk *disk, uint64_t first, uint64_t end,
+                         uint32_t min_age_s, uint32_t now);
 
 /* An equal part of the disk (the last may be smaller). */
 struct map_cell {
@@ -71,18 +71,18 @@ struct map_cell {
 };
 
 /* Takes no lock. */
-void device_map (struct device *dev, unsigned cells, struct map_cell *map);
+void disk_map (struct disk *disk, unsigned cells, struct map_cell *map);
 
 /* Discard everything, and let the counters that only grow start again from 0,
  * those of the pool with them.
  * Requests may run: for them it is a trim of the whole disk.
  */
-void device_reset (struct device *dev);
+void disk_reset (struct disk *disk);
 
 /* The same, but slots that somebody has locked until patience ends stay as they
  * are, and the counters too then; returns how many slots those are.
  */
-uint64_t device_reset_patiently (struct device *dev, const struct patience *p)
+uint64_t disk_reset_patiently (struct disk *disk, const struct patience *p)
   MUST_USE;
 
 #endif /* ZRAM_QUERY_H */

@@ -17,7 +17,7 @@
 #define BUFFERED_CHUNK (512u * 1024) /* what is only copied */
 
 struct transfer {
-  struct device *dev;
+  struct disk *disk;
   char *read_to; /* one of these is NULL */
   const char *write_from;
   uint32_t count;
@@ -32,17 +32,18 @@ transfer_slot (struct transfer *t, uint64_t index, uint32_t at, uint32_t len,
                uint32_t done)
 {
   if (t->read_to)
-    return slot_read (t->dev, index, t->read_to + done, at, len, t->now);
-  if (len == t->dev->store->config.slot_size)
-    return slot_write (t->dev, index, t->write_from + done, t->now);
-  return slot_write_part (t->dev, index, t->write_from + done, at, len, t->now);
+    return slot_read (t->disk, index, t->read_to + done, at, len, t->now);
+  if (len == t->disk->store->config.slot_size)
+    return slot_write (t->disk, index, t->write_from + done, t->now);
+  return slot_write_part (t->disk, index, t->write_from + done, at, len,
+                          t->now);
 }
 
 /* Bytes [from, to) of the transfer.  0, or an errno value. */
 static int
 transfer_bytes (struct transfer *t, uint32_t from, uint32_t to)
 {
-  uint32_t slot_size = t->dev->store->config.slot_size;
+  uint32_t slot_size = t->disk->store->config.slot_size;
 
   while (from < to) {
     uint64_t byte = t->offset + from;
@@ -50,8 +51,8 @@ transfer_bytes (struct transfer *t, uint32_t from, uint32_t to)
     uint32_t len = slot_size - at < to - from ? slot_size - at : to - from;
 
     if (t->read_to && from + len < to)
-      slot_prefetch (t->dev, (byte >> t->dev->store->slot_shift) + 1);
-    if (transfer_slot (t, byte >> t->dev->store->slot_shift, at, len, from))
+      slot_prefetch (t->disk, (byte >> t->disk->store->slot_shift) + 1);
+    if (transfer_slot (t, byte >> t->disk->store->slot_shift, at, len, from))
       return errno;
     from += len;
   }
@@ -83,7 +84,7 @@ transfer_chunk (void *ctx, unsigned chunk)
 static bool
 worth_sharing (struct transfer *t)
 {
-  struct store *store = t->dev->store;
+  struct store *store = t->disk->store;
   unsigned workers = zcomp_workers (store->zcomp);
   unsigned most = workers < store->cpus ? workers : store->cpus;
 
@@ -96,67 +97,66 @@ run_transfer (struct transfer *t, enum latency_kind kind)
   uint64_t start = clock_ns ();
   int err;
 
-  if (store_request_begin (t->dev->store) == -1)
+  if (store_request_begin (t->disk->store) == -1)
     return -1;
   if (worth_sharing (t)) {
     uint64_t last = t->offset + t->count - 1;
     unsigned chunks = last / t->chunk - t->offset / t->chunk + 1;
 
-    device_count (t->dev, DEV_REQUESTS_SHARED, 1);
-    workpool_share (t->dev->store->workpool, chunks, transfer_chunk, t);
+    disk_count (t->disk, DISK_REQUESTS_SHARED, 1);
+    workpool_share (t->disk->store->workpool, chunks, transfer_chunk, t);
     err = atomic_load_explicit (&t->err, memory_order_relaxed);
   }
   else
     err = transfer_bytes (t, 0, t->count);
-  store_request_end (t->dev->store);
-  histogram_add (&t->dev->latency[kind], clock_ns () - start);
+  store_request_end (t->disk->store);
+  histogram_add (&t->disk->latency[kind], clock_ns () - start);
   errno = err;
   return err ? -1 : 0;
 }
 
 int
-device_read (struct device *dev, void *buf, uint32_t count, uint64_t offset)
+disk_read (struct disk *disk, void *buf, uint32_t count, uint64_t offset)
 {
-  struct transfer t = { .dev = dev,
+  struct transfer t = { .disk = disk,
                         .read_to = buf,
                         .count = count,
                         .offset = offset,
                         .chunk = READ_CHUNK,
                         .now = clock_coarse_s () };
 
-  device_count (dev, DEV_READ_REQUESTS, 1);
-  device_count (dev, DEV_READ_BYTES, count);
+  disk_count (disk, DISK_READ_REQUESTS, 1);
+  disk_count (disk, DISK_READ_BYTES, count);
   int r = run_transfer (&t, LATENCY_READ);
   if (r == -1)
-    device_count (dev, DEV_FAILED_READS, 1);
+    disk_count (disk, DISK_FAILED_READS, 1);
   return r;
 }
 
 /* What is only copied into the write buffer is less work. */
 static uint32_t
-write_chunk (struct device *dev, uint32_t count)
+write_chunk (struct disk *disk, uint32_t count)
 {
-  return buffer_has_room (&dev->buffer, count >> dev->store->slot_shift)
+  return buffer_has_room (&disk->buffer, count >> disk->store->slot_shift)
            ? BUFFERED_CHUNK
            : WRITE_CHUNK;
 }
 
 int
-device_write (struct device *dev, const void *buf, uint32_t count,
-              uint64_t offset)
+disk_write (struct disk *disk, const void *buf, uint32_t count, uint64_t offset)
 {
-  struct transfer t = { .dev = dev,
+  struct transfer t = { .disk = disk,
                         .write_from = buf,
                         .count = count,
                         .offset = offset,
-                        .chunk = write_chunk (dev, count),
+                        .chunk = write_chunk (disk, count),
                         .now = clock_coarse_s () };
 
-  device_count (dev, DEV_WRITE_REQUESTS, 1);
-  device_count (dev, DEV_WRITE_BYTES, count);
+  disk_count (disk, DISK_WRITE_REQUESTS, 1);
+  disk_count (disk, DISK_WRITE_BYTES, count);
   int r = run_transfer (&t, LATENCY_WRITE);
   if (r == -1)
-    device_count (dev, DEV_FAILED_WRITES, 1);
+    disk_count (disk, DISK_FAILED_WRITES, 1);
   return r;
 }
 
@@ -164,9 +164,9 @@ device_write (struct device *dev, const void *buf, uint32_t count,
  * With 'wait' all of them; else returns how many were locked.
  */
 static uint64_t
-discard_slots (struct device *dev, uint64_t first, uint64_t end, bool wait)
+discard_slots (struct disk *disk, uint64_t first, uint64_t end, bool wait)
 {
-  uint64_t i = slot_table_next_present (&dev->table, first, end), locked = 0;
+  uint64_t i = slot_table_next_present (&disk->table, first, end), locked = 0;
 
   while (i < end) {
     uint64_t leaf_end = (i | (LEAF_SLOTS - 1)) + 1;
@@ -174,31 +174,31 @@ discard_slots (struct device *dev, uint64_t first, uint64_t end, bool wait)
 
     for (at = i; at < stop; at++)
       if (wait)
-        slot_discard (dev, at);
+        slot_discard (disk, at);
       else
-        locked += !slot_try_discard (dev, at);
-    if (!store_keeps_leaves (dev->store) &&
-        slot_table_leaf_is_empty (&dev->table, i) &&
-        !slot_table_reclaim (&dev->table, i))
-      device_count (dev, DEV_RECLAIM_MISSES, 1);
-    i = slot_table_next_present (&dev->table, stop, end);
+        locked += !slot_try_discard (disk, at);
+    if (!store_keeps_leaves (disk->store) &&
+        slot_table_leaf_is_empty (&disk->table, i) &&
+        !slot_table_reclaim (&disk->table, i))
+      disk_count (disk, DISK_RECLAIM_MISSES, 1);
+    i = slot_table_next_present (&disk->table, stop, end);
   }
   return locked;
 }
 
 void
-device_discard_all (struct device *dev)
+disk_discard_all (struct disk *disk)
 {
-  (void) discard_slots (dev, 0, dev->table.slots, true);
+  (void) discard_slots (disk, 0, disk->table.slots, true);
 }
 
 uint64_t
-device_discard_patiently (struct device *dev, const struct patience *p)
+disk_discard_patiently (struct disk *disk, const struct patience *p)
 {
   uint64_t locked;
 
   do
-    locked = discard_slots (dev, 0, dev->table.slots, false);
+    locked = discard_slots (disk, 0, disk->table.slots, false);
   while (locked > 0 && patience_nap (p));
   return locked;
 }
@@ -208,19 +208,19 @@ device_discard_patiently (struct device *dev, const struct patience *p)
  * again, so a request waits no longer than one slot does.
  */
 static int
-zero_edges (struct device *dev, uint64_t offset, uint64_t end)
+zero_edges (struct disk *disk, uint64_t offset, uint64_t end)
 {
-  uint32_t slot_size = dev->store->config.slot_size, now = clock_coarse_s ();
-  uint64_t shift = dev->store->slot_shift;
+  uint32_t slot_size = disk->store->config.slot_size, now = clock_coarse_s ();
+  uint64_t shift = disk->store->slot_shift;
   uint32_t head = offset & (slot_size - 1), tail = end & (slot_size - 1);
   int err = 0;
 
   if (offset >> shift == end >> shift)
-    return slot_zero_part (dev, offset >> shift, head, tail - head, now, true);
-  if (head && slot_zero_part (dev, offset >> shift, head, slot_size - head, now,
-                              true) == -1)
+    return slot_zero_part (disk, offset >> shift, head, tail - head, now, true);
+  if (head && slot_zero_part (disk, offset >> shift, head, slot_size - head,
+                              now, true) == -1)
     err = errno;
-  if (tail && slot_zero_part (dev, end >> shift, 0, tail, now, !err) == -1 &&
+  if (tail && slot_zero_part (disk, end >> shift, 0, tail, now, !err) == -1 &&
       !err)
     err = errno;
   errno = err;
@@ -228,53 +228,53 @@ zero_edges (struct device *dev, uint64_t offset, uint64_t end)
 }
 
 static int
-discard (struct device *dev, uint64_t offset, uint64_t count, bool advice)
+discard (struct disk *disk, uint64_t offset, uint64_t count, bool advice)
 {
-  uint32_t slot_size = dev->store->config.slot_size;
-  uint64_t end = offset + count, shift = dev->store->slot_shift;
+  uint32_t slot_size = disk->store->config.slot_size;
+  uint64_t end = offset + count, shift = disk->store->slot_shift;
   uint64_t start = clock_ns ();
   int r = 0;
 
   /* Beyond the disk's end its last slot is zero anyway. */
-  if (end == dev->size)
-    end = dev->table.slots << shift;
+  if (end == disk->size)
+    end = disk->table.slots << shift;
   uint64_t first = (offset + slot_size - 1) >> shift, stop = end >> shift;
 
-  if (store_request_begin (dev->store) == -1)
+  if (store_request_begin (disk->store) == -1)
     return -1;
-  device_count (dev, DEV_DISCARD_REQUESTS, 1);
-  device_count (dev, DEV_DISCARD_BYTES, count);
+  disk_count (disk, DISK_DISCARD_REQUESTS, 1);
+  disk_count (disk, DISK_DISCARD_BYTES, count);
   if (first < stop)
-    (void) discard_slots (dev, first, stop,
+    (void) discard_slots (disk, first, stop,
                           true); /* first: it makes room for the edges */
   if (count)
-    r = zero_edges (dev, offset, end);
+    r = zero_edges (disk, offset, end);
   if (advice)
     r = 0;
-  store_request_end (dev->store);
-  histogram_add (&dev->latency[LATENCY_DISCARD], clock_ns () - start);
+  store_request_end (disk->store);
+  histogram_add (&disk->latency[LATENCY_DISCARD], clock_ns () - start);
   if (r == -1)
-    device_count (dev, DEV_FAILED_WRITES, 1);
+    disk_count (disk, DISK_FAILED_WRITES, 1);
   return r;
 }
 
 int
-device_discard (struct device *dev, uint64_t offset, uint64_t count)
+disk_discard (struct disk *disk, uint64_t offset, uint64_t count)
 {
-  return discard (dev, offset, count, false);
+  return discard (disk, offset, count, false);
 }
 
 int
-device_trim (struct device *dev, uint64_t offset, uint64_t count)
+disk_trim (struct disk *disk, uint64_t offset, uint64_t count)
 {
-  return discard (dev, offset, count, true);
+  return discard (disk, offset, count, true);
 }
 
 void
-device_flush (struct device *dev)
+disk_flush (struct disk *disk)
 {
   uint64_t start = clock_ns ();
 
-  device_count (dev, DEV_FLUSH_REQUESTS, 1);
-  histogram_add (&dev->latency[LATENCY_FLUSH], clock_ns () - start);
+  disk_count (disk, DISK_FLUSH_REQUESTS, 1);
+  histogram_add (&disk->latency[LATENCY_FLUSH], clock_ns () - start);
 }

@@ -39,16 +39,16 @@ marks (unsigned by, bool incompressible)
  * less memory, and below the threshold.  0: there is none.
  */
 static size_t
-room (struct device *dev, uint32_t meta, uint32_t threshold)
+room (struct disk *disk, uint32_t meta, uint32_t threshold)
 {
-  size_t most = pool_smaller_than (dev->store->pool, slot_meta_size (meta));
+  size_t most = pool_smaller_than (disk->store->pool, slot_meta_size (meta));
 
   return threshold && most >= threshold ? threshold - 1 : most;
 }
 
 /* The slot's data, from the copy of its object. */
 static const void *
-unpack (struct device *dev, struct zcomp_stream *stream, uint32_t meta,
+unpack (struct disk *disk, struct zcomp_stream *stream, uint32_t meta,
         const void *object)
 {
   void *data = zcomp_stream_scratch (stream);
@@ -60,7 +60,7 @@ unpack (struct device *dev, struct zcomp_stream *stream, uint32_t meta,
   if (zcomp_stream_reader (stream, slot_meta_format (meta), &reader) == -1)
     return NULL;
   r = zcomp_reader_decompress (&reader, object, slot_meta_size (meta), data,
-                               dev->store->config.slot_size);
+                               disk->store->config.slot_size);
   zcomp_reader_put (&reader);
   return r == 0 ? data : NULL;
 }
@@ -69,12 +69,12 @@ unpack (struct device *dev, struct zcomp_stream *stream, uint32_t meta,
  * new content if one helped, 0 if none did, -1 with errno.
  */
 static int
-try_methods (struct device *dev, struct zcomp_stream *stream, uint32_t meta,
+try_methods (struct disk *disk, struct zcomp_stream *stream, uint32_t meta,
              const struct recompress_plan *plan, const void *object,
              unsigned *tried, struct content *new)
 {
-  size_t most = room (dev, meta, plan->threshold);
-  const void *data = unpack (dev, stream, meta, object);
+  size_t most = room (disk, meta, plan->threshold);
+  const void *data = unpack (disk, stream, meta, object);
   struct packed packed;
 
   if (!data)
@@ -82,7 +82,7 @@ try_methods (struct device *dev, struct zcomp_stream *stream, uint32_t meta,
   for (unsigned p = first_to_try (plan, meta); p <= plan->last; p++) {
     const struct zcomp_method *method = &plan->methods[p - 1];
     ssize_t n = most ? zcomp_compress (stream, method, data,
-                                       dev->store->config.slot_size, most,
+                                       disk->store->config.slot_size, most,
                                        &packed.bytes)
                      : 0;
 
@@ -93,57 +93,57 @@ try_methods (struct device *dev, struct zcomp_stream *stream, uint32_t meta,
       continue;
     packed.format = method->format;
     packed.size = (uint32_t) n;
-    return content_make (dev, &packed, new) == -1 ? -1 : 1;
+    return content_make (disk, &packed, new) == -1 ? -1 : 1;
   }
   return 0;
 }
 
 static enum recompress_result
-recompress_claimed (struct device *dev, uint64_t index, uint32_t meta,
+recompress_claimed (struct disk *disk, uint64_t index, uint32_t meta,
                     const struct recompress_plan *plan, unsigned claim,
                     const void *object)
 {
-  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
+  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
   unsigned tried = 0;
   struct content new;
-  int r = try_methods (dev, stream, meta, plan, object, &tried, &new);
+  int r = try_methods (disk, stream, meta, plan, object, &tried, &new);
 
   zcomp_stream_put (stream);
   fault_pause ("recompress.packed");
   if (r == -1) {
-    (void) claim_end (dev, index, claim, meta & SLOT_MARKS);
+    (void) claim_end (disk, index, claim, meta & SLOT_MARKS);
     return RECOMPRESS_FAILED;
   }
   if (r == 0)
-    return claim_end (dev, index, claim,
+    return claim_end (disk, index, claim,
                       marks (slot_meta_by (meta), tried == plan->count))
              ? RECOMPRESS_VAIN
              : RECOMPRESS_LOST;
   new.marks = marks (tried, false);
-  if (!claim_replace (dev, index, claim, &new))
+  if (!claim_replace (disk, index, claim, &new))
     return RECOMPRESS_LOST;
-  device_count (dev, DEV_RECOMPRESS_WON, slot_meta_size (meta) - new.size);
+  disk_count (disk, DISK_RECOMPRESS_WON, slot_meta_size (meta) - new.size);
   return RECOMPRESS_DONE;
 }
 
 enum recompress_result
-slot_recompress (struct device *dev, uint64_t index, uint32_t meta,
+slot_recompress (struct disk *disk, uint64_t index, uint32_t meta,
                  const struct recompress_plan *plan, unsigned claim, void *buf)
 {
-  static const enum device_counter counters[] = {
-    [RECOMPRESS_DONE] = DEV_RECOMPRESSED,
-    [RECOMPRESS_VAIN] = DEV_RECOMPRESS_VAIN,
-    [RECOMPRESS_LOST] = DEV_RECOMPRESS_LOST,
-    [RECOMPRESS_FAILED] = DEV_RECOMPRESS_FAILED,
+  static const enum disk_counter counters[] = {
+    [RECOMPRESS_DONE] = DISK_RECOMPRESSED,
+    [RECOMPRESS_VAIN] = DISK_RECOMPRESS_VAIN,
+    [RECOMPRESS_LOST] = DISK_RECOMPRESS_LOST,
+    [RECOMPRESS_FAILED] = DISK_RECOMPRESS_FAILED,
   };
   uint64_t start = clock_ns ();
   enum recompress_result result;
 
   if (!recompress_wants (plan, meta) ||
-      !claim_copy (dev, index, meta, claim, buf))
+      !claim_copy (disk, index, meta, claim, buf))
     return RECOMPRESS_SKIPPED;
-  result = recompress_claimed (dev, index, meta, plan, claim, buf);
-  device_count (dev, counters[result], 1);
-  device_count (dev, DEV_RECOMPRESS_NS, (int64_t) (clock_ns () - start));
+  result = recompress_claimed (disk, index, meta, plan, claim, buf);
+  disk_count (disk, counters[result], 1);
+  disk_count (disk, DISK_RECOMPRESS_NS, (int64_t) (clock_ns () - start));
   return result;
 }

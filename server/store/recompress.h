@@ -9,7 +9,7 @@
 #ifndef ZRAM_RECOMPRESS_H
 #define ZRAM_RECOMPRESS_H
 
-#include "store/device.h"
+#include "store/disk.h"
 
 #define RECOMPRESS_METHODS 3 /* secondary codecs, priorities 1 … 3 */
 
@@ -36,7 +36,7 @@ bool recompress_wants (const struct recompress_plan *plan, uint32_t meta);
  * with a claim of the caller's and slot_size bytes at 'buf'.  Counts what it
  * did.  Takes the slot lock twice, and a stream while it works; may sleep.
  */
-enum recompress_result slot_recompress (struct device *dev, uint64_t index,
+enum recompress_result slot_recompress (struct disk *disk, uint64_t index,
                                         uint32_t meta,
                                         const struct recompress_plan *plan,
                                         unsigned claim, void *buf) MUST_USE;

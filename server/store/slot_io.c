@@ -48,32 +48,33 @@ is_so_already (const char *data, const void *buf, uint32_t len)
 
 /* Compress a slot's data into a new object. */
 static int
-pack_object (struct device *dev, struct zcomp_stream *stream, const void *data,
+pack_object (struct disk *disk, struct zcomp_stream *stream, const void *data,
              struct content *new)
 {
   struct packed packed;
 
-  return content_pack (dev, stream, data, &packed) == 0
-           ? content_make (dev, &packed, new)
+  return content_pack (disk, stream, data, &packed) == 0
+           ? content_make (disk, &packed, new)
            : -1;
 }
 
 /* Compress the data and let the slot hold them. */
 static int
-store_data_locked (struct device *dev, struct slot *s,
+store_data_locked (struct disk *disk, struct slot *s,
                    struct zcomp_stream *stream, const void *data) REQUIRES (s)
 {
   struct content new = { .state = SLOT_SAME, .size = 1 };
   struct packed packed;
 
-  if (!slot_same_filled (data, dev->store->config.slot_size, &new.cell)) {
-    if (content_pack (dev, stream, data, &packed) == -1)
+  if (!slot_same_filled (data, disk->store->config.slot_size, &new.cell)) {
+    if (content_pack (disk, stream, data, &packed) == -1)
       return -1;
-    if (content_make (dev, &packed, &new) == -1)
-      return errno == ENOSPC && content_overwrite_locked (dev, s, &packed) ? 0
-                                                                           : -1;
+    if (content_make (disk, &packed, &new) == -1)
+      return errno == ENOSPC && content_overwrite_locked (disk, s, &packed)
+               ? 0
+               : -1;
   }
-  content_set_locked (dev, s, &new);
+  content_set_locked (disk, s, &new);
   return 0;
 }
 
@@ -91,17 +92,17 @@ unlock_written (struct slot *s, uint32_t now) RELEASE (s)
  * slot locked, and see whether it fits in the old one's place.
  */
 static int
-write_at_limit (struct device *dev, uint64_t index, const void *buf,
+write_at_limit (struct disk *disk, uint64_t index, const void *buf,
                 uint32_t now) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_write_lock (&dev->table, index);
+  struct slot *s = slot_table_write_lock (&disk->table, index);
 
   if (!s) {
     errno = ENOSPC;
     return -1;
   }
-  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-  int r = store_data_locked (dev, s, stream, buf);
+  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
+  int r = store_data_locked (disk, s, stream, buf);
   zcomp_stream_put (stream);
   unlock_written (s, now);
   return r;
@@ -111,22 +112,22 @@ write_at_limit (struct device *dev, uint64_t index, const void *buf,
  * if it is wrong the slot is written as any other.
  */
 static bool
-rewrite_buffered (struct device *dev, uint64_t index, const void *buf,
+rewrite_buffered (struct disk *disk, uint64_t index, const void *buf,
                   uint32_t now) NO_THREAD_SAFETY_ANALYSIS
 {
-  const struct slot *peek = slot_table_peek (&dev->table, index);
+  const struct slot *peek = slot_table_peek (&disk->table, index);
 
   if (!peek || slot_meta_state (slot_load_meta (peek)) != SLOT_BUFFERED)
     return false;
-  struct slot *s = slot_table_write_lock (&dev->table, index);
+  struct slot *s = slot_table_write_lock (&disk->table, index);
   if (!s)
     return false;
   if (slot_meta_state (slot_load_meta (s)) != SLOT_BUFFERED) {
     slot_write_unlock (s);
     return false;
   }
-  content_rewrite_locked (dev, s, buf, 0, dev->store->config.slot_size);
-  device_count (dev, DEV_BUFFER_HITS, 1);
+  content_rewrite_locked (disk, s, buf, 0, disk->store->config.slot_size);
+  disk_count (disk, DISK_BUFFER_HITS, 1);
   unlock_written (s, now);
   return true;
 }
@@ -135,40 +136,40 @@ rewrite_buffered (struct device *dev, uint64_t index, const void *buf,
  * compressed.
  */
 static int
-make_data (struct device *dev, uint64_t index, const void *buf,
+make_data (struct disk *disk, uint64_t index, const void *buf,
            struct content *new)
 {
-  if (buffer_is_on (&dev->buffer)) {
-    if (content_make_buffered (dev, index, buf, new))
+  if (buffer_is_on (&disk->buffer)) {
+    if (content_make_buffered (disk, index, buf, new))
       return 0;
-    device_count (dev, DEV_BUFFER_PASSED, 1);
+    disk_count (disk, DISK_BUFFER_PASSED, 1);
   }
-  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-  int r = pack_object (dev, stream, buf, new);
+  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
+  int r = pack_object (disk, stream, buf, new);
 
   zcomp_stream_put (stream);
   return r;
 }
 
 static int
-try_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
+try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
   NO_THREAD_SAFETY_ANALYSIS
 {
   struct content new = { .state = SLOT_SAME, .size = 1 };
   bool zeroes = false;
   struct slot *s;
 
-  if (slot_same_filled (buf, dev->store->config.slot_size, &new.cell))
+  if (slot_same_filled (buf, disk->store->config.slot_size, &new.cell))
     zeroes = new.cell == 0;
   else {
-    if (buffer_used (&dev->buffer) > 0 &&
-        rewrite_buffered (dev, index, buf, now))
+    if (buffer_used (&disk->buffer) > 0 &&
+        rewrite_buffered (disk, index, buf, now))
       return 0;
-    if (make_data (dev, index, buf, &new) == -1)
-      return errno == ENOSPC ? write_at_limit (dev, index, buf, now) : -1;
+    if (make_data (disk, index, buf, &new) == -1)
+      return errno == ENOSPC ? write_at_limit (disk, index, buf, now) : -1;
   }
-  s = zeroes ? slot_table_write_lock (&dev->table, index)
-             : slot_table_write_lock_new (&dev->table, index);
+  s = zeroes ? slot_table_write_lock (&disk->table, index)
+             : slot_table_write_lock_new (&disk->table, index);
   if (!s) {
     /* At the moment when the directory named no leaf the slot was EMPTY: that
      * is when these zeroes were written.  What was answered before is in a
@@ -177,10 +178,10 @@ try_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
      */
     if (zeroes)
       return 0;
-    content_drop (dev, &new);
+    content_drop (disk, &new);
     return -1;
   }
-  content_set_locked (dev, s, &new);
+  content_set_locked (disk, s, &new);
   unlock_written (s, now);
   return 0;
 }
@@ -189,21 +190,21 @@ try_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
  * 'record': of a BACKED slot.
  */
 static char *
-old_data_locked (struct device *dev, struct slot *s,
-                 struct zcomp_stream *stream, const char *record) REQUIRES (s)
+old_data_locked (struct disk *disk, struct slot *s, struct zcomp_stream *stream,
+                 const char *record) REQUIRES (s)
 {
   enum slot_state state = slot_meta_state (slot_load_meta (s));
   char *data = zcomp_stream_scratch (stream);
 
   if (state != SLOT_EMPTY && state != SLOT_SAME)
-    return slot_unpack_locked (dev, s, record, stream);
-  slot_fill_words (data, 0, dev->store->config.slot_size, slot_load_cell (s));
+    return slot_unpack_locked (disk, s, record, stream);
+  slot_fill_words (data, 0, disk->store->config.slot_size, slot_load_cell (s));
   return data;
 }
 
 /* Merge the part in, compress the data and let the slot hold them. */
 static int
-merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
+merge_locked (struct disk *disk, struct slot *s, struct zcomp_stream *stream,
               char *data, const void *buf, uint32_t offset, uint32_t len)
   REQUIRES (s)
 {
@@ -214,37 +215,37 @@ merge_locked (struct device *dev, struct slot *s, struct zcomp_stream *stream,
   else
     memset (data + offset, 0, len);
   fault_pause ("slot.part.merged");
-  return store_data_locked (dev, s, stream, data);
+  return store_data_locked (disk, s, stream, data);
 }
 
 static int
-part_compressed_locked (struct device *dev, struct slot *s, uint64_t index,
+part_compressed_locked (struct disk *disk, struct slot *s, uint64_t index,
                         const void *buf, uint32_t offset, uint32_t len)
   REQUIRES (s)
 {
   bool backed = slot_meta_state (slot_load_meta (s)) == SLOT_BACKED;
-  char *record = backed ? slot_fetch_locked (dev, s, index) : NULL;
+  char *record = backed ? slot_fetch_locked (disk, s, index) : NULL;
   int r;
 
   if (backed && !record)
     return -1;
-  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-  char *data = old_data_locked (dev, s, stream, record);
-  r = data ? merge_locked (dev, s, stream, data, buf, offset, len) : -1;
+  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
+  char *data = old_data_locked (disk, s, stream, record);
+  r = data ? merge_locked (disk, s, stream, data, buf, offset, len) : -1;
   zcomp_stream_put (stream);
-  backed_record_free (dev->backed, record);
+  backed_record_free (disk->backed, record);
   return r;
 }
 
 /* The slot is BUFFERED, and its data have just changed. */
 static void
-keep_buffered_locked (struct device *dev, struct slot *s) REQUIRES (s)
+keep_buffered_locked (struct disk *disk, struct slot *s) REQUIRES (s)
 {
-  const char *data = buffer_data (&dev->buffer, (uint32_t) slot_load_cell (s));
+  const char *data = buffer_data (&disk->buffer, (uint32_t) slot_load_cell (s));
   struct content same = { .state = SLOT_SAME, .size = 1 };
 
-  if (slot_same_filled (data, dev->store->config.slot_size, &same.cell))
-    content_set_locked (dev, s, &same);
+  if (slot_same_filled (data, disk->store->config.slot_size, &same.cell))
+    content_set_locked (disk, s, &same);
 }
 
 enum fetched {
@@ -258,35 +259,35 @@ enum fetched {
  * that part of it is already what it shall become.
  */
 static enum fetched
-fetch_into_buffer_locked (struct device *dev, struct slot *s, uint64_t index,
+fetch_into_buffer_locked (struct disk *disk, struct slot *s, uint64_t index,
                           const void *buf, uint32_t offset, uint32_t len)
   REQUIRES (s)
 {
   struct content new = { .state = SLOT_BUFFERED,
-                         .size = dev->store->config.slot_size };
-  uint32_t entry = buffer_take (&dev->buffer, index);
+                         .size = disk->store->config.slot_size };
+  uint32_t entry = buffer_take (&disk->buffer, index);
   char *record = NULL;
 
   if (entry == BUFFER_NONE) {
-    device_count (dev, DEV_BUFFER_PASSED, 1);
+    disk_count (disk, DISK_BUFFER_PASSED, 1);
     return FETCH_NO_ROOM;
   }
   new.cell = entry;
-  char *data = buffer_data (&dev->buffer, entry);
-  int r = slot_read_locked (dev, s, index, data, 0, new.size, &record);
+  char *data = buffer_data (&disk->buffer, entry);
+  int r = slot_read_locked (disk, s, index, data, 0, new.size, &record);
   bool same = r == 0 && is_so_already (data + offset, buf, len);
-  backed_record_free (dev->backed, record);
+  backed_record_free (disk->backed, record);
   if (r == 0 && !same) {
-    content_set_locked (dev, s, &new);
-    device_count (dev, DEV_BUFFER_WRITES, 1);
+    content_set_locked (disk, s, &new);
+    disk_count (disk, DISK_BUFFER_WRITES, 1);
   }
   else
-    content_drop (dev, &new);
+    content_drop (disk, &new);
   return r == -1 ? FETCH_FAILED : same ? FETCHED_SO_ALREADY : FETCHED;
 }
 
 static int
-write_part_locked (struct device *dev, struct slot *s, uint64_t index,
+write_part_locked (struct disk *disk, struct slot *s, uint64_t index,
                    const void *buf, uint32_t offset, uint32_t len) REQUIRES (s)
 {
   static const struct content zeroes = { .state = SLOT_SAME, .size = 1 };
@@ -298,15 +299,15 @@ write_part_locked (struct device *dev, struct slot *s, uint64_t index,
       repeats_word (buf, offset, len, slot_load_cell (s))) {
     /* Zeroes that were written are told from nothing where that is free. */
     if (state == SLOT_EMPTY && buf)
-      content_set_locked (dev, s, &zeroes);
+      content_set_locked (disk, s, &zeroes);
     return 0;
   }
   if (state == SLOT_BUFFERED) {
-    device_count (dev, DEV_BUFFER_HITS, 1);
+    disk_count (disk, DISK_BUFFER_HITS, 1);
     there = FETCHED;
   }
-  else if (buffer_is_on (&dev->buffer))
-    there = fetch_into_buffer_locked (dev, s, index, buf, offset, len);
+  else if (buffer_is_on (&disk->buffer))
+    there = fetch_into_buffer_locked (disk, s, index, buf, offset, len);
 
   switch (there) {
   case FETCH_FAILED:
@@ -314,30 +315,30 @@ write_part_locked (struct device *dev, struct slot *s, uint64_t index,
   case FETCHED_SO_ALREADY:
     return 0;
   case FETCH_NO_ROOM:
-    return part_compressed_locked (dev, s, index, buf, offset, len);
+    return part_compressed_locked (disk, s, index, buf, offset, len);
   case FETCHED:
     break;
   }
-  content_rewrite_locked (dev, s, buf, offset, len);
-  keep_buffered_locked (dev, s);
+  content_rewrite_locked (disk, s, buf, offset, len);
+  keep_buffered_locked (disk, s);
   return 0;
 }
 
 static int
-try_write_part (struct device *dev, uint64_t index, const void *buf,
+try_write_part (struct disk *disk, uint64_t index, const void *buf,
                 uint32_t offset, uint32_t len, uint32_t now)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_write_lock (&dev->table, index);
+  struct slot *s = slot_table_write_lock (&disk->table, index);
 
   /* Zeroes in a part of nothing: as in try_write. */
   if (!s && repeats_word (buf, offset, len, 0))
     return 0;
   if (!s)
-    s = slot_table_write_lock_new (&dev->table, index);
+    s = slot_table_write_lock_new (&disk->table, index);
   if (!s)
     return -1;
-  int r = write_part_locked (dev, s, index, buf, offset, len);
+  int r = write_part_locked (disk, s, index, buf, offset, len);
   unlock_written (s, now);
   return r;
 }
@@ -346,13 +347,13 @@ try_write_part (struct device *dev, uint64_t index, const void *buf,
 
 /* Wait until there may be room; shall there be another try?  errno stays. */
 static bool
-stall_wait (struct device *dev, struct stall *stall)
+stall_wait (struct disk *disk, struct stall *stall)
 {
   bool again;
 
   if (!stall->deadline_ns)
-    device_count (dev, DEV_WRITE_STALLS, 1);
-  again = room_wait (&dev->room, stall);
+    disk_count (disk, DISK_WRITE_STALLS, 1);
+  again = room_wait (&disk->room, stall);
   errno = ENOSPC;
   return again;
 }
@@ -361,81 +362,81 @@ stall_wait (struct device *dev, struct stall *stall)
  * not if that takes waiting.
  */
 static bool
-may_try_again (struct device *dev, struct stall *stall)
+may_try_again (struct disk *disk, struct stall *stall)
 {
-  return errno == ENOSPC && (drain_for_room (dev) ||
-                             (stall && dev->backed && stall_wait (dev, stall)));
+  return errno == ENOSPC &&
+         (drain_for_room (disk) ||
+          (stall && disk->backed && stall_wait (disk, stall)));
 }
 
 /* Try until there is room, or no hope of any; 'part': else the whole slot. */
 static int
-write_with_room (struct device *dev, uint64_t index, const void *buf, bool part,
+write_with_room (struct disk *disk, uint64_t index, const void *buf, bool part,
                  uint32_t offset, uint32_t len, uint32_t now, bool wait)
 {
   struct stall stall;
   int r;
 
-  room_stall_begin (&dev->room, &stall);
+  room_stall_begin (&disk->room, &stall);
   do
-    r = part ? try_write_part (dev, index, buf, offset, len, now)
-             : try_write (dev, index, buf, now);
-  while (r == -1 && may_try_again (dev, wait ? &stall : NULL));
-  if (dev->backed)
-    room_check (&dev->room, device_memory_to_evict (dev));
+    r = part ? try_write_part (disk, index, buf, offset, len, now)
+             : try_write (disk, index, buf, now);
+  while (r == -1 && may_try_again (disk, wait ? &stall : NULL));
+  if (disk->backed)
+    room_check (&disk->room, disk_memory_to_evict (disk));
   return r;
 }
 
 int
-slot_write (struct device *dev, uint64_t index, const void *buf, uint32_t now)
+slot_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
 {
-  return write_with_room (dev, index, buf, false, 0, 0, now, true);
+  return write_with_room (disk, index, buf, false, 0, 0, now, true);
 }
 
 int
-slot_write_part (struct device *dev, uint64_t index, const void *buf,
+slot_write_part (struct disk *disk, uint64_t index, const void *buf,
                  uint32_t offset, uint32_t len, uint32_t now)
 {
-  return write_with_room (dev, index, buf, true, offset, len, now, true);
+  return write_with_room (disk, index, buf, true, offset, len, now, true);
 }
 
 int
-slot_zero_part (struct device *dev, uint64_t index, uint32_t offset,
+slot_zero_part (struct disk *disk, uint64_t index, uint32_t offset,
                 uint32_t len, uint32_t now, bool wait)
 {
-  return write_with_room (dev, index, NULL, true, offset, len, now, wait);
+  return write_with_room (disk, index, NULL, true, offset, len, now, wait);
 }
 
 /* -- discarding --------------------------------------------------------- */
 
 static void
-discard_and_unlock (struct device *dev, struct slot *s)
-  NO_THREAD_SAFETY_ANALYSIS
+discard_and_unlock (struct disk *disk, struct slot *s) NO_THREAD_SAFETY_ANALYSIS
 {
   static const struct content empty = { .state = SLOT_EMPTY };
 
   if (slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY) {
-    content_set_locked (dev, s, &empty);
-    device_count (dev, DEV_SLOTS_FREED, 1);
+    content_set_locked (disk, s, &empty);
+    disk_count (disk, DISK_SLOTS_FREED, 1);
   }
   slot_write_unlock (s);
 }
 
 void
-slot_discard (struct device *dev, uint64_t index)
+slot_discard (struct disk *disk, uint64_t index)
 {
-  struct slot *s = slot_table_write_lock (&dev->table, index);
+  struct slot *s = slot_table_write_lock (&disk->table, index);
 
   if (s)
-    discard_and_unlock (dev, s);
+    discard_and_unlock (disk, s);
 }
 
 bool
-slot_try_discard (struct device *dev, uint64_t index)
+slot_try_discard (struct disk *disk, uint64_t index)
 {
   bool busy;
-  struct slot *s = slot_table_try_write_lock (&dev->table, index, &busy);
+  struct slot *s = slot_table_try_write_lock (&disk->table, index, &busy);
 
   if (s)
-    discard_and_unlock (dev, s);
+    discard_and_unlock (disk, s);
   return !busy;
 }

@@ -19,48 +19,46 @@
 #ifndef ZRAM_SLOT_IO_H
 #define ZRAM_SLOT_IO_H
 
-#include "store/device.h"
+#include "store/disk.h"
 
 /* Bytes [offset, offset + len) of the slot. */
-int slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
+int slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
                uint32_t len, uint32_t now) MUST_USE;
 
 /* The slot will be read next: ask for its object's bytes, without a lock. */
-void slot_prefetch (struct device *dev, uint64_t index);
+void slot_prefetch (struct disk *disk, uint64_t index);
 
 /* As slot_read of the whole slot, but no access: it keeps its age and mark.
  * -1 with errno EAGAIN instead of waiting for a writer, ENOENT if it is EMPTY.
  */
-int slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
-  MUST_USE;
+int slot_read_unnoticed (struct disk *disk, uint64_t index, void *buf) MUST_USE;
 
 /* The same, but -1 with errno EREMOTE if it is in the backing store: does not
  * wait for that.
  */
-int slot_read_in_memory (struct device *dev, uint64_t index, void *buf)
-  MUST_USE;
+int slot_read_in_memory (struct disk *disk, uint64_t index, void *buf) MUST_USE;
 
 /* The whole slot: slot_size bytes.  Zeroes need no leaf of the table, and make
  * none; where there is one, the slot becomes SAME.
  */
-int slot_write (struct device *dev, uint64_t index, const void *buf,
+int slot_write (struct disk *disk, uint64_t index, const void *buf,
                 uint32_t now) MUST_USE;
 
 /* Bytes [offset, offset + len) of the slot; buf NULL: zeroes. */
-int slot_write_part (struct device *dev, uint64_t index, const void *buf,
+int slot_write_part (struct disk *disk, uint64_t index, const void *buf,
                      uint32_t offset, uint32_t len, uint32_t now) MUST_USE;
 
 /* The same with zeroes, but without 'wait' it does not wait for the evictor to
  * make room.
  */
-int slot_zero_part (struct device *dev, uint64_t index, uint32_t offset,
+int slot_zero_part (struct disk *disk, uint64_t index, uint32_t offset,
                     uint32_t len, uint32_t now, bool wait) MUST_USE;
 
 /* The whole slot becomes EMPTY.  Cannot fail. */
-void slot_discard (struct device *dev, uint64_t index);
+void slot_discard (struct disk *disk, uint64_t index);
 
 /* The same, but false, and nothing done, if somebody has it locked. */
-bool slot_try_discard (struct device *dev, uint64_t index) MUST_USE;
+bool slot_try_discard (struct disk *disk, uint64_t index) MUST_USE;
 
 /* Is this all one repeated 64-bit word?  len: a multiple of 8, at least 8. */
 bool slot_same_filled (const void *buf, uint32_t len, uint64_t *word);

@@ -30,43 +30,43 @@ slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word)
 
 /* The object's whole data into 'dst' (slot_size bytes). */
 static int
-decompress_locked (struct device *dev, struct slot *s, uint32_t meta,
+decompress_locked (struct disk *disk, struct slot *s, uint32_t meta,
                    const struct zcomp_reader *reader, void *dst)
   REQUIRES_SHARED (s)
 {
   uint64_t handle;
-  const void *object = pool_pin (dev->store->pool, &s->cell, &handle);
+  const void *object = pool_pin (disk->store->pool, &s->cell, &handle);
   uint64_t start = time_sample_start ();
   int r = zcomp_reader_decompress (reader, object, slot_meta_size (meta), dst,
-                                   dev->store->config.slot_size);
+                                   disk->store->config.slot_size);
 
-  time_sample_end (&dev->store->decompress_time, start);
-  pool_unpin (dev->store->pool, handle);
+  time_sample_end (&disk->store->decompress_time, start);
+  pool_unpin (disk->store->pool, handle);
   return r;
 }
 
 static void
-read_raw_locked (struct device *dev, struct slot *s, void *buf, uint32_t offset,
+read_raw_locked (struct disk *disk, struct slot *s, void *buf, uint32_t offset,
                  uint32_t len) REQUIRES_SHARED (s)
 {
   uint64_t handle;
-  const char *object = pool_pin (dev->store->pool, &s->cell, &handle);
+  const char *object = pool_pin (disk->store->pool, &s->cell, &handle);
 
   memcpy (buf, object + offset, len);
-  pool_unpin (dev->store->pool, handle);
+  pool_unpin (disk->store->pool, handle);
 }
 
 /* Straight into the caller's buffer. */
 static int
-read_whole_locked (struct device *dev, struct slot *s, uint32_t meta, void *buf)
+read_whole_locked (struct disk *disk, struct slot *s, uint32_t meta, void *buf)
   REQUIRES_SHARED (s)
 {
   struct zcomp_reader reader;
   int r;
 
-  if (zcomp_reader_get (dev->store->zcomp, slot_meta_format (meta), &reader))
+  if (zcomp_reader_get (disk->store->zcomp, slot_meta_format (meta), &reader))
     return -1;
-  r = decompress_locked (dev, s, meta, &reader, buf);
+  r = decompress_locked (disk, s, meta, &reader, buf);
   zcomp_reader_put (&reader);
   return r;
 }
@@ -74,10 +74,10 @@ read_whole_locked (struct device *dev, struct slot *s, uint32_t meta, void *buf)
 /* -- from the backing store --------------------------------------------- */
 
 char *
-slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
+slot_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
 {
   uint32_t meta = slot_load_meta (s), size = slot_meta_size (meta);
-  char *record = backed_record_new (dev->backed, size);
+  char *record = backed_record_new (disk->backed, size);
 
   rank_may_sleep ("slot_fetch_locked");
   /* Nor is a stream held here, whatever the codec: so who takes streams away
@@ -87,15 +87,15 @@ slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
   rank_release (RANK_STREAM);
   if (!record)
     return NULL;
-  if (backed_read (dev->backed, slot_load_cell (s), record, index,
+  if (backed_read (disk->backed, slot_load_cell (s), record, index,
                    slot_meta_format (meta), size) == 0) {
-    device_count (dev, DEV_BD_READS, 1);
+    disk_count (disk, DISK_BD_READS, 1);
     return record;
   }
-  device_count (dev, DEV_BD_READ_ERRORS, 1);
+  disk_count (disk, DISK_BD_READ_ERRORS, 1);
   if (errno == EBADMSG)
-    device_count (dev, DEV_BD_DAMAGED, 1);
-  backed_record_free (dev->backed, record);
+    disk_count (disk, DISK_BD_DAMAGED, 1);
+  backed_record_free (disk->backed, record);
   /* Whatever else the store said (a server may say ENOSPC), of the slot it
    * means one thing.
    */
@@ -107,20 +107,20 @@ slot_fetch_locked (struct device *dev, struct slot *s, uint64_t index)
 /* -- into the stream's scratch ------------------------------------------ */
 
 static int
-unpack_record (struct device *dev, uint32_t meta, const char *record,
+unpack_record (struct disk *disk, uint32_t meta, const char *record,
                const struct zcomp_reader *reader, void *dst)
 {
   return zcomp_reader_decompress (reader, record + RECORD_HEADER,
                                   slot_meta_size (meta), dst,
-                                  dev->store->config.slot_size);
+                                  disk->store->config.slot_size);
 }
 
 char *
-slot_unpack_locked (struct device *dev, struct slot *s, const char *record,
+slot_unpack_locked (struct disk *disk, struct slot *s, const char *record,
                     struct zcomp_stream *stream)
 {
   char *scratch = zcomp_stream_scratch (stream);
-  uint32_t slot_size = dev->store->config.slot_size;
+  uint32_t slot_size = disk->store->config.slot_size;
   uint32_t meta = slot_load_meta (s);
   struct zcomp_reader reader;
   int r;
@@ -129,24 +129,24 @@ slot_unpack_locked (struct device *dev, struct slot *s, const char *record,
     if (record)
       memcpy (scratch, record + RECORD_HEADER, slot_size);
     else
-      read_raw_locked (dev, s, scratch, 0, slot_size);
+      read_raw_locked (disk, s, scratch, 0, slot_size);
     return scratch;
   }
   if (zcomp_stream_reader (stream, slot_meta_format (meta), &reader))
     return NULL;
-  r = record ? unpack_record (dev, meta, record, &reader, scratch)
-             : decompress_locked (dev, s, meta, &reader, scratch);
+  r = record ? unpack_record (disk, meta, record, &reader, scratch)
+             : decompress_locked (disk, s, meta, &reader, scratch);
   zcomp_reader_put (&reader);
   return r ? NULL : scratch;
 }
 
 /* A part of what is compressed. */
 static int
-read_part_locked (struct device *dev, struct slot *s, const char *record,
+read_part_locked (struct disk *disk, struct slot *s, const char *record,
                   void *buf, uint32_t offset, uint32_t len) REQUIRES_SHARED (s)
 {
-  struct zcomp_stream *stream = zcomp_stream_get (dev->store->zcomp);
-  const char *whole = slot_unpack_locked (dev, s, record, stream);
+  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
+  const char *whole = slot_unpack_locked (disk, s, record, stream);
 
   if (whole)
     memcpy (buf, whole + offset, len);
@@ -157,7 +157,7 @@ read_part_locked (struct device *dev, struct slot *s, const char *record,
 /* -- into the caller's buffer ------------------------------------------- */
 
 static int
-read_record_locked (struct device *dev, struct slot *s, const char *record,
+read_record_locked (struct disk *disk, struct slot *s, const char *record,
                     void *buf, uint32_t offset, uint32_t len)
   REQUIRES_SHARED (s)
 {
@@ -167,29 +167,28 @@ read_record_locked (struct device *dev, struct slot *s, const char *record,
     memcpy (buf, record + RECORD_HEADER + offset, len);
     return 0;
   }
-  if (len == dev->store->config.slot_size)
-    return zcomp_decompress (dev->store->zcomp, slot_meta_format (meta),
+  if (len == disk->store->config.slot_size)
+    return zcomp_decompress (disk->store->zcomp, slot_meta_format (meta),
                              record + RECORD_HEADER, slot_meta_size (meta), buf,
                              len);
-  return read_part_locked (dev, s, record, buf, offset, len);
+  return read_part_locked (disk, s, record, buf, offset, len);
 }
 
 static int
-read_object_locked (struct device *dev, struct slot *s, uint32_t meta,
-                    void *buf, uint32_t offset, uint32_t len)
-  REQUIRES_SHARED (s)
+read_object_locked (struct disk *disk, struct slot *s, uint32_t meta, void *buf,
+                    uint32_t offset, uint32_t len) REQUIRES_SHARED (s)
 {
   if (slot_meta_format (meta) == CODEC_RAW) {
-    read_raw_locked (dev, s, buf, offset, len);
+    read_raw_locked (disk, s, buf, offset, len);
     return 0;
   }
-  if (len == dev->store->config.slot_size)
-    return read_whole_locked (dev, s, meta, buf);
-  return read_part_locked (dev, s, NULL, buf, offset, len);
+  if (len == disk->store->config.slot_size)
+    return read_whole_locked (disk, s, meta, buf);
+  return read_part_locked (disk, s, NULL, buf, offset, len);
 }
 
 int
-slot_read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
+slot_read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
                   uint32_t offset, uint32_t len, char **record)
 {
   uint32_t meta = slot_load_meta (s);
@@ -197,14 +196,14 @@ slot_read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
   *record = NULL;
   switch (slot_meta_state (meta)) {
   case SLOT_OBJECT:
-    return read_object_locked (dev, s, meta, buf, offset, len);
+    return read_object_locked (disk, s, meta, buf, offset, len);
   case SLOT_BACKED:
-    *record = slot_fetch_locked (dev, s, index);
-    return *record ? read_record_locked (dev, s, *record, buf, offset, len)
+    *record = slot_fetch_locked (disk, s, index);
+    return *record ? read_record_locked (disk, s, *record, buf, offset, len)
                    : -1;
   case SLOT_BUFFERED:
     memcpy (buf,
-            buffer_data (&dev->buffer, (uint32_t) slot_load_cell (s)) + offset,
+            buffer_data (&disk->buffer, (uint32_t) slot_load_cell (s)) + offset,
             len);
     return 0;
   default:
@@ -223,26 +222,26 @@ slot_read_locked (struct device *dev, struct slot *s, uint64_t index, void *buf,
  * into memory afterwards; 0 if it shall stay there.
  */
 static unsigned
-claim_to_promote_locked (struct device *dev, struct slot *s) REQUIRES_SHARED (s)
+claim_to_promote_locked (struct disk *disk, struct slot *s) REQUIRES_SHARED (s)
 {
   unsigned claim;
 
   if (slot_meta_state (slot_load_meta (s)) != SLOT_BACKED ||
-      !atomic_load_explicit (&dev->promote, memory_order_relaxed) ||
-      device_memory_to_evict (dev) >=
-        atomic_load_explicit (&dev->room.low, memory_order_relaxed) ||
-      __builtin_popcountll (atomic_load (&dev->claims)) >= PROMOTIONS)
+      !atomic_load_explicit (&disk->promote, memory_order_relaxed) ||
+      disk_memory_to_evict (disk) >=
+        atomic_load_explicit (&disk->room.low, memory_order_relaxed) ||
+      __builtin_popcountll (atomic_load (&disk->claims)) >= PROMOTIONS)
     return 0;
-  claim = claim_take (dev);
+  claim = claim_take (disk);
   if (claim && !claim_put_locked (s, slot_load_meta (s), claim)) {
-    claim_release (dev, claim);
+    claim_release (disk, claim);
     claim = 0;
   }
   return claim;
 }
 
 static void
-promote (struct device *dev, uint64_t index, unsigned claim, uint32_t meta,
+promote (struct disk *disk, uint64_t index, unsigned claim, uint32_t meta,
          const char *record)
 {
   KEEP_ERRNO; /* of the read, which is over */
@@ -251,14 +250,14 @@ promote (struct device *dev, uint64_t index, unsigned claim, uint32_t meta,
   struct content new;
 
   packed.bytes = record ? record + RECORD_HEADER : NULL;
-  if (!record || content_make (dev, &packed, &new) == -1)
-    claim_end (dev, index, claim, meta & SLOT_MARKS);
+  if (!record || content_make (disk, &packed, &new) == -1)
+    claim_end (disk, index, claim, meta & SLOT_MARKS);
   else {
     new.marks = meta &SLOT_MARKS;
-    if (claim_replace (dev, index, claim, &new))
-      device_count (dev, DEV_PROMOTED, 1);
+    if (claim_replace (disk, index, claim, &new))
+      disk_count (disk, DISK_PROMOTED, 1);
   }
-  claim_release (dev, claim);
+  claim_release (disk, claim);
 }
 
 /* Cell and meta may be of different moments, so the handle may be none at all.
@@ -266,19 +265,19 @@ promote (struct device *dev, uint64_t index, unsigned claim, uint32_t meta,
  * prefetching does not fault (pool.h).
  */
 void
-slot_prefetch (struct device *dev, uint64_t index)
+slot_prefetch (struct disk *disk, uint64_t index)
 {
-  const struct slot *s = slot_table_peek (&dev->table, index);
+  const struct slot *s = slot_table_peek (&disk->table, index);
 
   if (s && slot_meta_state (slot_load_meta (s)) == SLOT_OBJECT)
-    pool_prefetch (dev->store->pool, slot_load_cell (s));
+    pool_prefetch (disk->store->pool, slot_load_cell (s));
 }
 
 int
-slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
+slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
            uint32_t len, uint32_t now) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_read_lock (&dev->table, index, now);
+  struct slot *s = slot_table_read_lock (&disk->table, index, now);
   char *record;
 
   if (!s) {
@@ -286,22 +285,22 @@ slot_read (struct device *dev, uint64_t index, void *buf, uint32_t offset,
     return 0;
   }
   uint32_t meta = slot_load_meta (s);
-  unsigned claim = claim_to_promote_locked (dev, s);
-  int r = slot_read_locked (dev, s, index, buf, offset, len, &record);
+  unsigned claim = claim_to_promote_locked (disk, s);
+  int r = slot_read_locked (disk, s, index, buf, offset, len, &record);
   if (slot_meta_state (meta) == SLOT_OBJECT)
-    pool_used (dev->store->pool, slot_load_cell (s));
+    pool_used (disk->store->pool, slot_load_cell (s));
   slot_read_unlock (s);
   if (claim)
-    promote (dev, index, claim, meta, record);
-  backed_record_free (dev->backed, record);
+    promote (disk, index, claim, meta, record);
+  backed_record_free (disk->backed, record);
   return r;
 }
 
 static int
-read_unnoticed (struct device *dev, uint64_t index, void *buf, bool from_store)
+read_unnoticed (struct disk *disk, uint64_t index, void *buf, bool from_store)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_try_read_lock (&dev->table, index);
+  struct slot *s = slot_table_try_read_lock (&disk->table, index);
   char *record = NULL;
   int r = -1;
 
@@ -314,21 +313,21 @@ read_unnoticed (struct device *dev, uint64_t index, void *buf, bool from_store)
   else if (state == SLOT_BACKED && !from_store)
     errno = EREMOTE;
   else
-    r = slot_read_locked (dev, s, index, buf, 0, dev->store->config.slot_size,
+    r = slot_read_locked (disk, s, index, buf, 0, disk->store->config.slot_size,
                           &record);
   slot_read_unlock (s);
-  backed_record_free (dev->backed, record);
+  backed_record_free (disk->backed, record);
   return r;
 }
 
 int
-slot_read_unnoticed (struct device *dev, uint64_t index, void *buf)
+slot_read_unnoticed (struct disk *disk, uint64_t index, void *buf)
 {
-  return read_unnoticed (dev, index, buf, true);
+  return read_unnoticed (disk, index, buf, true);
 }
 
 int
-slot_read_in_memory (struct device *dev, uint64_t index, void *buf)
+slot_read_in_memory (struct disk *disk, uint64_t index, void *buf)
 {
-  return read_unnoticed (dev, index, buf, false);
+  return read_unnoticed (disk, index, buf, false);
 }

@@ -25,7 +25,7 @@
  *
  * Who looks at a slot without its lock (slot_table_peek) must not lie either:
  *
- *   answers  what is told to somebody (extents.c, device_slot_info): meta is
+ *   answers  what is told to somebody (extents.c, disk_slot_info): meta is
  *            read once, and the leaf's place after it.  If that is another, the
  *            walk was overtaken, or the leaf has no place yet: the slot was
  * EMPTY at a moment of the look, and that is the answer. hints    what decides

@@ -13,11 +13,11 @@
 #include "base/rwword.h"
 #include "store/store.h"
 
-/* Addresses to reserve for objects: the devices' size with room for waste
+/* Addresses to reserve for objects: the disks' size with room for waste
  * and for slots that moved, within what a process has.
  */
 static uint64_t
-pool_addresses (uint64_t device_bytes)
+pool_addresses (uint64_t disk_bytes)
 {
 #ifdef ZRAM_DEBUG
   const uint64_t most = UINT64_C (1) << 36; /* sanitizers shadow it */
@@ -26,7 +26,7 @@ pool_addresses (uint64_t device_bytes)
 #endif
   const uint64_t least = UINT64_C (1) << 30;
 
-  return device_bytes > (most - least) / 4 ? most : device_bytes * 4 + least;
+  return disk_bytes > (most - least) / 4 ? most : disk_bytes * 4 + least;
 }
 
 /* Slots, objects and leaves are given back to the system in pages of 4 KiB; of
@@ -71,13 +71,13 @@ store_create (const struct store_config *config)
       histogram_init (&store->compress_time) == -1 ||
       histogram_init (&store->decompress_time) == -1)
     goto fail;
-  if (leaves_init (&store->leaves, config->device_bytes / config->slot_size + 1,
+  if (leaves_init (&store->leaves, config->disk_bytes / config->slot_size + 1,
                    &store->budget) == -1)
     goto fail;
   (void) rwword_waits (); /* now, so that no wait has to make it */
   store->pool = pool_create (
     config->allocator ? config->allocator : pool_allocator (0),
-    config->slot_size, pool_addresses (config->device_bytes), &store->budget);
+    config->slot_size, pool_addresses (config->disk_bytes), &store->budget);
   if (!store->pool)
     goto fail;
   pool_keep (store->pool, config->keep_ready);

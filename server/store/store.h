@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Store: what several devices could share: the pool that holds objects, the
+ * Store: what several disks could share: the pool that holds objects, the
  * compression streams, the workers, and the limit over all of it.
  *
- *   device (slot table, statistics) ──┐
- *   device …                          ├── store: pool, zcomp, workers, budget
+ *   disk (slot table, statistics) ──┐
+ *   disk …                          ├── store: pool, zcomp, workers, budget
  *                                     ┘
  */
 
@@ -26,10 +26,10 @@ struct store_config {
   uint32_t slot_size;    /* bytes, a power of two, 4 KiB to 64 KiB */
   const char *allocator; /* pool_allocator; NULL: the default */
   struct zcomp_method primary;
-  uint64_t mem_limit;    /* bytes, 0 = none */
-  unsigned workers;      /* streams and threads, 1 … ZCOMP_MAX_STREAMS */
-  uint64_t device_bytes; /* size of the devices: bounds what is reserved */
-  uint64_t keep_ready;   /* bytes of resident free memory to keep (refill.h) */
+  uint64_t mem_limit;  /* bytes, 0 = none */
+  unsigned workers;    /* streams and threads, 1 … ZCOMP_MAX_STREAMS */
+  uint64_t disk_bytes; /* size of the disks: bounds what is reserved */
+  uint64_t keep_ready; /* bytes of resident free memory to keep (refill.h) */
 };
 
 struct store {
@@ -181,7 +181,7 @@ store_format_objects (struct store *store, unsigned format)
   return counter_sum (&store->formats, format) - freed;
 }
 
-/* All devices must be gone. */
+/* All disks must be gone. */
 void store_destroy (struct store *store);
 
 #endif /* ZRAM_STORE_H */

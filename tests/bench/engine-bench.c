@@ -46,7 +46,7 @@ static double seconds = 0.5;
 static double foreign_limit = 0.05;
 static unsigned retakes, disturbed; /* allowed; samples that stayed so */
 static struct store *store;
-static struct device *dev;
+static struct disk *disk;
 static atomic_bool go, stop;
 
 static void
@@ -83,7 +83,7 @@ page (uint64_t slot)
 static void
 op_read (struct thread *t, uint64_t slot)
 {
-  if (slot_read (dev, slot, t->buf, 0, slot_size, 1))
+  if (slot_read (disk, slot, t->buf, 0, slot_size, 1))
     die ("read");
 }
 
@@ -91,7 +91,7 @@ op_read (struct thread *t, uint64_t slot)
 static void
 op_write (struct thread *t, uint64_t slot)
 {
-  if (slot_write (dev, slot, page ((slot + t->done) % image_slots), 1))
+  if (slot_write (disk, slot, page ((slot + t->done) % image_slots), 1))
     die ("write");
 }
 
@@ -130,7 +130,7 @@ object_of (struct slot *s)
 static void
 op_bare_decompress (struct thread *t, uint64_t slot)
 {
-  struct slot *s = (struct slot *) slot_table_peek (&dev->table, slot);
+  struct slot *s = (struct slot *) slot_table_peek (&disk->table, slot);
   uint32_t meta = slot_load_meta (s);
   const struct codec *codec = codec_by_id (slot_meta_format (meta));
 
@@ -150,7 +150,7 @@ op_bare_decompress (struct thread *t, uint64_t slot)
 static void
 op_locks (struct thread *t, uint64_t slot) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_read_lock (&dev->table, slot % 1024, 1);
+  struct slot *s = slot_table_read_lock (&disk->table, slot % 1024, 1);
   uint64_t handle;
 
   (void) t;
@@ -166,7 +166,7 @@ op_locks (struct thread *t, uint64_t slot) NO_THREAD_SAFETY_ANALYSIS
 static void
 op_read_request (struct thread *t, uint64_t slot)
 {
-  if (device_read (dev, t->buf, slot_size, slot * slot_size))
+  if (disk_read (disk, t->buf, slot_size, slot * slot_size))
     die ("read request");
 }
 
@@ -389,7 +389,7 @@ fill (const char *algorithm)
   const struct codec *codec = codec_find (algorithm);
   struct store_config config = { .slot_size = slot_size,
                                  .allocator = getenv ("ZRAM_TEST_ALLOCATOR"),
-                                 .device_bytes = image_slots * slot_size };
+                                 .disk_bytes = image_slots * slot_size };
 
   if (!codec) {
     errno = EINVAL;
@@ -399,11 +399,11 @@ fill (const char *algorithm)
   config.primary = (struct zcomp_method){ codec_id (codec),
                                           codec->level_default };
   store = store_create (&config);
-  dev = store ? device_create (store, config.device_bytes) : NULL;
-  if (!dev || histogram_init (&times) || histogram_init (&codec_times))
+  disk = store ? disk_create (store, config.disk_bytes) : NULL;
+  if (!disk || histogram_init (&times) || histogram_init (&codec_times))
     die ("engine");
   for (uint64_t i = 0; i < image_slots; i++)
-    if (slot_write (dev, i, page (i), 1))
+    if (slot_write (disk, i, page (i), 1))
       die ("fill");
 }
 
@@ -473,7 +473,7 @@ main (int argc, char **argv)
   report (algorithm, rounds);
   histogram_destroy (&times);
   histogram_destroy (&codec_times);
-  device_destroy (dev);
+  disk_destroy (disk);
   store_destroy (store);
   return 0;
 }

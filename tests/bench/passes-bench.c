@@ -41,7 +41,7 @@ static double seconds = 2;
 static unsigned workers = 4;
 static char store_path[200];
 static struct store *store;
-static struct device *dev;
+static struct disk *disk;
 static struct recompressor *recompressor;
 
 static void
@@ -51,7 +51,7 @@ die (const char *what)
   exit (1);
 }
 
-/* -- a device that holds the image, in lz4 ------------------------------- */
+/* -- a disk that holds the image, in lz4 ------------------------------- */
 
 static void
 fill (void)
@@ -59,26 +59,26 @@ fill (void)
   const uint64_t chunk = 1 << 20;
 
   for (uint64_t at = 0; at < image_bytes; at += chunk)
-    if (device_write (
-          dev, image + at,
+    if (disk_write (
+          disk, image + at,
           (uint32_t) (image_bytes - at < chunk ? image_bytes - at : chunk), at))
       die ("write");
 }
 
 static void
-open_device (void)
+open_disk (void)
 {
   const struct store_config config = {
     .slot_size = SLOT,
     .primary = { codec_id (codec_find ("lz4")), 1 },
     .workers = workers,
-    .device_bytes = image_bytes,
+    .disk_bytes = image_bytes,
   };
 
   store = store_create (&config);
-  dev = store && store_start (store) == 0 ? device_create (store, image_bytes)
-                                          : NULL;
-  recompressor = dev ? recompressor_create (dev, NULL, 0) : NULL;
+  disk = store && store_start (store) == 0 ? disk_create (store, image_bytes)
+                                           : NULL;
+  recompressor = disk ? recompressor_create (disk, NULL, 0) : NULL;
   if (!recompressor)
     die ("open");
   fill ();
@@ -89,12 +89,12 @@ close_device (void)
 {
   char why[200];
 
-  if (device_audit (dev, false, why, sizeof why)) {
+  if (disk_audit (disk, false, why, sizeof why)) {
     fprintf (stderr, "passes-bench: audit: %s\n", why);
     exit (1);
   }
   recompressor_destroy (recompressor);
-  device_destroy (dev);
+  disk_destroy (disk);
   store_destroy (store);
 }
 
@@ -105,7 +105,7 @@ verify (void)
   char buf[SLOT];
 
   for (uint64_t i = 0; i < slots; i += 7) {
-    if (slot_read_unnoticed (dev, i, buf) == -1 && errno != ENOENT)
+    if (slot_read_unnoticed (disk, i, buf) == -1 && errno != ENOENT)
       die ("read back");
     if (errno != ENOENT && memcmp (buf, image + i * SLOT, SLOT) != 0) {
       fprintf (stderr, "passes-bench: slot %" PRIu64 " differs\n", i);
@@ -139,8 +139,8 @@ read_at_random (void *arg)
     x ^= x << 13;
     x ^= x >> 7;
     x ^= x << 17;
-    if (device_read (dev, buf, SLOT,
-                     (r->first + x % (r->end - r->first)) * SLOT))
+    if (disk_read (disk, buf, SLOT,
+                   (r->first + x % (r->end - r->first)) * SLOT))
       die ("read");
     now = clock_ns ();
     if (r->reads < r->room)
@@ -255,7 +255,7 @@ recompress_thread (void *arg)
 static uint64_t
 stored_bytes (void)
 {
-  return (uint64_t) counter_sum (&dev->counters, DEV_COMPR_BYTES);
+  return (uint64_t) counter_sum (&disk->counters, DISK_COMPR_BYTES);
 }
 
 static void
@@ -266,7 +266,7 @@ train (void)
   char why[200];
   uint64_t start = clock_ns ();
 
-  if (dictionary_train (dev, recompressor, &request, NULL, &result, why,
+  if (dictionary_train (disk, recompressor, &request, NULL, &result, why,
                         sizeof why) == -1) {
     fprintf (stderr, "passes-bench: train: %s\n", why);
     exit (1);
@@ -326,7 +326,7 @@ time_reads (const char *name)
   char buf[SLOT];
 
   for (uint64_t i = 0; i < slots; i++) {
-    struct slot *s = (struct slot *) slot_table_peek (&dev->table, i);
+    struct slot *s = (struct slot *) slot_table_peek (&disk->table, i);
     unsigned way = (n[0] + n[1]) % 2;
     uint64_t start;
 
@@ -334,7 +334,7 @@ time_reads (const char *name)
       continue;
     if (way == 0) {
       start = clock_ns ();
-      if (slot_read (dev, i, buf, 0, SLOT, 1))
+      if (slot_read (disk, i, buf, 0, SLOT, 1))
         die ("read");
       ns[0] += clock_ns () - start;
     }
@@ -360,7 +360,7 @@ bench_recompress (const char *name, int level, bool with_dict, bool readers)
   struct reader r;
   uint64_t before, start;
 
-  open_device ();
+  open_disk ();
   recompressor_set_methods (recompressor, &method, 1);
   if (with_dict)
     train ();
@@ -412,7 +412,7 @@ give_store (void)
     fprintf (stderr, "passes-bench: %s: %s\n", store_path, io ? "" : why);
     exit (1);
   }
-  device_set_backed (dev, backed);
+  disk_set_backed (disk, backed);
   if (backing_start (io))
     die ("threads");
 }
@@ -427,7 +427,7 @@ write_back (void *arg)
   struct writeback wb;
   struct pace pace;
 
-  writeback_init (&wb, dev);
+  writeback_init (&wb, disk);
   pace_init (&pace, store, NULL, 100, PACE_BUSY_PERCENT);
   if (writeback_run (&wb, &request, &pace, &p->progress, &p->written) == -1)
     die ("writeback");
@@ -445,7 +445,7 @@ bench_writeback (void)
   struct reader r;
   uint64_t start;
 
-  open_device ();
+  open_disk ();
   give_store ();
   without = speed_without (slots / 2, slots);
   if (pthread_create (&with.thread, NULL, write_back, &with))

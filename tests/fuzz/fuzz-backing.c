@@ -80,7 +80,7 @@ check_slot (unsigned slot, uint32_t at, uint32_t len)
 {
   static char want[MAX_SLOT], is[MAX_SLOT];
   bool damaged = is_damaged (slot);
-  int r = device_read (f.dev, is, len, slot * f.slot_size + at);
+  int r = disk_read (f.disk, is, len, slot * f.slot_size + at);
 
   check_always (r == (damaged ? -1 : 0));
   if (damaged)
@@ -98,7 +98,7 @@ check_all (void)
 
   for (unsigned slot = 0; slot < SLOTS; slot++)
     check_slot (slot, 0, f.slot_size);
-  if (device_audit (f.dev, false, why, sizeof why) == -1) {
+  if (disk_audit (f.disk, false, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }
@@ -124,7 +124,7 @@ op_write_part (struct input *in)
   unsigned slot = take_below (in, SLOTS);
   bool damaged = is_damaged (slot);
   char byte = (char) take8 (in);
-  int r = device_write (f.dev, &byte, 1, slot * f.slot_size);
+  int r = disk_write (f.disk, &byte, 1, slot * f.slot_size);
 
   check_always (r == (damaged ? -1 : 0));
   if (damaged)
@@ -199,13 +199,13 @@ static void
 op_tidy (struct input *in)
 {
   (void) in;
-  (void) backed_tidy (f.dev->backed);
+  (void) backed_tidy (f.disk->backed);
 }
 
 static void
 op_promote (struct input *in)
 {
-  atomic_store (&f.dev->promote, take8 (in) % 2);
+  atomic_store (&f.disk->promote, take8 (in) % 2);
 }
 
 /* -- damage -------------------------------------------------------------- */
@@ -310,10 +310,10 @@ open_all (struct input *in)
   fixture_open (&f, slot_sizes[sizes % 4], codecs[take8 (in) % 4], 1,
                 SLOTS * slot_sizes[sizes % 4]);
   store = held_attach (&f, BLOCKS);
-  f.dev->backed->secret = 1; /* the same input, the same records */
+  f.disk->backed->secret = 1; /* the same input, the same records */
   atomic_store (&store->base.can_punch, punch);
-  blocks_set_punch (f.dev->backed->blocks, punch);
-  writeback_init (&writeback, f.dev);
+  blocks_set_punch (f.disk->backed->blocks, punch);
+  writeback_init (&writeback, f.disk);
   memset (what, 0, sizeof what);
   memset (parted, 0, sizeof parted);
   memset (pristine, 0, sizeof pristine);

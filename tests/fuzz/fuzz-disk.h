@@ -3,7 +3,7 @@
  * For fuzz-engine: a small disk with all that works on it, and beside it an
  * array that says what it must hold.
  *
- *   input --> choices --> device ... and the same to the model
+ *   input --> choices --> disk ... and the same to the model
  *                           |                |
  *                           +---- equal? ----+
  *
@@ -32,7 +32,7 @@
 #define DISK_MOST (4u << 20)
 #define SLOTS_MOST 256u
 
-struct disk {
+struct fuzzed {
   struct fixture f;
   struct held *held;       /* NULL: no backing store */
   struct evictor *evictor; /* NULL: nor this */
@@ -49,7 +49,7 @@ struct disk {
 };
 
 static void
-calm (struct disk *d)
+calm (struct fuzzed *d)
 {
   fault_clear ();
   if (d->held) {
@@ -60,7 +60,7 @@ calm (struct disk *d)
 
 /* Fails unless there is a reason for this errno. */
 static inline void
-excuse (struct disk *d, const char *what)
+excuse (struct fuzzed *d, const char *what)
 {
   if (d->trouble || (errno == ENOSPC && d->limited))
     return;
@@ -69,7 +69,7 @@ excuse (struct disk *d, const char *what)
 }
 
 static inline void
-audit (struct disk *d)
+audit (struct fuzzed *d)
 {
   calm (d); /* an audit needs memory too, and reads what is in the store */
   if (d->evictor)
@@ -80,13 +80,13 @@ audit (struct disk *d)
 }
 
 static inline void
-compare (struct disk *d, uint32_t at, uint32_t len)
+compare (struct fuzzed *d, uint32_t at, uint32_t len)
 {
   memset (d->is, 0x5a, len);
-  if (device_read (d->f.dev, d->is, len, at) == -1) {
+  if (disk_read (d->f.disk, d->is, len, at) == -1) {
     excuse (d, "read");
     calm (d);
-    check_always (device_read (d->f.dev, d->is, len, at) == 0);
+    check_always (disk_read (d->f.disk, d->is, len, at) == 0);
   }
   check_always (memcmp (d->is, d->model + at, len) == 0);
 }
@@ -94,13 +94,13 @@ compare (struct disk *d, uint32_t at, uint32_t len)
 /* -- slots that a range touches ------------------------------------------ */
 
 static inline uint32_t
-slot_start (const struct disk *d, uint32_t slot)
+slot_start (const struct fuzzed *d, uint32_t slot)
 {
   return slot * d->f.slot_size;
 }
 
 static inline uint32_t
-slot_end (const struct disk *d, uint32_t slot)
+slot_end (const struct fuzzed *d, uint32_t slot)
 {
   uint32_t end = (slot + 1) * d->f.slot_size;
 
@@ -111,7 +111,7 @@ slot_end (const struct disk *d, uint32_t slot)
  * on behind it.
  */
 static inline bool
-covers (const struct disk *d, uint32_t at, uint32_t len, uint32_t slot)
+covers (const struct fuzzed *d, uint32_t at, uint32_t len, uint32_t slot)
 {
   return at <= slot_start (d, slot) && at + len >= slot_end (d, slot);
 }
@@ -120,7 +120,7 @@ covers (const struct disk *d, uint32_t at, uint32_t len, uint32_t slot)
 
 /* Bytes [at, at + len) are 'data' now, or zeroes (NULL). */
 static inline void
-model_set (struct disk *d, uint32_t at, uint32_t len, const char *data)
+model_set (struct fuzzed *d, uint32_t at, uint32_t len, const char *data)
 {
   if (data)
     memcpy (d->model + at, data, len);
@@ -136,7 +136,7 @@ model_set (struct disk *d, uint32_t at, uint32_t len, const char *data)
 
 /* One slot of a request that failed: old or new, nothing else. */
 static inline void
-settle_slot (struct disk *d, uint32_t slot, uint32_t at, uint32_t len,
+settle_slot (struct fuzzed *d, uint32_t slot, uint32_t at, uint32_t len,
              const char *data)
 {
   uint32_t start = slot_start (d, slot), end = slot_end (d, slot);
@@ -145,7 +145,7 @@ settle_slot (struct disk *d, uint32_t slot, uint32_t at, uint32_t len,
   struct slot_info info;
   char *is = d->is + start;
 
-  check_always (device_read (d->f.dev, is, end - start, start) == 0);
+  check_always (disk_read (d->f.disk, is, end - start, start) == 0);
   if (memcmp (is, d->model + start, end - start) != 0) {
     if (data)
       memcpy (d->model + from, data + (from - at), to - from);
@@ -153,13 +153,13 @@ settle_slot (struct disk *d, uint32_t slot, uint32_t at, uint32_t len,
       memset (d->model + from, 0, to - from);
     check_always (memcmp (is, d->model + start, end - start) == 0);
   }
-  d->stored[slot] = device_slot_info (d->f.dev, slot, 0, &info);
+  d->stored[slot] = disk_slot_info (d->f.disk, slot, 0, &info);
   /* Only what is trimmed in part can fail to be. */
   check_always (data || !covers (d, at, len, slot) || !d->stored[slot]);
 }
 
 static inline void
-settle (struct disk *d, uint32_t at, uint32_t len, const char *data)
+settle (struct fuzzed *d, uint32_t at, uint32_t len, const char *data)
 {
   calm (d);
   for (uint32_t s = at / d->f.slot_size; s <= (at + len - 1) / d->f.slot_size;
@@ -170,14 +170,14 @@ settle (struct disk *d, uint32_t at, uint32_t len, const char *data)
 /* -- extents ------------------------------------------------------------- */
 
 struct extents_walk {
-  const struct disk *d;
+  const struct fuzzed *d;
   uint64_t at;
   unsigned count;
   enum extent_type last;
 };
 
 static inline enum extent_type
-model_type (const struct disk *d, uint32_t slot)
+model_type (const struct fuzzed *d, uint32_t slot)
 {
   uint32_t start = slot_start (d, slot);
 
@@ -205,31 +205,31 @@ walk_extent (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
 }
 
 static inline void
-check_extents (struct disk *d, uint32_t at, uint32_t len, bool one)
+check_extents (struct fuzzed *d, uint32_t at, uint32_t len, bool one)
 {
   struct extents_walk w = { .d = d, .at = at };
 
-  check_always (device_extents (d->f.dev, at, len, one, walk_extent, &w) == 0);
+  check_always (disk_extents (d->f.disk, at, len, one, walk_extent, &w) == 0);
   check_always (one ? w.count == 1 : w.at == (uint64_t) at + len);
 }
 
 /* What is told about each slot, and summed up.  Not while an evictor works. */
 static inline void
-check_statistics (struct disk *d)
+check_statistics (struct fuzzed *d)
 {
-  struct device_stats st = device_stats (d->f.dev);
+  struct disk_stats st = disk_stats (d->f.disk);
   struct map_cell map[3], all = { 0 };
   struct slot_info info;
   uint64_t stored = 0;
 
   for (uint32_t s = 0; s < d->slots; s++) {
-    bool is = device_slot_info (d->f.dev, s, 0, &info);
+    bool is = disk_slot_info (d->f.disk, s, 0, &info);
 
     check_always (is == d->stored[s]);
     check_always (!is || info.size <= d->f.slot_size);
     stored += is;
   }
-  device_map (d->f.dev, 3, map);
+  disk_map (d->f.disk, 3, map);
   for (unsigned i = 0; i < 3; i++) {
     all.stored += map[i].stored;
     all.same += map[i].same;

@@ -36,7 +36,7 @@ choose_method (struct input *in)
 }
 
 static void
-choose_range (struct input *in, struct disk *d, uint32_t *at, uint32_t *len)
+choose_range (struct input *in, struct fuzzed *d, uint32_t *at, uint32_t *len)
 {
   uint32_t slot_size = d->f.slot_size, kind = take8 (in);
   uint32_t slot = take_below (in, d->slots);
@@ -65,7 +65,7 @@ choose_range (struct input *in, struct disk *d, uint32_t *at, uint32_t *len)
 }
 
 static void
-choose_data (struct input *in, struct disk *d, uint32_t len)
+choose_data (struct input *in, struct fuzzed *d, uint32_t len)
 {
   unsigned kind = take8 (in);
   struct unit_rng rng = { .s = kind >> 3 };
@@ -90,13 +90,13 @@ choose_data (struct input *in, struct disk *d, uint32_t len)
 /* -- requests ------------------------------------------------------------ */
 
 static void
-op_write (struct input *in, struct disk *d)
+op_write (struct input *in, struct fuzzed *d)
 {
   uint32_t at, len;
 
   choose_range (in, d, &at, &len);
   choose_data (in, d, len);
-  if (device_write (d->f.dev, d->data, len, at) == 0)
+  if (disk_write (d->f.disk, d->data, len, at) == 0)
     model_set (d, at, len, d->data);
   else {
     excuse (d, "write");
@@ -105,7 +105,7 @@ op_write (struct input *in, struct disk *d)
 }
 
 static void
-op_read (struct input *in, struct disk *d)
+op_read (struct input *in, struct fuzzed *d)
 {
   uint32_t at, len;
 
@@ -114,12 +114,12 @@ op_read (struct input *in, struct disk *d)
 }
 
 static void
-op_discard (struct input *in, struct disk *d)
+op_discard (struct input *in, struct fuzzed *d)
 {
   uint32_t at, len;
 
   choose_range (in, d, &at, &len);
-  if (device_discard (d->f.dev, at, len) == 0)
+  if (disk_discard (d->f.disk, at, len) == 0)
     model_set (d, at, len, NULL);
   else {
     excuse (d, "discard");
@@ -128,7 +128,7 @@ op_discard (struct input *in, struct disk *d)
 }
 
 static void
-op_extents (struct input *in, struct disk *d)
+op_extents (struct input *in, struct fuzzed *d)
 {
   uint32_t at, len;
 
@@ -137,26 +137,26 @@ op_extents (struct input *in, struct disk *d)
 }
 
 static void
-op_reset (struct input *in, struct disk *d)
+op_reset (struct input *in, struct fuzzed *d)
 {
   if (take8 (in) % 2)
-    device_reset (d->f.dev);
+    disk_reset (d->f.disk);
   else
-    device_discard_all (d->f.dev);
+    disk_discard_all (d->f.disk);
   model_set (d, 0, d->size, NULL);
 }
 
 /* -- passes -------------------------------------------------------------- */
 
 static void
-op_compact (struct input *in, struct disk *d)
+op_compact (struct input *in, struct fuzzed *d)
 {
   (void) in;
   (void) compactor_run (d->compactor);
 }
 
 static void
-op_recompress (struct input *in, struct disk *d)
+op_recompress (struct input *in, struct fuzzed *d)
 {
   struct recompress_request request = { .huge = take8 (in) % 4 == 0 };
   struct pass_progress progress = { .done = 0 };
@@ -172,7 +172,7 @@ op_recompress (struct input *in, struct disk *d)
 }
 
 static void
-op_write_back (struct input *in, struct disk *d)
+op_write_back (struct input *in, struct fuzzed *d)
 {
   struct slot_range range = { .first = take_below (in, d->slots) };
   unsigned choice = take8 (in);
@@ -194,35 +194,35 @@ op_write_back (struct input *in, struct disk *d)
 }
 
 static void
-op_tidy (struct input *in, struct disk *d)
+op_tidy (struct input *in, struct fuzzed *d)
 {
   if (!d->held)
     return;
   /* What the store had when a connection broke is kept back a while. */
   d->held->resent = take8 (in) % 4 == 0;
   if (!d->evictor) /* which does it by itself */
-    (void) backed_tidy (d->f.dev->backed);
+    (void) backed_tidy (d->f.disk->backed);
 }
 
 static void
-op_idle (struct input *in, struct disk *d)
+op_idle (struct input *in, struct fuzzed *d)
 {
   uint32_t first = take_below (in, d->slots);
 
-  device_mark_idle (d->f.dev, first, first + 1 + take8 (in), 0, 0);
+  disk_mark_idle (d->f.disk, first, first + 1 + take8 (in), 0, 0);
 }
 
 /* -- settings ------------------------------------------------------------ */
 
 static void
-op_limit (struct input *in, struct disk *d)
+op_limit (struct input *in, struct fuzzed *d)
 {
   unsigned choice = take8 (in);
 
   store_set_mem_limit (d->f.store, choice % 4 ? choice * 4 * KiB : 0);
   d->limited = true; /* a write begins before the limit is lifted */
   if (d->held)
-    writeback_limit_set (&d->f.dev->writeback_limit, choice % 8 == 1,
+    writeback_limit_set (&d->f.disk->writeback_limit, choice % 8 == 1,
                          take8 (in));
   if (d->evictor)
     evictor_set_marks (d->evictor, 50 + choice % 40, 90);
@@ -230,29 +230,29 @@ op_limit (struct input *in, struct disk *d)
 
 /* The write buffer's size; else it is drained, a part of it or for room. */
 static void
-op_buffer (struct input *in, struct disk *d)
+op_buffer (struct input *in, struct fuzzed *d)
 {
-  struct device *dev = d->f.dev;
+  struct fuzzed *disk = d->f.disk;
   unsigned choice = take8 (in), n = take8 (in);
   struct drain_totals totals = { 0 };
 
   if (choice % 4 < 2) {
-    if (buffer_set_size (&dev->buffer, n / 4 * BUFFER_CHUNK) == -1)
+    if (buffer_set_size (&disk->buffer, n / 4 * BUFFER_CHUNK) == -1)
       check_always (d->trouble);
     return;
   }
   if (choice % 8 == 7)
-    (void) !drain_for_room (dev);
-  drain_hold (dev);
-  (void) drain_step_locked (dev, 0, 1 + n, 1 + choice / 8, &totals);
+    (void) !drain_for_room (disk);
+  drain_hold (disk);
+  (void) drain_step_locked (disk, 0, 1 + n, 1 + choice / 8, &totals);
   if (choice % 8 == 3)
-    (void) buffer_trim (&dev->buffer);
-  drain_unhold (dev);
+    (void) buffer_trim (&disk->buffer);
+  drain_unhold (disk);
   check_always (totals.failed == 0 || d->limited || d->trouble);
 }
 
 static void
-op_workers (struct input *in, struct disk *d)
+op_workers (struct input *in, struct fuzzed *d)
 {
   mutex_lock (&d->f.store->settings);
   if (store_set_workers (d->f.store, 1 + take8 (in) % 4) == -1)
@@ -261,7 +261,7 @@ op_workers (struct input *in, struct disk *d)
 }
 
 static void
-op_methods (struct input *in, struct disk *d)
+op_methods (struct input *in, struct fuzzed *d)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
   unsigned n = take8 (in) % (RECOMPRESS_METHODS + 1);
@@ -270,12 +270,12 @@ op_methods (struct input *in, struct disk *d)
     methods[i] = choose_method (in);
   mutex_lock (&d->f.store->settings);
   recompressor_set_methods (d->recompressor, methods, n);
-  claim_clear_marks (d->f.dev);
+  claim_clear_marks (d->f.disk);
   mutex_unlock (&d->f.store->settings);
 }
 
 static void
-op_primary (struct input *in, struct disk *d)
+op_primary (struct input *in, struct fuzzed *d)
 {
   struct zcomp_method m = choose_method (in);
 
@@ -287,7 +287,7 @@ op_primary (struct input *in, struct disk *d)
 
 /* What stands on the disk is a dictionary; sweeping throws others away. */
 static void
-op_dictionary (struct input *in, struct disk *d)
+op_dictionary (struct input *in, struct fuzzed *d)
 {
   struct zcomp_method m = choose_method (in);
   uint32_t from = take_below (in, d->slots) * d->f.slot_size;
@@ -295,7 +295,7 @@ op_dictionary (struct input *in, struct disk *d)
   unsigned way = take8 (in);
   const char *why = NULL;
 
-  (void) dictionary_sweep (d->f.dev, d->recompressor);
+  (void) dictionary_sweep (d->f.disk, d->recompressor);
   mutex_lock (&d->f.store->settings);
   if (zcomp_dict_add (d->f.store->zcomp, codec_by_id (m.format),
                       d->model + from, size, &m.format, &why) == 0) {
@@ -310,7 +310,7 @@ op_dictionary (struct input *in, struct disk *d)
 /* -- looking, and trouble ------------------------------------------------ */
 
 static void
-op_look (struct input *in, struct disk *d)
+op_look (struct input *in, struct fuzzed *d)
 {
   if (take8 (in) % 4 == 0)
     audit (d);
@@ -320,7 +320,7 @@ op_look (struct input *in, struct disk *d)
 
 /* For the next operation. */
 static void
-op_trouble (struct input *in, struct disk *d)
+op_trouble (struct input *in, struct fuzzed *d)
 {
   unsigned kind = take8 (in), nth = 1 + take8 (in) % 64;
 
@@ -335,7 +335,7 @@ op_trouble (struct input *in, struct disk *d)
 
 static const struct operation {
   const char *name;
-  void (*run) (struct input *in, struct disk *d);
+  void (*run) (struct input *in, struct fuzzed *d);
 } operations[] = {
   { "write", op_write },
   { "write", op_write },
@@ -368,23 +368,23 @@ static const struct operation {
 /* -- life ---------------------------------------------------------------- */
 
 static void
-open_store (struct disk *d, unsigned choice, unsigned blocks)
+open_store (struct fuzzed *d, unsigned choice, unsigned blocks)
 {
-  writeback_init (&d->writeback, d->f.dev);
+  writeback_init (&d->writeback, d->f.disk);
   if (!(choice & 1))
     return;
   d->held = held_attach (&d->f, 256 + blocks * 4);
   atomic_store (&d->held->base.can_punch, (choice & 2) != 0);
-  blocks_set_punch (d->f.dev->backed->blocks, (choice & 2) != 0);
-  atomic_store (&d->f.dev->promote, (choice & 4) != 0);
+  blocks_set_punch (d->f.disk->backed->blocks, (choice & 2) != 0);
+  atomic_store (&d->f.disk->promote, (choice & 4) != 0);
   if ((choice & 0x18) != 0x18)
     return;
-  d->evictor = evictor_create (d->f.dev, EVICT_LOW, EVICT_HIGH);
+  d->evictor = evictor_create (d->f.disk, EVICT_LOW, EVICT_HIGH);
   check_always (d->evictor && evictor_start (d->evictor) == 0);
 }
 
 static void
-open_disk (struct disk *d, struct input *in)
+open_disk (struct fuzzed *d, struct input *in)
 {
   static const uint32_t sizes[] = { 4096, 4096,  4096, 8192,
                                     4096, 16384, 4096, 65536 };
@@ -395,15 +395,15 @@ open_disk (struct disk *d, struct input *in)
   struct zcomp_method primary = choose_method (in);
   unsigned workers = take8 (in), choice, blocks;
 
-  *d = (struct disk){ .model = model, .data = data, .is = is };
+  *d = (struct fuzzed){ .model = model, .data = data, .is = is };
   d->slots = 1 + take_below (in, most);
   odd = take16 (in) % slot_size;
   d->size = d->slots * slot_size - (odd & 1 ? odd : 0);
   memset (model, 0, d->size);
   choose_allocator (workers >> 7);
   fixture_open_id (&d->f, slot_size, primary.format, 1 + workers % 3, d->size);
-  d->recompressor = recompressor_create (d->f.dev, NULL, 0);
-  d->compactor = compactor_create (d->f.dev, 0, 1);
+  d->recompressor = recompressor_create (d->f.disk, NULL, 0);
+  d->compactor = compactor_create (d->f.disk, 0, 1);
   check_always (d->recompressor && d->compactor);
   choice = take8 (in);
   blocks = take8 (in);
@@ -411,7 +411,7 @@ open_disk (struct disk *d, struct input *in)
 }
 
 static void
-close_disk (struct disk *d)
+close_disk (struct fuzzed *d)
 {
   calm (d);
   d->trouble = false;
@@ -425,12 +425,12 @@ close_disk (struct disk *d)
   writeback_destroy (&d->writeback);
   recompressor_destroy (d->recompressor);
   compactor_destroy (d->compactor);
-  check_always (atomic_load (&d->f.dev->claims) == 0);
+  check_always (atomic_load (&d->f.disk->claims) == 0);
   fixture_close (&d->f);
 }
 
 static void
-run_operation (struct input *in, struct disk *d)
+run_operation (struct input *in, struct fuzzed *d)
 {
   static int trace = -1;
   const struct operation *o =
@@ -452,7 +452,7 @@ int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
   struct input in = { data, data + size };
-  struct disk d;
+  struct fuzzed d;
 
   open_disk (&d, &in);
   for (unsigned i = 0; i < OPERATIONS && !input_is_over (&in); i++)

@@ -279,7 +279,7 @@ open_engine (const struct method *m, uint32_t slot_size)
 static void
 damage_object (struct input *in) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_write_lock (&f.dev->table, BROKEN);
+  struct slot *s = slot_table_write_lock (&f.disk->table, BROKEN);
   uint64_t handle;
 
   check_always (s);
@@ -296,7 +296,7 @@ static void
 read_broken (uint32_t at, uint32_t len, bool at_end)
 {
   char *buf = place (out_room, len, at_end);
-  int r = device_read (f.dev, buf, len, BROKEN * f.slot_size + at);
+  int r = disk_read (f.disk, buf, len, BROKEN * f.slot_size + at);
 
   check_always (r == 0 || errno == EIO);
   check_canary (buf, len, at_end);
@@ -307,7 +307,7 @@ recompress_all (void)
 {
   static const struct recompress_request all = { .priority = 0 };
   struct zcomp_method zstd = { codec_named ("zstd"), 1 };
-  struct recompressor *r = recompressor_create (f.dev, &zstd, 1);
+  struct recompressor *r = recompressor_create (f.disk, &zstd, 1);
   struct pass_progress progress = { .done = 0 };
   struct recompress_totals totals;
   struct pace pace;
@@ -322,7 +322,7 @@ recompress_all (void)
 static void
 write_back_all (void)
 {
-  struct batch_writer *w = batch_writer_create (f.dev);
+  struct batch_writer *w = batch_writer_create (f.disk);
 
   check_always (w);
   for (unsigned i = 0; i < SLOTS; i++)
@@ -347,7 +347,7 @@ use_broken (struct input *in)
     break;
   case 2:
     len = len < sizeof part ? len : sizeof part;
-    if (device_write (f.dev, part, len, BROKEN * f.slot_size + at) == -1)
+    if (disk_write (f.disk, part, len, BROKEN * f.slot_size + at) == -1)
       check_always (errno == EIO);
     break;
   case 3:
@@ -376,7 +376,7 @@ fuzz_pool (struct input *in, const struct method *m, unsigned choice)
   must_hold (&f, data, BROKEN * slot_size, 0);
   must_hold (&f, data + (BROKEN + 1) * slot_size,
              (SLOTS - BROKEN - 1) * slot_size, (BROKEN + 1) * slot_size);
-  if (device_audit (f.dev, false, why, sizeof why) == -1) {
+  if (disk_audit (f.disk, false, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }

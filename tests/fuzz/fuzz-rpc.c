@@ -33,7 +33,7 @@ static const struct store_config config = {
   .slot_size = 4096,
   .primary = { 1, 1 }, /* lz4 */
   .workers = 2,
-  .device_bytes = DISK,
+  .disk_bytes = DISK,
 };
 
 static void
@@ -48,7 +48,7 @@ fill (void)
   for (size_t i = 0; i < sizeof buf; i++)
     if (i / 4096 % 2 == 0)
       buf[i] = (char) (i % 64);
-  check_always (device_write (engine.dev, buf, sizeof buf, 4096) == 0);
+  check_always (disk_write (engine.disk, buf, sizeof buf, 4096) == 0);
 }
 
 static void
@@ -56,13 +56,13 @@ set_up (void)
 {
   engine.store = store_create (&config);
   check_always (engine.store && store_start (engine.store) == 0);
-  engine.dev = device_create (engine.store, DISK);
-  check_always (engine.dev);
-  engine.compactor = compactor_create (engine.dev, 0, 1);
+  engine.disk = disk_create (engine.store, DISK);
+  check_always (engine.disk);
+  engine.compactor = compactor_create (engine.disk, 0, 1);
   check_always (engine.compactor);
-  engine.recompressor = recompressor_create (engine.dev, NULL, 0);
+  engine.recompressor = recompressor_create (engine.disk, NULL, 0);
   check_always (engine.recompressor);
-  recompress_policy_init (&engine.recompress_policy, engine.dev,
+  recompress_policy_init (&engine.recompress_policy, engine.disk,
                           engine.recompressor, 0, 50);
   engine.started_ns = clock_ns ();
   json_object_seed (1);
@@ -86,7 +86,7 @@ start_afresh (void)
   jobs_destroy (engine.jobs);
   engine.jobs = jobs_create (&engine);
   check_always (engine.jobs);
-  if (device_stats (engine.dev).slots_stored == 0)
+  if (disk_stats (engine.disk).slots_stored == 0)
     fill (); /* there was a reset */
 }
 
@@ -151,7 +151,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   serve_all (data, size);
   jobs_run_current (engine.jobs);
   if (++n % AUDIT == 0 &&
-      device_audit (engine.dev, true, why, sizeof why) == -1) {
+      disk_audit (engine.disk, true, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For the tests of the compactor: a device, filled and thinned out, whose
+ * For the tests of the compactor: a disk, filled and thinned out, whose
  * slots know what they hold.
  */
 
@@ -16,10 +16,10 @@ static struct fixture f;
 static struct compactor *compactor;
 
 static inline void
-open_device (unsigned slots, unsigned threshold, unsigned pause)
+open_disk (unsigned slots, unsigned threshold, unsigned pause)
 {
   fixture_open (&f, SLOT, "lz4", 2, (uint64_t) slots * SLOT);
-  compactor = compactor_create (f.dev, threshold, pause);
+  compactor = compactor_create (f.disk, threshold, pause);
   assert_non_null (compactor);
 }
 

@@ -3,7 +3,7 @@
  * A backing store of the tests' own: bytes in memory, whose requests can be
  * held and completed in any order, made to fail, and tampered with.
  *
- *   device -> backed -> struct held: backing_submit --> queue --> held_complete
+ *   disk -> backed -> struct held: backing_submit --> queue --> held_complete
  *                                                   \-> at once (not holding)
  *
  * A write is applied when it completes; until then its blocks are filled with
@@ -151,7 +151,7 @@ held_open (uint64_t blocks)
   return h;
 }
 
-/* Give the fixture's device such a store. */
+/* Give the fixture's disk such a store. */
 static inline struct held *
 held_attach (struct fixture *f, uint64_t blocks)
 {
@@ -159,7 +159,7 @@ held_attach (struct fixture *f, uint64_t blocks)
   struct backed *backed = backed_create (&h->base);
 
   check_always (backed);
-  device_set_backed (f->dev, backed);
+  disk_set_backed (f->disk, backed);
   return h;
 }
 
@@ -266,12 +266,12 @@ held_flip (struct held *h, uint64_t byte, unsigned bit)
   pthread_mutex_unlock (&h->lock);
 }
 
-/* -- the device's side -------------------------------------------------- */
+/* -- the disk's side -------------------------------------------------- */
 
 static inline uint64_t
 held_cell (struct fixture *f, uint64_t index)
 {
-  const struct slot *s = slot_table_peek (&f->dev->table, index);
+  const struct slot *s = slot_table_peek (&f->disk->table, index);
 
   return s ? slot_load_cell (s) : 0;
 }
@@ -281,7 +281,7 @@ held_blocks (struct fixture *f)
 {
   struct blocks_stats st;
 
-  blocks_get_stats (f->dev->backed->blocks, &st);
+  blocks_get_stats (f->disk->backed->blocks, &st);
   return st;
 }
 
@@ -324,7 +324,7 @@ held_expect (struct fixture *f, uint64_t index, unsigned generation)
 static inline void
 held_write_back (struct fixture *f, uint64_t first, uint64_t end)
 {
-  struct batch_writer *w = batch_writer_create (f->dev);
+  struct batch_writer *w = batch_writer_create (f->disk);
 
   check_always (w);
   for (uint64_t i = first; i < end; i++)

@@ -51,7 +51,7 @@ static void
 reset (uint64_t i)
 {
   (void) i;
-  device_reset (f.dev);
+  disk_reset (f.disk);
 }
 
 #endif /* ZRAM_MEANWHILE_H */

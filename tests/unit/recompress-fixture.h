@@ -26,18 +26,18 @@
 static inline void
 check_no_claims (struct fixture *f)
 {
-  uint64_t n = f->dev->table.slots;
+  uint64_t n = f->disk->table.slots;
 
-  for (uint64_t i = slot_table_next_present (&f->dev->table, 0, n); i < n;
-       i = slot_table_next_present (&f->dev->table, i + 1, n))
+  for (uint64_t i = slot_table_next_present (&f->disk->table, 0, n); i < n;
+       i = slot_table_next_present (&f->disk->table, i + 1, n))
     check_always (slot_meta_claim (fixture_meta (f, i)) == 0);
-  check_always (atomic_load (&f->dev->claims) == 0);
+  check_always (atomic_load (&f->disk->claims) == 0);
 }
 
 static inline uint32_t
 lock_word (struct fixture *f, uint64_t index)
 {
-  const struct slot *s = slot_table_peek (&f->dev->table, index);
+  const struct slot *s = slot_table_peek (&f->disk->table, index);
 
   check_always (s);
   return atomic_load (&s->lock.v);
@@ -48,7 +48,7 @@ static inline void
 set_stamp (struct fixture *f, uint64_t index, uint32_t second)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_write_lock (&f->dev->table, index);
+  struct slot *s = slot_table_write_lock (&f->disk->table, index);
 
   check_always (s);
   rwword_set_owner (&s->lock, SLOT_STAMP_MASK, second & SLOT_AGE_MASK);
@@ -60,7 +60,7 @@ static inline void
 damage (struct fixture *f, uint64_t index, uint32_t from, uint32_t len)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = slot_table_write_lock (&f->dev->table, index);
+  struct slot *s = slot_table_write_lock (&f->disk->table, index);
   uint64_t handle;
   unsigned char *p;
 
@@ -77,15 +77,15 @@ static inline enum recompress_result
 recompress_one (struct fixture *f, uint64_t index,
                 const struct recompress_plan *plan)
 {
-  unsigned claim = claim_take (f->dev);
+  unsigned claim = claim_take (f->disk);
   char *buf = must_alloc (f->slot_size);
   enum recompress_result r;
 
   check_always (claim);
-  r = slot_recompress (f->dev, index, fixture_meta (f, index), plan, claim,
+  r = slot_recompress (f->disk, index, fixture_meta (f, index), plan, claim,
                        buf);
   int err = errno;
-  claim_release (f->dev, claim);
+  claim_release (f->disk, claim);
   free (buf);
   errno = err;
   return r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the tests of store and maint share: a store with one device, data of
+ * What the tests of store and maint share: a store with one disk, data of
  * several kinds, and the checks that every one of them ends with.
  *
  * All of it may be used in threads, so it fails by check_always.
@@ -24,7 +24,7 @@
 
 #define KiB UINT64_C (1024)
 #define MiB (KiB * 1024)
-#define LARGEST_DEVICE ((UINT64_C (1) << 63) - 1)
+#define LARGEST_DISK ((UINT64_C (1) << 63) - 1)
 
 /* Enough for every size a slot can have. */
 #define MAX_SLOT (64 * 1024)
@@ -85,11 +85,11 @@ must_alloc (size_t len)
   return p;
 }
 
-/* -- a store with a device ---------------------------------------------- */
+/* -- a store with a disk ---------------------------------------------- */
 
 struct fixture {
   struct store *store;
-  struct device *dev;
+  struct disk *disk;
   uint32_t slot_size;
 };
 
@@ -153,7 +153,7 @@ fixture_config (uint32_t slot_size, unsigned id, unsigned workers,
     .allocator = fixture_allocator (),
     .primary = { .format = id, .level = codec_by_id (id)->level_default },
     .workers = workers,
-    .device_bytes = size,
+    .disk_bytes = size,
   };
 }
 
@@ -167,8 +167,8 @@ fixture_open_id (struct fixture *f, uint32_t slot_size, unsigned id,
   f->store = store_create (&config);
   check_always (f->store);
   f->store->cpus = workers; /* large requests are shared on any machine */
-  f->dev = device_create (f->store, size);
-  check_always (f->dev);
+  f->disk = disk_create (f->store, size);
+  check_always (f->disk);
   check_always (store_start (f->store) == 0);
 }
 
@@ -184,7 +184,7 @@ fixture_audit (struct fixture *f)
 {
   char why[256];
 
-  if (device_audit (f->dev, true, why, sizeof why) == -1) {
+  if (disk_audit (f->disk, true, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }
@@ -206,7 +206,7 @@ fixture_limit (struct fixture *f, uint64_t bytes)
 static inline void
 fixture_check_empty (struct fixture *f)
 {
-  check_always (counter_sum (&f->dev->counters, DEV_SLOTS_STORED) == 0);
+  check_always (counter_sum (&f->disk->counters, DISK_SLOTS_STORED) == 0);
   check_always (leaves_memory (&f->store->leaves) == 0);
   check_always (pool_spread (f->store->pool).used == 0);
   pool_give_back (f->store->pool);
@@ -218,8 +218,9 @@ static inline void
 fixture_close (struct fixture *f)
 {
   fixture_audit (f);
-  device_destroy (f->dev);
+  disk_destroy (f->disk);
   pool_give_back (f->store->pool);
+  (void) buffer_trim (&f->store->buffer);
   check_always (pool_spread (f->store->pool).used == 0);
   check_always (fixture_used (f) == 0);
   store_destroy (f->store);
@@ -227,16 +228,16 @@ fixture_close (struct fixture *f)
 }
 
 static inline int64_t
-fixture_count (struct fixture *f, enum device_counter id)
+fixture_count (struct fixture *f, enum disk_counter id)
 {
-  return counter_sum (&f->dev->counters, id);
+  return counter_sum (&f->disk->counters, id);
 }
 
 /* The slot's meta; 0 (EMPTY) if it has no leaf. */
 static inline uint32_t
 fixture_meta (struct fixture *f, uint64_t index)
 {
-  const struct slot *s = slot_table_peek (&f->dev->table, index);
+  const struct slot *s = slot_table_peek (&f->disk->table, index);
 
   return s ? slot_load_meta (s) : 0;
 }
@@ -252,22 +253,22 @@ fixture_state (struct fixture *f, uint64_t index)
 static inline void
 must_write (struct fixture *f, const void *buf, uint32_t len, uint64_t offset)
 {
-  check_always (device_write (f->dev, buf, len, offset) == 0);
+  check_always (disk_write (f->disk, buf, len, offset) == 0);
 }
 
 static inline void
 must_read (struct fixture *f, void *buf, uint32_t len, uint64_t offset)
 {
-  check_always (device_read (f->dev, buf, len, offset) == 0);
+  check_always (disk_read (f->disk, buf, len, offset) == 0);
 }
 
 static inline void
 must_discard (struct fixture *f, uint64_t offset, uint64_t len)
 {
-  check_always (device_discard (f->dev, offset, len) == 0);
+  check_always (disk_discard (f->disk, offset, len) == 0);
 }
 
-/* The device reads [offset, offset + len) as 'want'; NULL: as zeroes. */
+/* The disk reads [offset, offset + len) as 'want'; NULL: as zeroes. */
 static inline void
 must_hold (struct fixture *f, const void *want, uint32_t len, uint64_t offset)
 {

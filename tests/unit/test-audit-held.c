@@ -30,7 +30,7 @@ setup (void)
 {
   control_fixture_open (&c, DISK);
   store = held_attach (f, 4096);
-  writeback_init (&c.engine.writeback, f->dev);
+  writeback_init (&c.engine.writeback, f->disk);
   c.engine.jobs = jobs = jobs_create (&c.engine);
   check_always (jobs && jobs_start (jobs) == 0);
   for (unsigned i = 0; i < SLOTS; i++)
@@ -178,7 +178,7 @@ request_held (void *(*request) (void *), bool promote)
   struct unit_thread t;
 
   setup ();
-  atomic_store (&f->dev->promote, promote);
+  atomic_store (&f->disk->promote, promote);
   held_hold (store, false, false, true);
   unit_start (&t, request, NULL);
   held_wait_readers (store, 1);
@@ -270,7 +270,7 @@ test_eviction (void **state)
   (void) state;
   setup ();
   fixture_limit (f, 4 * MiB);
-  c.engine.evictor = evictor_create (f->dev, 20, 30);
+  c.engine.evictor = evictor_create (f->disk, 20, 30);
   check_always (c.engine.evictor && evictor_start (c.engine.evictor) == 0);
   held_hold (store, true, false, false);
   n = write_until_evicting ();
@@ -292,10 +292,10 @@ test_punch (void **state)
   (void) state;
   setup ();
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f->dev->backed->blocks, true);
+  blocks_set_punch (f->disk->backed->blocks, true);
   held_hold (store, false, true, false);
   must_discard (f, 0, BACKED / 2 * SLOT);
-  c.engine.evictor = evictor_create (f->dev, 80, 90);
+  c.engine.evictor = evictor_create (f->disk, 80, 90);
   check_always (c.engine.evictor && evictor_start (c.engine.evictor) == 0);
   held_wait_queued (store, 1);
   audit_meanwhile (false);
@@ -399,7 +399,7 @@ test_reset (void **state)
   job = wait_for (begin (JOB_RESET, false, SHORT_PATIENCE));
   must_say (&job, "1 slots are in use by requests that do not come to an end");
   assert_int_equal (job.slots, SLOTS - 1);
-  assert_int_equal (fixture_count (f, DEV_SLOTS_STORED), 1);
+  assert_int_equal (fixture_count (f, DISK_SLOTS_STORED), 1);
   must_hold (f, NULL, SLOT, SLOT);
   held_write (f, SLOTS, 1);
   held_expect (f, SLOTS, 1);
@@ -407,7 +407,7 @@ test_reset (void **state)
   unit_join (&t);
   job = wait_for (begin (JOB_RESET, false, LONG_PATIENCE));
   assert_int_equal (job.state, JOB_DONE);
-  assert_int_equal (fixture_count (f, DEV_SLOTS_STORED), 0);
+  assert_int_equal (fixture_count (f, DISK_SLOTS_STORED), 0);
   finish ();
 }
 

@@ -18,7 +18,7 @@ static struct fixture f;
  * zspages.
  */
 static void
-open_device (void)
+open_disk (void)
 {
   static char data[SLOT];
   struct unit_rng rng = unit_rng (1);
@@ -29,9 +29,9 @@ open_device (void)
     must_write (&f, data, SLOT, i * SLOT);
   }
   for (unsigned i = 0; i < 256; i += 3)
-    slot_discard (f.dev, i);
+    slot_discard (f.disk, i);
   for (unsigned i = 512; i < 600; i++)
-    slot_discard (f.dev, i);
+    slot_discard (f.disk, i);
   fixture_audit (&f);
 }
 
@@ -41,7 +41,7 @@ expect_wrong (bool deep, const char *what)
 {
   char why[256] = "";
 
-  check_always (device_audit (f.dev, deep, why, sizeof why) == -1);
+  check_always (disk_audit (f.disk, deep, why, sizeof why) == -1);
   if (!strstr (why, what)) {
     fprintf (stderr, "expected \"%s\", the auditor says \"%s\"\n", what, why);
     abort ();
@@ -51,7 +51,7 @@ expect_wrong (bool deep, const char *what)
 static struct slot *
 slot_at (uint64_t index)
 {
-  return (struct slot *) slot_table_peek (&f.dev->table, index);
+  return (struct slot *) slot_table_peek (&f.disk->table, index);
 }
 
 /* The first slot from 'index' on with a compressed object. */
@@ -122,29 +122,29 @@ expect_wrong_there (const char *what)
   unit_join (&t);
 }
 
-/* -- what the device counts ---------------------------------------------- */
+/* -- what the disk counts ---------------------------------------------- */
 
 static void
 test_counters (void **state)
 {
   static const struct {
-    enum device_counter id;
+    enum disk_counter id;
     const char *name;
   } counters[] = {
-    { DEV_SLOTS_STORED, "slots stored" },
-    { DEV_SLOTS_SAME, "same-filled" },
-    { DEV_SLOTS_HUGE, "huge" },
-    { DEV_OBJECTS, "objects" },
-    { DEV_COMPR_BYTES, "compressed bytes" },
+    { DISK_SLOTS_STORED, "slots stored" },
+    { DISK_SLOTS_SAME, "same-filled" },
+    { DISK_SLOTS_HUGE, "huge" },
+    { DISK_OBJECTS, "objects" },
+    { DISK_COMPR_BYTES, "compressed bytes" },
   };
 
   (void) state;
-  open_device ();
+  open_disk ();
   for (unsigned i = 0; i < sizeof counters / sizeof *counters; i++)
     for (int d = -1; d <= 1; d += 2) {
-      device_count (f.dev, counters[i].id, d);
+      disk_count (f.disk, counters[i].id, d);
       expect_wrong (false, counters[i].name);
-      device_count (f.dev, counters[i].id, -d);
+      disk_count (f.disk, counters[i].id, -d);
     }
   fixture_close (&f);
 }
@@ -153,7 +153,7 @@ static void
 test_requests (void **state)
 {
   (void) state;
-  open_device ();
+  open_disk ();
   assert_int_equal (store_request_begin (f.store), 0);
   expect_wrong (false, "requests in flight");
   store_request_end (f.store);
@@ -164,7 +164,7 @@ static void
 test_budget (void **state)
 {
   (void) state;
-  open_device ();
+  open_disk ();
   assert_true (budget_charge (&f.store->budget, 4096));
   expect_wrong (false, "bytes charged");
   budget_refund (&f.store->budget, 8192);
@@ -181,7 +181,7 @@ test_table (void **state)
   struct leaves *l;
 
   (void) state;
-  open_device ();
+  open_disk ();
   l = &f.store->leaves;
   leaves_count_live (l, slot_at (5), 1);
   expect_wrong (false, "live slots");
@@ -216,7 +216,7 @@ test_slot_state (void **state)
   uint32_t meta;
 
   (void) state;
-  open_device ();
+  open_disk ();
   for (index = 0; fixture_state (&f, index) != SLOT_SAME;)
     index++;
   meta = slot_load_meta (slot_at (index));
@@ -239,7 +239,7 @@ static void
 test_slot_locked (void **state) NO_THREAD_SAFETY_ANALYSIS
 {
   (void) state;
-  open_device ();
+  open_disk ();
   slot_read_lock (slot_at (7), 0);
   expect_wrong (false, "a slot is locked");
   slot_read_unlock (slot_at (7));
@@ -258,7 +258,7 @@ test_back_pointer (void **state)
   pool_cell *back;
 
   (void) state;
-  open_device ();
+  open_disk ();
   a = an_object (0);
   b = an_object (a + 1);
   back = set_back (a, &slot_at (b)->cell);
@@ -287,7 +287,7 @@ test_lost_object (void **state)
   void *mem;
 
   (void) state;
-  open_device ();
+  open_disk ();
   uint64_t handle = pool_alloc (f.store->pool, 1000, &mem);
   assert_true (handle);
   expect_wrong (false, "in transit");
@@ -305,14 +305,14 @@ test_damaged (void **state)
   uint64_t index, handle;
 
   (void) state;
-  open_device ();
+  open_disk ();
   index = an_object (0);
   unsigned char *p = pool_pin (f.store->pool, &slot_at (index)->cell, &handle);
   pool_unpin (f.store->pool, handle);
   unsigned char first = p[0];
   p[0] = 0xff; /* lz4: literals, more of them than there are */
   char why[100];
-  assert_int_equal (device_audit (f.dev, false, why, sizeof why), 0);
+  assert_int_equal (disk_audit (f.disk, false, why, sizeof why), 0);
   expect_wrong (true, "cannot be read");
   p[0] = first;
   fixture_close (&f);
@@ -330,7 +330,7 @@ test_zspage (void **state)
 
   (void) state;
   fixture_only ("zsmalloc", OF_Z3FOLD);
-  open_device ();
+  open_disk ();
   c = class_of (an_object (0));
   z = zspage_of (an_object (0));
   z->inuse++;
@@ -366,7 +366,7 @@ test_class (void **state)
 
   (void) state;
   fixture_only ("zsmalloc", OF_Z3FOLD);
-  open_device ();
+  open_disk ();
   c = class_of (an_object (0));
   c->inuse++;
   expect_wrong (false, "objects or pages of a class miscounted");
@@ -397,7 +397,7 @@ test_arena (void **state)
 
   (void) state;
   fixture_only ("zsmalloc", OF_Z3FOLD);
-  open_device ();
+  open_disk ();
   a = &fixture_zs (&f)->arena;
   a->used_spans++;
   expect_wrong (false, "pool: ");
@@ -426,7 +426,7 @@ test_z3_page (void **state)
 
   (void) state;
   fixture_only ("z3fold", OF_ZSMALLOC);
-  open_device ();
+  open_disk ();
   index = an_object (0);
   z = z3page_of (index);
   unsigned e = z3_handle_entry (slot_load_cell (slot_at (index)));
@@ -459,7 +459,7 @@ test_z3_places (void **state)
 
   (void) state;
   fixture_only ("z3fold", OF_ZSMALLOC);
-  open_device ();
+  open_disk ();
   z3 = fixture_z3 (&f);
   for (z = z3_page (z3, z3->lists[0] - 1); z->shape != 3;
        z = z3_page (z3, z->next - 1))
@@ -482,7 +482,7 @@ test_z3_lists (void **state)
 
   (void) state;
   fixture_only ("z3fold", OF_ZSMALLOC);
-  open_device ();
+  open_disk ();
   z3 = fixture_z3 (&f);
   z3_link saved = z3->lists[0];
   z3->lists[0] = 0;
@@ -525,11 +525,11 @@ test_leaves_no_trace (void **state)
   static uint32_t before[600];
 
   (void) state;
-  open_device ();
+  open_disk ();
   for (unsigned i = 0; i < 512; i++) {
     char byte;
 
-    assert_int_equal (slot_read (f.dev, i, &byte, 5, 1, 1000 + i), 0);
+    assert_int_equal (slot_read (f.disk, i, &byte, 5, 1, 1000 + i), 0);
     if (i % 3 == 0)
       (void) slot_mark_idle (slot_at (i));
     before[i] = atomic_load (&slot_at (i)->lock.v);
@@ -537,7 +537,7 @@ test_leaves_no_trace (void **state)
   for (unsigned deep = 0; deep < 2; deep++) {
     char why[100];
 
-    assert_int_equal (device_audit (f.dev, deep, why, sizeof why), 0);
+    assert_int_equal (disk_audit (f.disk, deep, why, sizeof why), 0);
     for (unsigned i = 0; i < 512; i++)
       assert_int_equal (atomic_load (&slot_at (i)->lock.v), before[i]);
   }
@@ -554,14 +554,14 @@ test_is_no_use (void **state)
 
   (void) state;
   fixture_only ("z3fold", "zsmalloc has no order of use");
-  open_device ();
+  open_disk ();
   index = an_object (0);
   z = z3page_of (index);
   atomic_store (&z->referenced, 0);
   char why[100];
-  assert_int_equal (device_audit (f.dev, true, why, sizeof why), 0);
+  assert_int_equal (disk_audit (f.disk, true, why, sizeof why), 0);
   assert_int_equal (atomic_load (&z->referenced), 0);
-  assert_int_equal (slot_read (f.dev, index, &byte, 5, 1, 1), 0);
+  assert_int_equal (slot_read (f.disk, index, &byte, 5, 1, 1), 0);
   assert_int_equal (atomic_load (&z->referenced), 1);
   fixture_close (&f);
 }
@@ -574,7 +574,7 @@ test_held (void **state)
   uint64_t handle, index;
 
   (void) state;
-  open_device ();
+  open_disk ();
   struct zcomp_stream *stream = zcomp_stream_get (f.store->zcomp);
   expect_wrong_there ("a stream is held");
   zcomp_stream_put (stream);

@@ -34,7 +34,7 @@ test_record (void **state)
 
   (void) state;
   setup (16);
-  b = f.dev->backed;
+  b = f.disk->backed;
   fill_kind (record + RECORD_HEADER, SIZE, KIND_RANDOM, &rng);
   record_seal (b, record, AT, 77, 3, SIZE);
   assert_true (record_check (b, record, AT, 77, 3, SIZE));
@@ -71,10 +71,10 @@ expect_damage (int64_t times)
   char buf[SLOT];
 
   errno = 0;
-  assert_int_equal (device_read (f.dev, buf, SLOT, DAMAGED * SLOT), -1);
+  assert_int_equal (disk_read (f.disk, buf, SLOT, DAMAGED * SLOT), -1);
   assert_int_equal (errno, EIO);
-  assert_int_equal (fixture_count (&f, DEV_BD_DAMAGED), times);
-  assert_int_equal (fixture_count (&f, DEV_BD_READ_ERRORS), times);
+  assert_int_equal (fixture_count (&f, DISK_BD_DAMAGED), times);
+  assert_int_equal (fixture_count (&f, DISK_BD_READ_ERRORS), times);
   for (unsigned i = 0; i < SLOTS; i++)
     if (i != DAMAGED)
       held_expect (&f, i, 1);
@@ -106,10 +106,10 @@ test_flipped_bits (void **state)
   held_expect (&f, DAMAGED, 1);
   /* Nothing can be merged into what cannot be read. */
   held_flip (store, at + 20, 3);
-  assert_int_equal (device_write (f.dev, buf, sizeof buf, DAMAGED * SLOT + 9),
+  assert_int_equal (disk_write (f.disk, buf, sizeof buf, DAMAGED * SLOT + 9),
                     -1);
   assert_int_equal (errno, EIO);
-  assert_int_equal (device_discard (f.dev, DAMAGED * SLOT + 9, 100), -1);
+  assert_int_equal (disk_discard (f.disk, DAMAGED * SLOT + 9, 100), -1);
   assert_int_equal (errno, EIO);
   assert_int_equal (fixture_state (&f, DAMAGED), SLOT_BACKED);
   /* But it can be replaced. */
@@ -144,12 +144,12 @@ test_misplaced_writes (void **state)
     char buf[SLOT], want[SLOT];
 
     held_data (want, SLOT, i, 2);
-    if (device_read (f.dev, buf, SLOT, (uint64_t) i * SLOT) == 0)
+    if (disk_read (f.disk, buf, SLOT, (uint64_t) i * SLOT) == 0)
       assert_memory_equal (buf, want, SLOT);
     else
       times++;
   }
-  assert_int_equal (fixture_count (&f, DEV_BD_DAMAGED), times);
+  assert_int_equal (fixture_count (&f, DISK_BD_DAMAGED), times);
   must_discard (&f, 0, DISK);
   fixture_close (&f);
 }
@@ -169,15 +169,15 @@ test_reads_fail (void **state)
   held_write_back (&f, 0, SLOTS);
   for (unsigned i = 0; i < 3; i++) {
     held_fail_reads (store, 3, errors[i]);
-    assert_int_equal (device_read (f.dev, buf, SLOT, 0), -1);
-    assert_int_equal (device_read (f.dev, buf, 100, SLOT + 5), -1);
-    assert_int_equal (device_write (f.dev, buf, 100, 2 * SLOT + 5), -1);
+    assert_int_equal (disk_read (f.disk, buf, SLOT, 0), -1);
+    assert_int_equal (disk_read (f.disk, buf, 100, SLOT + 5), -1);
+    assert_int_equal (disk_write (f.disk, buf, 100, 2 * SLOT + 5), -1);
     for (unsigned s = 0; s < SLOTS; s++)
       held_expect (&f, s, 1);
   }
-  assert_int_equal (fixture_count (&f, DEV_BD_READ_ERRORS), 9);
-  assert_int_equal (fixture_count (&f, DEV_BD_DAMAGED), 0);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), SLOTS);
+  assert_int_equal (fixture_count (&f, DISK_BD_READ_ERRORS), 9);
+  assert_int_equal (fixture_count (&f, DISK_BD_DAMAGED), 0);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), SLOTS);
   fixture_close (&f);
 }
 
@@ -217,7 +217,7 @@ test_parts (void **state)
   }
   must_read (&f, buf, sizeof buf, 0);
   assert_memory_equal (buf, disk, sizeof disk);
-  assert_true (fixture_count (&f, DEV_BD_READS) > 0);
+  assert_true (fixture_count (&f, DISK_BD_READS) > 0);
   fixture_close (&f);
 }
 
@@ -233,22 +233,22 @@ test_promotion (void **state)
   held_write_back (&f, 0, SLOTS);
   for (unsigned i = 0; i < SLOTS; i++)
     held_expect (&f, i, 1);
-  assert_int_equal (fixture_count (&f, DEV_PROMOTED), 0);
-  atomic_store (&f.dev->promote, true);
+  assert_int_equal (fixture_count (&f, DISK_PROMOTED), 0);
+  atomic_store (&f.disk->promote, true);
   /* No room below the low mark. */
-  room_set_marks (&f.dev->room, fixture_used (&f), UINT64_MAX);
+  room_set_marks (&f.disk->room, fixture_used (&f), UINT64_MAX);
   held_expect (&f, 0, 1);
-  assert_int_equal (fixture_count (&f, DEV_PROMOTED), 0);
-  room_set_marks (&f.dev->room, UINT64_MAX, UINT64_MAX);
+  assert_int_equal (fixture_count (&f, DISK_PROMOTED), 0);
+  room_set_marks (&f.disk->room, UINT64_MAX, UINT64_MAX);
   for (unsigned i = 0; i < SLOTS; i++) {
     held_expect (&f, i, 1);
     assert_int_equal (fixture_state (&f, i), SLOT_OBJECT);
     held_expect (&f, i, 1);
   }
-  assert_int_equal (fixture_count (&f, DEV_PROMOTED), SLOTS);
-  assert_int_equal (fixture_count (&f, DEV_BD_READS), 2 * SLOTS + 1);
+  assert_int_equal (fixture_count (&f, DISK_PROMOTED), SLOTS);
+  assert_int_equal (fixture_count (&f, DISK_BD_READS), 2 * SLOTS + 1);
   assert_int_equal (held_blocks (&f).used, 0);
-  assert_int_equal (atomic_load (&f.dev->claims), 0);
+  assert_int_equal (atomic_load (&f.disk->claims), 0);
   fixture_close (&f);
 }
 
@@ -260,7 +260,7 @@ test_promotion_of_a_part (void **state)
 
   (void) state;
   setup (64);
-  atomic_store (&f.dev->promote, true);
+  atomic_store (&f.disk->promote, true);
   for (unsigned i = 0; i < SLOTS; i++)
     held_write (&f, i, 1);
   held_write_back (&f, 0, SLOTS);
@@ -281,21 +281,21 @@ test_promotion_fails (void **state)
 
   (void) state;
   setup (64);
-  atomic_store (&f.dev->promote, true);
+  atomic_store (&f.disk->promote, true);
   for (unsigned i = 0; i < SLOTS; i++)
     held_write (&f, i, 1);
   held_write_back (&f, 0, SLOTS);
   held_fail_reads (store, 1, EIO);
-  assert_int_equal (device_read (f.dev, buf, SLOT, 0), -1);
+  assert_int_equal (disk_read (f.disk, buf, SLOT, 0), -1);
   assert_int_equal (fixture_state (&f, 0), SLOT_BACKED);
   pool_give_back (f.store->pool);
   fixture_limit (&f, fixture_used (&f));
   for (unsigned i = 0; i < SLOTS; i++)
     held_expect (&f, i, 1);
-  assert_int_equal (fixture_count (&f, DEV_PROMOTED), 0);
+  assert_int_equal (fixture_count (&f, DISK_PROMOTED), 0);
   fixture_limit (&f, 0);
   held_expect (&f, 0, 1);
-  assert_int_equal (fixture_count (&f, DEV_PROMOTED), 1);
+  assert_int_equal (fixture_count (&f, DISK_PROMOTED), 1);
   fixture_close (&f);
 }
 
@@ -333,7 +333,7 @@ test_promotion_races (void **state)
 
   (void) state;
   setup (64);
-  atomic_store (&f.dev->promote, true);
+  atomic_store (&f.disk->promote, true);
   for (unsigned i = 0; i < 60; i++) {
     held_write (&f, 0, 1);
     held_write (&f, 1, 1);
@@ -356,7 +356,7 @@ test_promotion_races (void **state)
       held_expect (&f, 0, i % 3 + 1);
     assert_true (fixture_state (&f, 0) != SLOT_BACKED);
     assert_int_equal (held_blocks (&f).used, 0);
-    assert_int_equal (atomic_load (&f.dev->claims), 0);
+    assert_int_equal (atomic_load (&f.disk->claims), 0);
     fixture_audit (&f);
   }
   fixture_close (&f);
@@ -370,14 +370,14 @@ test_punches (void **state)
   (void) state;
   setup (512);
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f.dev->backed->blocks, true);
+  blocks_set_punch (f.disk->backed->blocks, true);
   for (unsigned i = 0; i < 300; i++)
     held_write (&f, i, 1);
   held_write_back (&f, 0, 300);
   uint64_t used = held_blocks (&f).used;
   held_hold (store, false, true, false);
   must_discard (&f, 0, DISK);
-  while (backed_tidy (f.dev->backed))
+  while (backed_tidy (f.disk->backed))
     ;
   assert_true (held_blocks (&f).punching >= used / 2);
   fixture_audit (&f);
@@ -395,7 +395,7 @@ test_punches (void **state)
     held_expect (&f, i, 2);
   /* It can no more: blocks are used again all the same. */
   atomic_store (&store->base.can_punch, false);
-  assert_false (backed_tidy (f.dev->backed));
+  assert_false (backed_tidy (f.disk->backed));
   must_discard (&f, 0, DISK);
   for (unsigned i = 0; i < 300; i++)
     held_write (&f, i, 3);
@@ -411,7 +411,7 @@ expect_all_punched (unsigned waiting)
 {
   assert_int_equal (held_blocks (&f).waiting, waiting);
   while (held_blocks (&f).waiting) { /* within a second or two */
-    (void) backed_tidy (f.dev->backed);
+    (void) backed_tidy (f.disk->backed);
     unit_sleep_ms (10);
   }
   assert_int_equal (held_blocks (&f).punching, 0);
@@ -426,7 +426,7 @@ test_bits_are_punched (void **state)
 
   (void) state;
   setup (700);
-  b = f.dev->backed->blocks;
+  b = f.disk->backed->blocks;
   atomic_store (&store->base.can_punch, true);
   blocks_set_punch (b, true);
   assert_int_equal (blocks_alloc (b, 700, &first), 700);
@@ -436,7 +436,7 @@ test_bits_are_punched (void **state)
   blocks_release (b, 600, 15);
   expect_all_punched (15);
   blocks_release (b, 615, 85); /* 64 KiB and more at once */
-  assert_false (backed_tidy (f.dev->backed));
+  assert_false (backed_tidy (f.disk->backed));
   assert_int_equal (held_blocks (&f).waiting, 0);
   for (unsigned i = 1; i < 600; i += 2)
     blocks_release (b, i, 1);

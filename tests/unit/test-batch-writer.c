@@ -23,7 +23,7 @@ setup (uint64_t blocks)
 {
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   store = held_attach (&f, blocks);
-  w = batch_writer_create (f.dev);
+  w = batch_writer_create (f.disk);
   check_always (w);
 }
 
@@ -31,20 +31,20 @@ static void
 finish (void)
 {
   batch_writer_destroy (w);
-  assert_int_equal (atomic_load (&f.dev->claims), 0);
+  assert_int_equal (atomic_load (&f.disk->claims), 0);
   fixture_close (&f);
 }
 
 static void
 limit (bool on, uint64_t units)
 {
-  writeback_limit_set (&f.dev->writeback_limit, on, units);
+  writeback_limit_set (&f.disk->writeback_limit, on, units);
 }
 
 static uint64_t
 limit_left (void)
 {
-  return atomic_load (&f.dev->writeback_limit.left);
+  return atomic_load (&f.disk->writeback_limit.left);
 }
 
 /* -- what goes right ---------------------------------------------------- */
@@ -65,25 +65,25 @@ test_round_trip (void **state)
     assert_int_equal (held_put (&f, w, i), PUT_DONE);
   batch_writer_flush (w);
   /* Nothing of it is swapped before it is written. */
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), 0);
-  assert_int_equal (fixture_count (&f, DEV_OBJECTS), MANY);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 0);
+  assert_int_equal (fixture_count (&f, DISK_OBJECTS), MANY);
   held_release (store);
   batch_writer_drain (w);
   t = batch_writer_totals (w);
   assert_int_equal (t.slots, MANY);
   assert_int_equal (t.lost + t.failed, 0);
-  assert_int_equal (t.bytes, fixture_count (&f, DEV_BACKED_BYTES));
+  assert_int_equal (t.bytes, fixture_count (&f, DISK_BACKED_BYTES));
   assert_int_equal (held_blocks (&f).live_bytes,
                     t.bytes + MANY * RECORD_HEADER);
   /* Close to what they take: only the last block of a batch is padded. */
   assert_true (t.store_bytes <=
                (t.bytes + MANY * RECORD_HEADER) * 105 / 100 + BLOCK_SIZE);
-  assert_int_equal (fixture_count (&f, DEV_OBJECTS), 0);
-  assert_int_equal (fixture_count (&f, DEV_BD_WRITES), MANY);
+  assert_int_equal (fixture_count (&f, DISK_OBJECTS), 0);
+  assert_int_equal (fixture_count (&f, DISK_BD_WRITES), MANY);
   fixture_audit (&f);
   for (unsigned i = 0; i < MANY; i++)
     held_expect (&f, i, 1);
-  assert_int_equal (fixture_count (&f, DEV_BD_READ_ERRORS), 0);
+  assert_int_equal (fixture_count (&f, DISK_BD_READ_ERRORS), 0);
   must_discard (&f, 0, DISK);
   assert_int_equal (held_blocks (&f).used, 0);
   finish ();
@@ -104,7 +104,7 @@ test_in_flight (void **state)
   assert_int_equal (held_count (store), BATCHES);
   held_release (store);
   batch_writer_drain (w);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), BATCHES);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), BATCHES);
   finish ();
 }
 
@@ -142,7 +142,7 @@ test_claims_run_out (void **state)
   held_write (&f, 100, 1);
   assert_int_equal (held_put (&f, w, 0), PUT_DONE);
   batch_writer_flush (w);
-  while ((taken[n] = claim_take (f.dev)) != 0)
+  while ((taken[n] = claim_take (f.disk)) != 0)
     n++;
   assert_int_equal (n, SLOT_CLAIMS - 2);
   unit_start (&putter, put_one_more, &result);
@@ -154,12 +154,12 @@ test_claims_run_out (void **state)
   batch_writer_flush (w);
   held_release (store);
   batch_writer_drain (w);
-  taken[n++] = claim_take (f.dev);
-  assert_int_equal (claim_take (f.dev), 0);
+  taken[n++] = claim_take (f.disk);
+  assert_int_equal (claim_take (f.disk), 0);
   held_write (&f, 1, 1);
   assert_int_equal (held_put (&f, w, 1), PUT_FAILED);
   while (n)
-    claim_release (f.dev, taken[--n]);
+    claim_release (f.disk, taken[--n]);
   assert_int_equal (held_put (&f, w, 1), PUT_DONE);
   finish ();
 }
@@ -190,9 +190,9 @@ fail_nth (unsigned nth, unsigned count, int error)
   failed = t.failed > 0;
   assert_int_equal (t.slots + t.failed, FEW);
   assert_int_equal (t.error, failed ? error : 0);
-  assert_int_equal (fixture_count (&f, DEV_BD_WRITE_ERRORS), t.failed);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), t.slots);
-  assert_int_equal (fixture_count (&f, DEV_OBJECTS), t.failed);
+  assert_int_equal (fixture_count (&f, DISK_BD_WRITE_ERRORS), t.failed);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), t.slots);
+  assert_int_equal (fixture_count (&f, DISK_OBJECTS), t.failed);
   assert_int_equal (limit_left (), BUDGET - t.slots);
   fixture_audit (&f);
   for (unsigned i = 0; i < FEW; i++)
@@ -203,7 +203,7 @@ fail_nth (unsigned nth, unsigned count, int error)
     if (fixture_state (&f, i) == SLOT_OBJECT)
       assert_int_equal (held_put (&f, w, i), PUT_DONE);
   batch_writer_drain (w);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), FEW);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), FEW);
   assert_int_equal (limit_left (), BUDGET - FEW);
   for (unsigned i = 0; i < FEW; i++)
     held_expect (&f, i, nth);
@@ -310,7 +310,7 @@ test_budget (void **state)
     assert_int_equal (held_put (&f, w, i), PUT_DONE);
   batch_writer_drain (w);
   assert_int_equal (limit_left (), 0);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), 8);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 8);
   finish ();
 }
 
@@ -321,7 +321,7 @@ test_budget_partial (void **state)
   (void) state;
   fixture_open (&f, 64 * KiB, "lz4", 2, DISK);
   store = held_attach (&f, 256);
-  w = batch_writer_create (f.dev);
+  w = batch_writer_create (f.disk);
   held_write (&f, 0, 1);
   held_write (&f, 1, 1);
   limit (true, 15);
@@ -417,14 +417,14 @@ recompress_target (void)
                                   .count = 1,
                                   .first = 1,
                                   .last = 1 };
-  unsigned claim = claim_take (f.dev);
+  unsigned claim = claim_take (f.disk);
 
   /* What the writer has claimed is not for another. */
   assert_true (claim);
-  assert_int_equal (slot_recompress (f.dev, TARGET, fixture_meta (&f, TARGET),
+  assert_int_equal (slot_recompress (f.disk, TARGET, fixture_meta (&f, TARGET),
                                      &plan, claim, buf),
                     RECOMPRESS_SKIPPED);
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
 }
 
 static void
@@ -454,7 +454,7 @@ act (unsigned action)
     break;
   case RESET:
     memset (expected, 0, SLOT);
-    device_discard_all (f.dev);
+    disk_discard_all (f.disk);
     break;
   case AGAIN:
     /* Rewritten, and on its way to the store once more. */

@@ -29,7 +29,7 @@ made (uint64_t index, uint32_t gen, uint32_t n1, uint32_t n2)
 
   levels_fill (bytes, n2, &head, 2);
   bytes[sizeof head] = 2;
-  check_always (content_make (f.dev, &packed, &new) == 0);
+  check_always (content_make (f.disk, &packed, &new) == 0);
   return new;
 }
 
@@ -48,7 +48,7 @@ holds (uint64_t index, uint32_t gen)
 static bool
 copy (uint64_t index, unsigned claim, void *buf)
 {
-  return claim_copy (f.dev, index, fixture_meta (&f, index), claim, buf);
+  return claim_copy (f.disk, index, fixture_meta (&f, index), claim, buf);
 }
 
 static void
@@ -60,21 +60,21 @@ test_numbers (void **state)
   (void) state;
   levels_open (&f, SLOT, 1, 16);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++) {
-    claim = claim_take (f.dev);
+    claim = claim_take (f.disk);
     assert_in_range (claim, 1, SLOT_CLAIMS - 1);
     assert_false (seen >> claim & 1);
     seen |= UINT64_C (1) << claim;
   }
-  assert_int_equal (claim_take (f.dev), 0);
-  claim_release (f.dev, 17);
-  assert_int_equal (claim_take (f.dev), 17);
-  assert_int_equal (claim_take (f.dev), 0);
+  assert_int_equal (claim_take (f.disk), 0);
+  claim_release (f.disk, 17);
+  assert_int_equal (claim_take (f.disk), 17);
+  assert_int_equal (claim_take (f.disk), 0);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
-    claim_release (f.dev, i);
+    claim_release (f.disk, i);
 
   /* The highest number fits its bits and touches no others. */
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
-    claim = claim_take (f.dev);
+    claim = claim_take (f.disk);
   put (3, 1);
   uint32_t meta = fixture_meta (&f, 3);
   char buf[SLOT];
@@ -82,10 +82,10 @@ test_numbers (void **state)
   assert_int_equal (slot_meta_claim (fixture_meta (&f, 3)), SLOT_CLAIMS - 1);
   assert_int_equal (slot_meta_size (fixture_meta (&f, 3)), 2000);
   assert_int_equal (slot_meta_format (fixture_meta (&f, 3)), CODEC_TEST);
-  assert_true (claim_end (f.dev, 3, SLOT_CLAIMS - 1, 0));
+  assert_true (claim_end (f.disk, 3, SLOT_CLAIMS - 1, 0));
   assert_int_equal (fixture_meta (&f, 3), meta);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
-    claim_release (f.dev, i);
+    claim_release (f.disk, i);
   (void) claim;
   levels_close (&f);
 }
@@ -96,14 +96,14 @@ take_and_release (void *arg)
   _Atomic uint64_t *owned = arg;
 
   for (unsigned i = 0; i < UNIT_TIMES (20000); i++) {
-    unsigned claim = claim_take (f.dev);
+    unsigned claim = claim_take (f.disk);
     uint64_t bit = UINT64_C (1) << claim;
 
     if (!claim)
       continue;
     check_always (!(atomic_fetch_or (owned, bit) & bit));
     check_always (atomic_fetch_and (owned, ~bit) & bit);
-    claim_release (f.dev, claim);
+    claim_release (f.disk, claim);
   }
   return NULL;
 }
@@ -117,11 +117,11 @@ test_numbers_are_exclusive (void **state)
   (void) state;
   levels_open (&f, SLOT, 1, 16);
   for (unsigned i = 1; i < SLOT_CLAIMS - 2; i++) /* two are left for four */
-    check_always (claim_take (f.dev));
+    check_always (claim_take (f.disk));
   unit_start_all (t, 4, take_and_release, &owned, 0);
   unit_join_all (t, 4);
   for (unsigned i = 1; i < SLOT_CLAIMS - 2; i++)
-    claim_release (f.dev, i);
+    claim_release (f.disk, i);
   levels_close (&f);
 }
 
@@ -158,7 +158,7 @@ raw (uint64_t i)
 static void
 reset_and_rewrite (uint64_t i)
 {
-  device_reset (f.dev);
+  disk_reset (f.disk);
   put (i, 1);
 }
 
@@ -166,14 +166,14 @@ reset_and_rewrite (uint64_t i)
 static void
 other_work (uint64_t i)
 {
-  unsigned claim = claim_take (f.dev);
+  unsigned claim = claim_take (f.disk);
   struct content new = made (i, 1, 2000, 500);
   char buf[SLOT];
 
   put (i, 1);
   check_always (copy (i, claim, buf));
-  check_always (claim_replace (f.dev, i, claim, &new));
-  claim_release (f.dev, claim);
+  check_always (claim_replace (f.disk, i, claim, &new));
+  claim_release (f.disk, claim);
 }
 
 /* Claimed by other work at this moment. */
@@ -184,7 +184,7 @@ other_claim (uint64_t i)
 {
   char buf[SLOT];
 
-  left_claimed = claim_take (f.dev);
+  left_claimed = claim_take (f.disk);
   put (i, 1);
   check_always (copy (i, left_claimed, buf));
 }
@@ -211,7 +211,7 @@ static const struct {
 static void
 overtaken_by (unsigned c, bool replace)
 {
-  unsigned claim = claim_take (f.dev);
+  unsigned claim = claim_take (f.disk);
   char buf[SLOT], want[SLOT], old[SLOT];
   const uint64_t i = 5;
 
@@ -224,10 +224,10 @@ overtaken_by (unsigned c, bool replace)
   if (replace) {
     struct content new = made (i, 9, 2000, 500); /* stale data would show */
 
-    if (claim_replace (f.dev, i, claim, &new))
+    if (claim_replace (f.disk, i, claim, &new))
       fail_msg ("%s: replaced all the same", changes[c].name);
   }
-  else if (claim_end (f.dev, i, claim,
+  else if (claim_end (f.disk, i, claim,
                       1u << SLOT_BY_SHIFT | SLOT_INCOMPRESSIBLE))
     fail_msg ("%s: ended all the same", changes[c].name);
   if (fixture_meta (&f, i) != meta)
@@ -235,11 +235,11 @@ overtaken_by (unsigned c, bool replace)
               fixture_meta (&f, i));
   must_hold (&f, want, SLOT, i * SLOT);
   if (left_claimed) {
-    assert_true (claim_end (f.dev, i, left_claimed, 0));
-    claim_release (f.dev, left_claimed);
+    assert_true (claim_end (f.disk, i, left_claimed, 0));
+    claim_release (f.disk, left_claimed);
     left_claimed = 0;
   }
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   check_no_claims (&f);
   fixture_audit (&f);
 }
@@ -270,7 +270,7 @@ test_replaced (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.dev);
+  claim = claim_take (f.disk);
   put (5, 1);
   memset (buf, 0xee, sizeof buf);
   assert_true (copy (5, claim, buf));
@@ -282,7 +282,7 @@ test_replaced (void **state)
   must_read (&f, part_of, 100, 5 * SLOT + 77);
   new = made (5, 1, 2000, 500);
   new.marks = 2u << SLOT_BY_SHIFT;
-  assert_true (claim_replace (f.dev, 5, claim, &new));
+  assert_true (claim_replace (f.disk, 5, claim, &new));
   assert_int_equal (slot_meta_size (fixture_meta (&f, 5)), 500);
   assert_int_equal (slot_meta_by (fixture_meta (&f, 5)), 2);
   assert_int_equal (slot_meta_claim (fixture_meta (&f, 5)), 0);
@@ -290,10 +290,10 @@ test_replaced (void **state)
 
   /* It is used up. */
   new = made (5, 9, 2000, 500);
-  assert_false (claim_replace (f.dev, 5, claim, &new));
-  assert_false (claim_end (f.dev, 5, claim, 0));
+  assert_false (claim_replace (f.disk, 5, claim, &new));
+  assert_false (claim_end (f.disk, 5, claim, 0));
   holds (5, 1);
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   levels_close (&f);
 }
 
@@ -307,35 +307,35 @@ test_refused (void **state) NO_THREAD_SAFETY_ANALYSIS
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.dev);
-  other = claim_take (f.dev);
+  claim = claim_take (f.disk);
+  other = claim_take (f.disk);
   put (5, 1);
   meta = fixture_meta (&f, 5);
-  assert_false (claim_copy (f.dev, 5, slot_meta (SLOT_OBJECT, CODEC_TEST, 1999),
-                            claim, buf));
-  assert_false (claim_copy (f.dev, 6, meta, claim, buf));
-  assert_false (claim_copy (f.dev, 700, meta, claim, buf)); /* no leaf */
-  assert_false (claim_end (f.dev, 700, claim, 0));
+  assert_false (claim_copy (
+    f.disk, 5, slot_meta (SLOT_OBJECT, CODEC_TEST, 1999), claim, buf));
+  assert_false (claim_copy (f.disk, 6, meta, claim, buf));
+  assert_false (claim_copy (f.disk, 700, meta, claim, buf)); /* no leaf */
+  assert_false (claim_end (f.disk, 700, claim, 0));
   assert_int_equal (fixture_state (&f, 6), SLOT_EMPTY);
 
-  assert_true (claim_copy (f.dev, 5, meta, claim, buf));
-  assert_false (claim_copy (f.dev, 5, meta, other, buf));
-  assert_false (claim_copy (f.dev, 5, fixture_meta (&f, 5), other, buf));
-  assert_false (claim_end (f.dev, 5, other, 0));
+  assert_true (claim_copy (f.disk, 5, meta, claim, buf));
+  assert_false (claim_copy (f.disk, 5, meta, other, buf));
+  assert_false (claim_copy (f.disk, 5, fixture_meta (&f, 5), other, buf));
+  assert_false (claim_end (f.disk, 5, other, 0));
   assert_int_equal (slot_meta_claim (fixture_meta (&f, 5)), claim);
-  assert_true (claim_end (f.dev, 5, claim, 0));
+  assert_true (claim_end (f.disk, 5, claim, 0));
 
-  struct slot *s = slot_table_write_lock (&f.dev->table, 5);
+  struct slot *s = slot_table_write_lock (&f.disk->table, 5);
   assert_non_null (s);
-  assert_false (claim_copy (f.dev, 5, meta, claim, buf));
+  assert_false (claim_copy (f.disk, 5, meta, claim, buf));
   slot_write_unlock (s);
-  s = slot_table_read_lock (&f.dev->table, 5, 1);
+  s = slot_table_read_lock (&f.disk->table, 5, 1);
   assert_non_null (s);
-  assert_true (claim_copy (f.dev, 5, meta, claim, buf)); /* readers share */
+  assert_true (claim_copy (f.disk, 5, meta, claim, buf)); /* readers share */
   slot_read_unlock (s);
-  assert_true (claim_end (f.dev, 5, claim, 0));
-  claim_release (f.dev, other);
-  claim_release (f.dev, claim);
+  assert_true (claim_end (f.disk, 5, claim, 0));
+  claim_release (f.disk, other);
+  claim_release (f.disk, claim);
   levels_close (&f);
 }
 
@@ -349,7 +349,7 @@ test_come_round (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.dev);
+  claim = claim_take (f.disk);
   put (i, 0);
   uint32_t meta = fixture_meta (&f, i);
   assert_true (copy (i, claim, buf));
@@ -359,23 +359,23 @@ test_come_round (void **state)
     put (i, gen);
     assert_int_equal (fixture_meta (&f, i), meta);
     if (gen % 7 == 0) { /* others work on it meanwhile */
-      unsigned other = claim_take (f.dev);
+      unsigned other = claim_take (f.disk);
 
       assert_int_not_equal (other, claim);
       assert_true (copy (i, other, buf));
       if (gen % 2)
-        assert_true (claim_end (f.dev, i, other, 0));
+        assert_true (claim_end (f.disk, i, other, 0));
       else {
         struct content better = made (i, gen, 2000, 500);
-        assert_true (claim_replace (f.dev, i, other, &better));
+        assert_true (claim_replace (f.disk, i, other, &better));
       }
-      claim_release (f.dev, other);
+      claim_release (f.disk, other);
     }
-    assert_false (claim_replace (f.dev, i, claim, &new));
+    assert_false (claim_replace (f.disk, i, claim, &new));
     if (gen % 50 == 0)
       holds (i, gen);
   }
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   levels_close (&f);
 }
 
@@ -391,14 +391,14 @@ test_moved (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, slots);
-  c = compactor_create (f.dev, 0, 1);
-  claim = claim_take (f.dev);
+  c = compactor_create (f.disk, 0, 1);
+  claim = claim_take (f.disk);
   for (unsigned i = 0; i < slots; i++)
     put (i, 1);
   uint64_t *cells = must_alloc (slots * sizeof *cells);
   for (unsigned i = 0; i < slots; i += step) {
     assert_true (copy (i, claim, buf));
-    cells[i] = slot_load_cell (slot_table_peek (&f.dev->table, i));
+    cells[i] = slot_load_cell (slot_table_peek (&f.disk->table, i));
   }
   /* z3fold moves them now, zsmalloc when it is asked. */
   for (unsigned i = 0; i < slots; i++)
@@ -409,19 +409,19 @@ test_moved (void **state)
   for (unsigned i = 0; i < slots; i += step) {
     struct content new = made (i, 1, 2000, 500);
 
-    moved += cells[i] != slot_load_cell (slot_table_peek (&f.dev->table, i));
+    moved += cells[i] != slot_load_cell (slot_table_peek (&f.disk->table, i));
     if (i % 4)
-      assert_true (claim_replace (f.dev, i, claim, &new));
+      assert_true (claim_replace (f.disk, i, claim, &new));
     else {
-      content_drop (f.dev, &new);
-      assert_true (claim_end (f.dev, i, claim, 0));
+      content_drop (f.disk, &new);
+      assert_true (claim_end (f.disk, i, claim, 0));
     }
     holds (i, 1);
   }
   /* Handles of z3fold do not say where in the page the object is. */
   assert_int_equal (moved > 0, fixture_is_zsmalloc ());
   free (cells);
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   compactor_destroy (c);
   levels_close (&f);
 }
@@ -436,29 +436,29 @@ test_leaf_reused (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, LEAF_SLOTS * 8);
-  claim = claim_take (f.dev);
+  claim = claim_take (f.disk);
   for (unsigned round = 0; round < 20; round++) {
     struct content new = made (a, 9, 2000, 500);
 
     put (a, round);
     assert_true (copy (a, claim, buf));
-    leaf = slot_table_peek (&f.dev->table, a);
+    leaf = slot_table_peek (&f.disk->table, a);
     discard (a);
-    (void) slot_table_reclaim (&f.dev->table, a);
-    assert_null (slot_table_peek (&f.dev->table, a));
+    (void) slot_table_reclaim (&f.disk->table, a);
+    assert_null (slot_table_peek (&f.disk->table, a));
     put (b, round);
-    assert_ptr_equal (slot_table_peek (&f.dev->table, b), leaf);
+    assert_ptr_equal (slot_table_peek (&f.disk->table, b), leaf);
     uint32_t meta = fixture_meta (&f, b);
-    assert_false (claim_replace (f.dev, a, claim, &new));
-    assert_false (claim_end (f.dev, a, claim, SLOT_INCOMPRESSIBLE));
+    assert_false (claim_replace (f.disk, a, claim, &new));
+    assert_false (claim_end (f.disk, a, claim, SLOT_INCOMPRESSIBLE));
     assert_int_equal (fixture_meta (&f, b), meta);
-    assert_null (slot_table_peek (&f.dev->table, a));
+    assert_null (slot_table_peek (&f.disk->table, a));
     holds (b, round);
     must_hold (&f, NULL, SLOT, a * SLOT);
     discard (b);
-    (void) slot_table_reclaim (&f.dev->table, b);
+    (void) slot_table_reclaim (&f.disk->table, b);
   }
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   levels_close (&f);
 }
 
@@ -472,24 +472,24 @@ test_no_access (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.dev);
+  claim = claim_take (f.disk);
   for (unsigned idle = 0; idle < 2; idle++) {
     put (5, 1);
     set_stamp (&f, 5, 4711);
     if (idle)
-      assert_int_equal (device_mark_idle (f.dev, 0, 1024, 0, 4711), 1);
+      assert_int_equal (disk_mark_idle (f.disk, 0, 1024, 0, 4711), 1);
     uint32_t word = lock_word (&f, 5);
     assert_int_equal (!!(word & SLOT_IDLE), idle);
     assert_true (copy (5, claim, buf));
     assert_int_equal (lock_word (&f, 5), word);
-    assert_true (claim_end (f.dev, 5, claim, 0));
+    assert_true (claim_end (f.disk, 5, claim, 0));
     assert_int_equal (lock_word (&f, 5), word);
     assert_true (copy (5, claim, buf));
     struct content new = made (5, 1, 2000, 500);
-    assert_true (claim_replace (f.dev, 5, claim, &new));
+    assert_true (claim_replace (f.disk, 5, claim, &new));
     assert_int_equal (lock_word (&f, 5), word);
   }
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   levels_close (&f);
 }
 
@@ -502,7 +502,7 @@ test_age_of_later (void **state)
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
   put (5, 1);
-  s = slot_table_peek (&f.dev->table, 5);
+  s = slot_table_peek (&f.disk->table, 5);
   set_stamp (&f, 5, 1000);
   assert_int_equal (slot_age (s, 1000), 0);
   assert_int_equal (slot_age (s, 1001), 1);
@@ -513,7 +513,7 @@ test_age_of_later (void **state)
   assert_int_equal (slot_age (s, 65530), 0);
   set_stamp (&f, 5, 65530);
   assert_int_equal (slot_age (s, 65536 + 4), 10);
-  assert_int_equal (device_mark_idle (f.dev, 0, 1024, 1, 65529), 0);
+  assert_int_equal (disk_mark_idle (f.disk, 0, 1024, 1, 65529), 0);
   levels_close (&f);
 }
 
@@ -525,27 +525,27 @@ test_clear_marks (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.dev);
+  claim = claim_take (f.disk);
   for (unsigned i = 0; i < 8; i++) {
     put (i * 100, i);
     assert_true (copy (i * 100, claim, buf));
     assert_true (
-      claim_end (f.dev, i * 100, claim,
+      claim_end (f.disk, i * 100, claim,
                  (i & 3) << SLOT_BY_SHIFT | (i & 4 ? SLOT_INCOMPRESSIBLE : 0)));
     assert_int_equal (slot_meta_by (fixture_meta (&f, i * 100)), i & 3);
     assert_int_equal (slot_meta_incompressible (fixture_meta (&f, i * 100)),
                       i >= 4);
   }
   assert_true (copy (700, claim, buf)); /* it keeps its marks */
-  claim_clear_marks (f.dev);
+  claim_clear_marks (f.disk);
   for (unsigned i = 0; i < 7; i++)
     assert_int_equal (fixture_meta (&f, i * 100) & SLOT_MARKS, 0);
   assert_int_equal (slot_meta_by (fixture_meta (&f, 700)), 3);
   assert_int_equal (slot_meta_claim (fixture_meta (&f, 700)), claim);
-  assert_true (claim_end (f.dev, 700, claim, 0));
+  assert_true (claim_end (f.disk, 700, claim, 0));
   for (unsigned i = 0; i < 8; i++)
     holds (i * 100, i);
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   levels_close (&f);
 }
 
@@ -577,7 +577,7 @@ race_worker (void *arg)
 {
   struct unit_rng rng = unit_rng (*(unsigned *) arg + 40);
   unsigned char buf[SLOT];
-  unsigned claim = claim_take (f.dev);
+  unsigned claim = claim_take (f.disk);
 
   while (!atomic_load (&stop)) {
     unsigned i = unit_below (&rng, RACED);
@@ -588,19 +588,19 @@ race_worker (void *arg)
     struct content new;
 
     if (slot_meta_state (meta) != SLOT_OBJECT ||
-        !claim_copy (f.dev, i, meta, claim, buf))
+        !claim_copy (f.disk, i, meta, claim, buf))
       continue;
     if (unit_below (&rng, 2))
       sched_yield ();
     if (unit_below (&rng, 4) == 0) {
-      (void) claim_end (f.dev, i, claim, 0);
+      (void) claim_end (f.disk, i, claim, 0);
       continue;
     }
-    check_always (content_make (f.dev, &packed, &new) == 0);
-    atomic_fetch_add (claim_replace (f.dev, i, claim, &new) ? &swapped : &lost,
+    check_always (content_make (f.disk, &packed, &new) == 0);
+    atomic_fetch_add (claim_replace (f.disk, i, claim, &new) ? &swapped : &lost,
                       1);
   }
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   return NULL;
 }
 

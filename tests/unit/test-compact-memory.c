@@ -64,7 +64,7 @@ static void
 test_discard_everything (void **state)
 {
   (void) state;
-  open_device (LARGE, 2, 1);
+  open_disk (LARGE, 2, 1);
   fill (0, 100, true);
   must_discard (&f, 0, 100 * SLOT);
   uint64_t rss = process_rss ();
@@ -92,12 +92,12 @@ test_discard_everything (void **state)
   close_device ();
 }
 
-/* It comes to rest by itself, at what an empty device costs. */
+/* It comes to rest by itself, at what an empty disk costs. */
 static void
 test_rests (void **state)
 {
   (void) state;
-  open_device (LARGE, 2, 1);
+  open_disk (LARGE, 2, 1);
   assert_int_equal (compactor_start (compactor), 0);
   fill (0, LARGE, true);
   thin_out (LARGE, UINT32_MAX);
@@ -122,7 +122,7 @@ test_little_waste (void **state)
   char buf[SLOT];
 
   (void) state;
-  open_device (LARGE, 2, 1);
+  open_disk (LARGE, 2, 1);
   fill (0, LARGE, false);
   for (unsigned i = 0; i < 2 * LARGE; i++) {
     unsigned at = unit_below (&rng, LARGE);
@@ -132,13 +132,13 @@ test_little_waste (void **state)
   }
   (void) compactor_run (compactor);
   pool_give_back (f.store->pool);
-  uint64_t stored = (uint64_t) fixture_count (&f, DEV_COMPR_BYTES);
+  uint64_t stored = (uint64_t) fixture_count (&f, DISK_COMPR_BYTES);
   assert_true (fixture_used (&f) < stored + stored / (dense ? 20 : 2));
   check_charged ();
   thin_out (LARGE, 2);
   (void) compactor_run (compactor);
   pool_give_back (f.store->pool);
-  stored = (uint64_t) fixture_count (&f, DEV_COMPR_BYTES);
+  stored = (uint64_t) fixture_count (&f, DISK_COMPR_BYTES);
   assert_true (fixture_used (&f) < stored + stored / (dense ? 10 : 1));
   check_charged ();
   close_device ();
@@ -152,7 +152,7 @@ test_migration (void **state)
 {
   (void) state;
   fixture_only ("zsmalloc", "objects of z3fold stay in their page");
-  open_device (LARGE, 2, 1);
+  open_disk (LARGE, 2, 1);
   fill (0, LARGE, false);
   uint32_t top = arena ().top;
   assert_true (top > 64);

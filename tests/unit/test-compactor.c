@@ -19,7 +19,7 @@ test_by_hand (void **state)
 {
   (void) state;
   fixture_only ("zsmalloc", PACKED_AT_ONCE);
-  open_device (3000, 2, 1);
+  open_disk (3000, 2, 1);
   fill (0, 3000, false);
   thin_out (3000, 4);
   uint64_t before = fixture_used (&f), pages = freeable ();
@@ -47,7 +47,7 @@ test_by_itself (void **state)
 {
   (void) state;
   fixture_only ("zsmalloc", PACKED_AT_ONCE);
-  open_device (3000, 2, 1);
+  open_disk (3000, 2, 1);
   assert_int_equal (compactor_start (compactor), 0);
   fill (0, 3000, false);
   thin_out (3000, 4);
@@ -68,7 +68,7 @@ test_below_threshold (void **state)
 {
   (void) state;
   fixture_only ("zsmalloc", PACKED_AT_ONCE);
-  open_device (3000, 99, 1);
+  open_disk (3000, 99, 1);
   fill (0, 3000, false);
   thin_out (3000, 2);
   /* Pages to give back, so that it shows when it has looked. */
@@ -91,12 +91,12 @@ test_threshold_0 (void **state)
 {
   (void) state;
   fixture_only ("zsmalloc", PACKED_AT_ONCE);
-  open_device (30000, 0, 0);
+  open_disk (30000, 0, 0);
   fill (0, 3000, false);
   thin_out (3000, 4);
   fill (20 * LEAF_SLOTS, 21 * LEAF_SLOTS, true);
   for (unsigned i = 20 * LEAF_SLOTS; i < 21 * LEAF_SLOTS; i++)
-    slot_discard (f.dev, i); /* which leaves the leaf */
+    slot_discard (f.disk, i); /* which leaves the leaf */
   assert_int_equal (leaves_empty (&f.store->leaves), 1);
   uint64_t before = freeable ();
   assert_true (before > 100);
@@ -116,7 +116,7 @@ static void
 test_gives_back (void **state)
 {
   (void) state;
-  open_device (3000, 99, 1);
+  open_disk (3000, 99, 1);
   fill (0, 3000, true);
   thin_out (3000, 4);
   assert_true (kept () > 0);
@@ -133,7 +133,7 @@ static void
 test_start_stop (void **state)
 {
   (void) state;
-  open_device (1000, 2, 1);
+  open_disk (1000, 2, 1);
   compactor_stop (compactor); /* never started */
   for (unsigned i = 0; i < 20; i++) {
     assert_int_equal (compactor_start (compactor), 0);
@@ -152,12 +152,12 @@ test_leaves (void **state)
   enum { N = 100 };
 
   (void) state;
-  open_device (N * LEAF_SLOTS, 2, 1);
+  open_disk (N * LEAF_SLOTS, 2, 1);
   for (unsigned i = 0; i < N; i++)
     fill (i * LEAF_SLOTS + i, i * LEAF_SLOTS + i + 1, true);
   for (unsigned i = 0; i < N; i++)
     if (i % 4)
-      slot_discard (f.dev, i * LEAF_SLOTS + i);
+      slot_discard (f.disk, i * LEAF_SLOTS + i);
   assert_int_equal (leaves_empty (&f.store->leaves), N - N / 4);
   assert_int_equal (compactor_run (compactor).leaves_freed, N - N / 4);
   assert_int_equal (f.store->leaves.leaf_count, N / 4);
@@ -189,11 +189,11 @@ test_never_twice (void **state)
   struct unit_thread t[3];
 
   (void) state;
-  open_device (3000, 1, 0);
+  open_disk (3000, 1, 0);
   fill (0, 3000, false);
   thin_out (3000, 4);
   for (unsigned i = 0; i < LEAF_SLOTS; i++)
-    slot_discard (f.dev, i); /* which leaves the leaf */
+    slot_discard (f.disk, i); /* which leaves the leaf */
   atomic_store (&passes_done, 0);
   fault_hold_first ("table.reclaim.found");
   unit_start (&t[0], run_a_pass, NULL);
@@ -236,7 +236,7 @@ test_stop_in_a_pass (void **state)
 
   (void) state;
   fixture_only ("zsmalloc", PACKED_AT_ONCE);
-  open_device (6000, 1, 1);
+  open_disk (6000, 1, 1);
   fill (0, 6000, false);
   thin_out (6000, 4);
   uint64_t before = freeable ();
@@ -275,13 +275,13 @@ test_cancel (void **state)
 
   (void) state;
   fixture_open (&f, SLOT, "lz4", 2, UINT64_C (1) << 50);
-  compactor = compactor_create (f.dev, 1, 1);
+  compactor = compactor_create (f.disk, 1, 1);
   assert_non_null (compactor);
   for (uint64_t i = 0; i < LEAVES; i++) {
     uint64_t slot = (i * 64 + 1) * LEAF_SLOTS;
 
     must_write (&f, "x", 1, slot * SLOT);
-    slot_discard (f.dev, slot);
+    slot_discard (f.disk, slot);
   }
   assert_int_equal (leaves_empty (&f.store->leaves), LEAVES);
   memset (&progress, 0, sizeof progress);
@@ -338,12 +338,12 @@ test_reader_sleeps (void **state)
 
   (void) state;
   fixture_only ("zsmalloc", "who moves objects of z3fold holds their page");
-  open_device (3000, 1, 1);
+  open_disk (3000, 1, 1);
   /* Ten full zspages; in the first slot 0 stays alone, so that it is the
    * emptiest.
    */
   fill_alike (0, 1);
-  uint64_t cell = slot_load_cell (slot_table_peek (&f.dev->table, 0));
+  uint64_t cell = slot_load_cell (slot_table_peek (&f.disk->table, 0));
   unsigned objs = fixture_zs (&f)->classes.g[zs_handle_class (cell)].objs;
   assert_true (objs > 10 && 10 * objs <= 3000);
   fill_alike (1, 10 * objs);
@@ -356,7 +356,7 @@ test_reader_sleeps (void **state)
   fault_hold ("zs.compact.moved");
   unit_start (&mover, run_a_pass, NULL);
   fault_wait_held ("zs.compact.moved");
-  assert_int_not_equal (slot_load_cell (slot_table_peek (&f.dev->table, 0)),
+  assert_int_not_equal (slot_load_cell (slot_table_peek (&f.disk->table, 0)),
                         cell);
   uint64_t sleeps = park_sleeps ();
   fault_release ("zs.pin.before_lock");
@@ -389,7 +389,7 @@ test_one_zspage (void **state)
 
   (void) state;
   fixture_only ("zsmalloc", "a page of z3fold is made for an object");
-  open_device (3000, 1, 1);
+  open_disk (3000, 1, 1);
   assert_int_equal (store_set_workers (f.store, 4), 0);
   fault_hold ("zs.alloc.zspage");
   unit_start_all (t, 4, write_slot, slot, sizeof *slot);

@@ -67,11 +67,11 @@ fill_all (unsigned slots)
 
 /* lz4, recompressed with zstd. */
 static void
-open_device (const char *codec, unsigned methods)
+open_disk (const char *codec, unsigned methods)
 {
   assert_ptr_equal (codec_by_id (zstd_method.format), codec_find ("zstd"));
   fixture_open (&f, SLOT, codec, 2, (uint64_t) SLOTS * SLOT);
-  r = recompressor_create (f.dev, &zstd_method, methods);
+  r = recompressor_create (f.disk, &zstd_method, methods);
   check_always (r);
 }
 
@@ -91,7 +91,7 @@ train (uint64_t samples, size_t size, struct train_result *result, char *why,
   struct pass_progress progress = { 0 };
 
   why[0] = '\0';
-  return dictionary_train (f.dev, r, &q, &progress, result, why, why_size);
+  return dictionary_train (f.disk, r, &q, &progress, result, why, why_size);
 }
 
 static unsigned
@@ -128,10 +128,10 @@ test_pays (void **state)
   char why[200];
 
   (void) state;
-  open_device ("lz4", 1);
+  open_disk ("lz4", 1);
   fill_all (SLOTS);
   must_recompress ();
-  int64_t bytes = fixture_count (&f, DEV_COMPR_BYTES);
+  int64_t bytes = fixture_count (&f, DISK_COMPR_BYTES);
   if (train (0, 4096, &result, why, sizeof why) == -1)
     fail_msg ("%s", why);
   assert_true (result.samples + result.held_out <= SLOTS);
@@ -162,27 +162,27 @@ test_pays (void **state)
   /* It wins what it promised, and nothing is lost. */
   assert_int_equal (slot_meta_by (fixture_meta (&f, 7)), 0); /* cleared */
   must_recompress ();
-  assert_true (fixture_count (&f, DEV_COMPR_BYTES) < bytes);
+  assert_true (fixture_count (&f, DISK_COMPR_BYTES) < bytes);
   for (unsigned i = 0; i < SLOTS; i++)
     holds (i, 1);
   assert_true (store_format_objects (f.store, methods[0].format) > 0);
   fixture_audit (&f);
 
   /* In use: it stays, by the method, and then by the slots. */
-  assert_int_equal (dictionary_sweep (f.dev, r), 0);
+  assert_int_equal (dictionary_sweep (f.disk, r), 0);
   recompressor_set_methods (r, &zstd_method, 1);
   struct zcomp_method lz4 = { codec_named ("lz4"), 1 };
   assert_int_equal (store_set_primary (f.store, &lz4), 0);
-  (void) dictionary_sweep (f.dev, r);
+  (void) dictionary_sweep (f.disk, r);
   assert_non_null (zcomp_format_codec (f.store->zcomp, methods[0].format));
   must_discard (&f, SLOT, (uint64_t) (SLOTS - 1) * SLOT);
-  (void) dictionary_sweep (f.dev, r);
+  (void) dictionary_sweep (f.disk, r);
   assert_int_equal (store_format_objects (f.store, methods[0].format),
                     slot_meta_format (fixture_meta (&f, 0)) ==
                       methods[0].format);
   holds (0, 1);
   must_discard (&f, 0, SLOT);
-  (void) dictionary_sweep (f.dev, r);
+  (void) dictionary_sweep (f.disk, r);
   assert_int_equal (dictionaries (), 0);
 
   /* Memory is what it was, but for contexts that streams keep. */
@@ -200,7 +200,7 @@ test_primary (void **state)
   char why[200];
 
   (void) state;
-  open_device ("zstd", 0);
+  open_disk ("zstd", 0);
   fill_all (SLOTS);
   size_t before = zcomp_memory (f.store->zcomp);
   if (train (1000, 2048, &result, why, sizeof why) == -1)
@@ -216,9 +216,9 @@ test_primary (void **state)
   assert_true (zcomp_memory (f.store->zcomp) > before);
   struct zcomp_method plain = { 3, codec_by_id (3)->level_default };
   assert_int_equal (store_set_primary (f.store, &plain), 0);
-  assert_int_equal (dictionary_sweep (f.dev, r), 0);
+  assert_int_equal (dictionary_sweep (f.disk, r), 0);
   put (3, 3);
-  assert_int_equal (dictionary_sweep (f.dev, r), 1);
+  assert_int_equal (dictionary_sweep (f.disk, r), 1);
   assert_int_equal (zcomp_memory (f.store->zcomp), before);
   close_device ();
 }
@@ -233,7 +233,7 @@ test_does_not_pay (void **state)
   struct unit_rng rng = unit_rng (1);
 
   (void) state;
-  open_device ("lz4", 1);
+  open_disk ("lz4", 1);
   assert_int_equal (train (0, 0, &result, why, sizeof why), -1); /* empty */
   assert_true (why[0]);
   fill_all (TRAIN_SAMPLES_MIN - 1);
@@ -243,7 +243,7 @@ test_does_not_pay (void **state)
   assert_int_equal (
     train (TRAIN_SAMPLES_MIN - 1, 4096, &result, why, sizeof why), -1);
 
-  /* So small a device that no dictionary can win its own size. */
+  /* So small a disk that no dictionary can win its own size. */
   if (train (0, 65536, &result, why, sizeof why) == 0)
     for (unsigned i = 0; i < result.n; i++)
       assert_false (result.gains[i].installed);
@@ -264,7 +264,7 @@ test_does_not_pay (void **state)
   close_device ();
 
   /* A codec that takes none. */
-  open_device ("deflate", 0);
+  open_disk ("deflate", 0);
   fill_all (200);
   assert_int_equal (train (0, 4096, &result, why, sizeof why), -1);
   assert_true (why[0]);
@@ -280,12 +280,12 @@ test_cancelled (void **state)
   char why[200];
 
   (void) state;
-  open_device ("zstd", 0);
+  open_disk ("zstd", 0);
   fill_all (200);
   size_t before = zcomp_memory (f.store->zcomp);
   atomic_store (&progress.cancel, true);
   assert_int_equal (
-    dictionary_train (f.dev, r, &q, &progress, &result, why, sizeof why), 0);
+    dictionary_train (f.disk, r, &q, &progress, &result, why, sizeof why), 0);
   assert_int_equal (result.n, 0);
   assert_int_equal (dictionaries (), 0);
   assert_int_equal (zcomp_memory (f.store->zcomp), before);
@@ -315,7 +315,7 @@ test_formats_full (void **state)
   char why[200];
 
   (void) state;
-  open_device ("zstd", 0);
+  open_disk ("zstd", 0);
   fill_all (SLOTS);
   for (unsigned i = 0; i < FORMAT_DICTS; i++) {
     struct zcomp_method m = { add_some (i), 3 };
@@ -336,7 +336,7 @@ test_formats_full (void **state)
     if (i != 5)
       holds (i, 1);
   must_discard (&f, 0, (uint64_t) SLOTS * SLOT);
-  assert_int_equal (dictionary_sweep (f.dev, r), FORMAT_DICTS - 1);
+  assert_int_equal (dictionary_sweep (f.disk, r), FORMAT_DICTS - 1);
   close_device ();
 }
 
@@ -368,7 +368,7 @@ test_algorithm_changes (void **state)
   struct unit_thread thread;
 
   (void) state;
-  open_device ("zstd", 0);
+  open_disk ("zstd", 0);
   fill_all (SLOTS);
   mutex_lock (&f.store->settings); /* it trains, and then waits for us */
   unit_start (&thread, train_thread, &t);
@@ -392,7 +392,7 @@ fail_each (bool ever_after)
     struct train_result result;
     char why[200];
 
-    open_device ("lz4", 1);
+    open_disk ("lz4", 1);
     fill_all (200);
     fault_fail_nth (NULL, n, ever_after);
     int rc = train (128, 512, &result, why, sizeof why);
@@ -488,10 +488,10 @@ race_settings (void *arg)
     else
       check_always (store_set_primary (f.store, i % 4 ? &m : &lz4) == 0);
     mutex_unlock (&f.store->settings);
-    claim_clear_marks (f.dev);
+    claim_clear_marks (f.disk);
     /* What few slots still hold must go before all formats are taken. */
     do
-      atomic_fetch_add (&gone, dictionary_sweep (f.dev, r));
+      atomic_fetch_add (&gone, dictionary_sweep (f.disk, r));
     while (dictionaries () >= FORMAT_DICTS - 1 && !atomic_load (&stop));
   }
   return NULL;
@@ -504,7 +504,7 @@ test_race (void **state)
   unsigned id[2] = { 0, 1 };
 
   (void) state;
-  open_device ("lz4", 1);
+  open_disk ("lz4", 1);
   atomic_store (&stop, false);
   atomic_store (&gone, 0);
   unit_start (&others[0], race_reader, NULL);
@@ -520,7 +520,7 @@ test_race (void **state)
   struct zcomp_method plain = { 3, 3 };
   assert_int_equal (store_set_primary (f.store, &plain), 0);
   recompressor_set_methods (r, &plain, 1);
-  (void) dictionary_sweep (f.dev, r);
+  (void) dictionary_sweep (f.disk, r);
   assert_int_equal (dictionaries (), 0);
   close_device ();
 }

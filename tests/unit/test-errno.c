@@ -82,7 +82,7 @@ static int
 write_kind (enum kind kind, uint64_t slot)
 {
   fill_kind (data, SLOT, kind, &rng);
-  return device_write (f.dev, data, SLOT, slot * SLOT);
+  return disk_write (f.disk, data, SLOT, slot * SLOT);
 }
 
 static int
@@ -106,32 +106,32 @@ try_far (void)
 static int
 try_part (void)
 {
-  return device_write (f.dev, data, 100, next++ % 256 * SLOT + 9);
+  return disk_write (f.disk, data, 100, next++ % 256 * SLOT + 9);
 }
 
 static int
 try_edges (void)
 {
-  return device_discard (f.dev, next++ % 255 * SLOT + 4000, 200);
+  return disk_discard (f.disk, next++ % 255 * SLOT + 4000, 200);
 }
 
 static int
 try_read (void)
 {
-  return device_read (f.dev, data, SLOT, next++ % 256 * SLOT);
+  return disk_read (f.disk, data, SLOT, next++ % 256 * SLOT);
 }
 
 static int
 try_read_part (void)
 {
-  return device_read (f.dev, data, 1000, next++ % 256 * SLOT + 77);
+  return disk_read (f.disk, data, 1000, next++ % 256 * SLOT + 77);
 }
 
 static int
 try_large (void)
 {
   fill_kind (data, sizeof data, KIND_TEXT, &rng);
-  return device_write (f.dev, data, sizeof data, next++ % 64 * SLOT + 50);
+  return disk_write (f.disk, data, sizeof data, next++ % 64 * SLOT + 50);
 }
 
 static int
@@ -207,7 +207,7 @@ static int
 try_drain (void)
 {
   errno = UNSET;
-  if (drain_for_room (f.dev) || errno == UNSET)
+  if (drain_for_room (f.disk) || errno == UNSET)
     return 0;
   errno = NONSENSE;
   return -1;
@@ -238,7 +238,7 @@ try_writeback (void)
   struct pace pace;
   int r;
 
-  writeback_init (&wb, f.dev);
+  writeback_init (&wb, f.disk);
   pace_init (&pace, f.store, NULL, 100, 100);
   r = writeback_run (&wb, &request, &pace, &progress, &totals);
   if (r == 0 && totals.error) {
@@ -252,7 +252,7 @@ try_writeback (void)
 static int
 try_compactor (void)
 {
-  struct compactor *c = compactor_create (f.dev, 1, 1);
+  struct compactor *c = compactor_create (f.disk, 1, 1);
   int r = c ? compactor_start (c) : -1;
 
   compactor_destroy (c);
@@ -262,7 +262,7 @@ try_compactor (void)
 static int
 try_drainer (void)
 {
-  struct drainer *d = drainer_create (f.dev);
+  struct drainer *d = drainer_create (f.disk);
   int r = d ? drainer_start (d) : -1;
 
   drainer_destroy (d);
@@ -272,7 +272,7 @@ try_drainer (void)
 static int
 try_evictor (void)
 {
-  struct evictor *e = evictor_create (f.dev, 80, 90);
+  struct evictor *e = evictor_create (f.disk, 80, 90);
   int r = e ? evictor_start (e) : -1;
 
   if (e)
@@ -284,7 +284,7 @@ try_evictor (void)
 static int
 try_recompressor (void)
 {
-  struct recompressor *r = recompressor_create (f.dev, NULL, 0);
+  struct recompressor *r = recompressor_create (f.disk, NULL, 0);
 
   recompressor_destroy (r);
   return r ? 0 : -1;
@@ -295,18 +295,18 @@ static int
 try_store (void)
 {
   struct store_config config = fixture_config (SLOT, codec_named ("zstd"), 2,
-                                               LARGEST_DEVICE);
+                                               LARGEST_DISK);
   struct store *store;
-  struct device *dev = NULL;
+  struct disk *disk = NULL;
   int r = -1;
 
   config.keep_ready = next++ % 2 * MiB;
   store = store_create (&config);
   if (store)
-    dev = device_create (store, LARGEST_DEVICE);
-  if (dev && store_start (store) == 0)
-    r = buffer_set_size (&dev->buffer, MiB);
-  device_destroy (dev);
+    disk = disk_create (store, LARGEST_DISK);
+  if (disk && store_start (store) == 0)
+    r = buffer_set_size (&disk->buffer, MiB);
+  disk_destroy (disk);
   store_destroy (store);
   return r;
 }
@@ -327,8 +327,8 @@ try_backed (void)
 {
   uint64_t slot = next++ % 256;
 
-  return next % 2 ? device_read (f.dev, data, SLOT, slot * SLOT)
-                  : device_write (f.dev, data, 10, slot * SLOT + 10);
+  return next % 2 ? disk_read (f.disk, data, SLOT, slot * SLOT)
+                  : disk_write (f.disk, data, 10, slot * SLOT + 10);
 }
 
 static const struct op {
@@ -379,16 +379,16 @@ static void
 open_it (void)
 {
   struct store_config config = fixture_config (SLOT, codec_named ("zstd"), 2,
-                                               LARGEST_DEVICE);
+                                               LARGEST_DISK);
 
   f.slot_size = SLOT;
   f.store = store_create (&config);
   check_always (f.store);
   f.store->cpus = 2;
-  f.dev = device_create (f.store, LARGEST_DEVICE);
-  check_always (f.dev && store_start (f.store) == 0);
+  f.disk = disk_create (f.store, LARGEST_DISK);
+  check_always (f.disk && store_start (f.store) == 0);
   held_attach (&f, BLOCKS);
-  writer = batch_writer_create (f.dev);
+  writer = batch_writer_create (f.disk);
   check_always (writer);
   rng = unit_rng (1);
   next = 0;
@@ -460,7 +460,7 @@ each (bool locked, bool buffered)
 
   open_it ();
   if (buffered)
-    check_always (buffer_set_size (&f.dev->buffer, MiB) == 0);
+    check_always (buffer_set_size (&f.disk->buffer, MiB) == 0);
   atomic_store (&clobber_on, true);
   atomic_store (&clobber_locked, locked);
   for (unsigned i = 0; i < OPS; i++)
@@ -589,14 +589,14 @@ test_room (void **state)
   (void) state;
   open_it ();
   fixture_limit (&f, fixture_used (&f) + 256 * KiB);
-  e = evictor_create (f.dev, 80, 90);
+  e = evictor_create (f.disk, 80, 90);
   check_always (e && evictor_start (e) == 0);
   atomic_store (&clobber_on, true);
   atomic_store (&clobber_locked, true);
   for (unsigned i = 0; i < slots; i++)
     if (write_kind (KIND_TEXT, 300 + i) == -1)
       fail_msg ("slot %u: errno %d (%s)", i, errno, strerror (errno));
-  assert_true (fixture_count (&f, DEV_SLOTS_BACKED) > 0);
+  assert_true (fixture_count (&f, DISK_SLOTS_BACKED) > 0);
   evictor_stop (e);
   evictor_destroy (e);
   close_it ();
@@ -613,7 +613,7 @@ test_store_error (void **state)
 
   (void) state;
   open_it ();
-  h = held_of (f.dev->backed->io);
+  h = held_of (f.disk->backed->io);
   held_write (&f, 7, 1);
   held_write_back (&f, 7, 8);
   atomic_store (&clobber_on, true);
@@ -621,9 +621,9 @@ test_store_error (void **state)
     for (unsigned part = 0; part < 3; part++) {
       held_fail_reads (h, 1, errors[i]);
       errno = UNSET;
-      assert_int_equal (part == 2 ? device_discard (f.dev, 7 * SLOT + 5, 50)
-                        : part    ? device_write (f.dev, data, 50, 7 * SLOT + 5)
-                                  : device_read (f.dev, data, SLOT, 7 * SLOT),
+      assert_int_equal (part == 2 ? disk_discard (f.disk, 7 * SLOT + 5, 50)
+                        : part    ? disk_write (f.disk, data, 50, 7 * SLOT + 5)
+                                  : disk_read (f.disk, data, SLOT, 7 * SLOT),
                         -1);
       assert_int_equal (errno, EIO);
     }
@@ -671,14 +671,14 @@ release_parts (bool locked)
   void *mem;
 
   atomic_store (&clobber_locked, locked);
-  assert_int_equal (content_make (f.dev, &packed, &new), 0);
-  STAYS (content_drop (f.dev, &new));
-  assert_int_equal (content_make (f.dev, &packed, &new), 0);
-  STAYS (assert_false (claim_replace (f.dev, 1000, 1, &new)));
-  STAYS ((void) claim_end (f.dev, 3, 1, 0));
-  assert_true (content_make_buffered (f.dev, 4000, data, &new));
-  STAYS (content_drop (f.dev, &new));
-  STAYS ((void) buffer_trim (&f.dev->buffer));
+  assert_int_equal (content_make (f.disk, &packed, &new), 0);
+  STAYS (content_drop (f.disk, &new));
+  assert_int_equal (content_make (f.disk, &packed, &new), 0);
+  STAYS (assert_false (claim_replace (f.disk, 1000, 1, &new)));
+  STAYS ((void) claim_end (f.disk, 3, 1, 0));
+  assert_true (content_make_buffered (f.disk, 4000, data, &new));
+  STAYS (content_drop (f.disk, &new));
+  STAYS ((void) buffer_trim (&f.disk->buffer));
   for (unsigned i = 0; i < 160; i++)
     handles[i] = pool_alloc (pool, SLOT, &mem);
   for (unsigned i = 0; i < 160; i++)
@@ -687,8 +687,8 @@ release_parts (bool locked)
   for (unsigned i = 0; i < 64; i++)
     check_always (write_kind (KIND_RANDOM, 300 + i) == 0);
   for (unsigned i = 0; i < 64; i++)
-    STAYS (slot_discard (f.dev, 300 + i));
-  STAYS ((void) slot_table_reclaim (&f.dev->table, 300));
+    STAYS (slot_discard (f.disk, 300 + i));
+  STAYS ((void) slot_table_reclaim (&f.disk->table, 300));
   STAYS ((void) pool_give_back (pool));
   STAYS (pool_trim (pool));
   STAYS (zcomp_stream_put (zcomp_stream_get (f.store->zcomp)));
@@ -707,30 +707,30 @@ test_releases (void **state)
 
   (void) state;
   open_it ();
-  check_always (buffer_set_size (&f.dev->buffer, MiB) == 0);
+  check_always (buffer_set_size (&f.disk->buffer, MiB) == 0);
   atomic_store (&clobber_on, true);
   release_parts (false);
   release_parts (true);
 
-  compactor = compactor_create (f.dev, 1, 1);
+  compactor = compactor_create (f.disk, 1, 1);
   check_always (compactor && compactor_start (compactor) == 0);
   STAYS (compactor_destroy (compactor));
-  drainer = drainer_create (f.dev);
+  drainer = drainer_create (f.disk);
   check_always (drainer && drainer_start (drainer) == 0);
   STAYS (drainer_destroy (drainer));
-  evictor = evictor_create (f.dev, 80, 90);
+  evictor = evictor_create (f.disk, 80, 90);
   check_always (evictor && evictor_start (evictor) == 0);
   STAYS (evictor_stop (evictor));
   STAYS (evictor_destroy (evictor));
-  recompressor = recompressor_create (f.dev, NULL, 0);
+  recompressor = recompressor_create (f.disk, NULL, 0);
   check_always (recompressor);
   STAYS (recompressor_destroy (recompressor));
-  refill_init (&refill, f.dev);
+  refill_init (&refill, f.disk);
   STAYS (refill_destroy (&refill));
   STAYS (batch_writer_destroy (writer));
   must_discard (&f, 0, 512 * SLOT);
   fixture_audit (&f);
-  STAYS (device_destroy (f.dev));
+  STAYS (disk_destroy (f.disk));
   STAYS (store_destroy (f.store));
   atomic_store (&clobber_on, false);
 }

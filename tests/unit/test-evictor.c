@@ -26,7 +26,7 @@ setup (uint64_t blocks, unsigned low, unsigned high)
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   store = held_attach (&f, blocks);
   fixture_limit (&f, LIMIT);
-  evictor = evictor_create (f.dev, low, high);
+  evictor = evictor_create (f.disk, low, high);
   check_always (evictor && evictor_start (evictor) == 0);
 }
 
@@ -45,7 +45,7 @@ try_write_aged (uint64_t index, unsigned generation, unsigned age)
   char buf[SLOT];
 
   held_data (buf, SLOT, index, generation);
-  return slot_write (f.dev, index, buf, clock_coarse_s () - age);
+  return slot_write (f.disk, index, buf, clock_coarse_s () - age);
 }
 
 static void
@@ -92,7 +92,7 @@ test_hysteresis (void **state)
   next = fill_to (0, 78 * PERCENT);
   unit_sleep_ms (300); /* more than the evictor's own pause */
   assert_int_equal (evictor_stats (evictor).rounds, 0);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), 0);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 0);
   while (evictor_stats (evictor).rounds == 0)
     write_aged (next++, 1, 0);
   /* The last write, and a leaf for it, may have come after the round. */
@@ -127,8 +127,8 @@ test_far_beyond_memory (void **state)
     write_aged (i, i % 7 + 1, 0);
   for (unsigned i = 0; i < n; i++)
     held_expect (&f, i, i % 7 + 1);
-  assert_int_equal (fixture_count (&f, DEV_BD_READ_ERRORS), 0);
-  assert_true (fixture_count (&f, DEV_SLOTS_BACKED) > 0);
+  assert_int_equal (fixture_count (&f, DISK_BD_READ_ERRORS), 0);
+  assert_true (fixture_count (&f, DISK_SLOTS_BACKED) > 0);
   /* Where the pool can say what goes, it does. */
   assert_int_equal (
     counter_sum (&f.store->pool->counters, POOL_PAGES_RECLAIMED) > 0,
@@ -144,7 +144,7 @@ test_marks_at_the_limit (void **state)
   setup (16384, 100, 100);
   for (unsigned i = 0; i < UNIT_TIMES (8000) + 2000; i++)
     write_aged (i, 1, 0);
-  assert_true (fixture_count (&f, DEV_SLOTS_BACKED) > 0);
+  assert_true (fixture_count (&f, DISK_SLOTS_BACKED) > 0);
   /* No more than a share of the limit at a time. */
   assert_true (fixture_used (&f) > LIMIT * 8 / 10);
   finish ();
@@ -289,14 +289,14 @@ test_store_fails (void **state)
 
   (void) state;
   setup (16384, 80, 90);
-  writeback_limit_set (&f.dev->writeback_limit, true, 100000);
+  writeback_limit_set (&f.disk->writeback_limit, true, 100000);
   held_fail (store, 1, UINT32_MAX / 2, EIO);
   n = fill_up (0);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), 0);
-  assert_true (fixture_count (&f, DEV_BD_WRITE_ERRORS) > 0);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 0);
+  assert_true (fixture_count (&f, DISK_BD_WRITE_ERRORS) > 0);
   assert_true (evictor_stats (evictor).failed > 0);
   assert_int_equal (held_blocks (&f).used, 0);
-  assert_int_equal (atomic_load (&f.dev->writeback_limit.left), 100000);
+  assert_int_equal (atomic_load (&f.disk->writeback_limit.left), 100000);
   for (unsigned i = 0; i < n; i++)
     held_expect (&f, i, 1);
   held_fail (store, 0, 0, 0);
@@ -314,14 +314,14 @@ test_budget_used_up (void **state)
 
   (void) state;
   setup (16384, 80, 90);
-  writeback_limit_set (&f.dev->writeback_limit, true, 0);
+  writeback_limit_set (&f.disk->writeback_limit, true, 0);
   n = fill_up (0);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), 0);
-  writeback_limit_set (&f.dev->writeback_limit, true, 10);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 0);
+  writeback_limit_set (&f.disk->writeback_limit, true, 10);
   n = fill_up (n);
-  assert_int_equal (fixture_count (&f, DEV_BD_WRITES), 10);
-  assert_int_equal (atomic_load (&f.dev->writeback_limit.left), 0);
-  writeback_limit_set (&f.dev->writeback_limit, false, 0);
+  assert_int_equal (fixture_count (&f, DISK_BD_WRITES), 10);
+  assert_int_equal (atomic_load (&f.disk->writeback_limit.left), 0);
+  writeback_limit_set (&f.disk->writeback_limit, false, 0);
   write_aged (n, 1, 0);
   finish ();
 }
@@ -349,19 +349,19 @@ test_punches_in_flight (void **state)
   (void) state;
   setup (400, 80, 90);
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f.dev->backed->blocks, true);
+  blocks_set_punch (f.disk->backed->blocks, true);
   (void) fill_up (0);
   held_hold (store, false, true, false);
   must_discard (&f, 0, DISK);
   while (held_blocks (&f).punching < 400)
     unit_sleep_ms (1);
-  stalls = fixture_count (&f, DEV_WRITE_STALLS);
+  stalls = fixture_count (&f, DISK_WRITE_STALLS);
   n = (unsigned) fill_to (0, 95 * PERCENT);
   unit_start (&writer, write_many, &n);
-  while (fixture_count (&f, DEV_WRITE_STALLS) == stalls)
+  while (fixture_count (&f, DISK_WRITE_STALLS) == stalls)
     unit_sleep_ms (1);
   unit_sleep_ms (100); /* some rounds that find the store full */
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), 0);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 0);
   held_release (store);
   unit_join (&writer);
   finish ();
@@ -377,18 +377,18 @@ test_punches_kept_back (void **state)
   (void) state;
   setup (400, 80, 90);
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f.dev->backed->blocks, true);
+  blocks_set_punch (f.disk->backed->blocks, true);
   (void) fill_up (0);
   store->resent = true;
   must_discard (&f, 0, DISK);
-  while (backed_late_punches (f.dev->backed) < 400)
+  while (backed_late_punches (f.disk->backed) < 400)
     unit_sleep_ms (1);
   start = clock_ns ();
   for (n = 0; try_write_aged (n, 1, 0) == 0; n++)
     ;
   assert_int_equal (errno, ENOSPC);
   assert_true (clock_ns () - start < ROOM_TIMEOUT_NS);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_BACKED), 0);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 0);
   finish ();
 }
 
@@ -401,7 +401,7 @@ start_stalled (struct unit_thread *writer, unsigned *first)
   while (fixture_used (&f) < 97 * PERCENT)
     write_aged ((*first)++, 1, 0);
   unit_start (writer, write_many, first);
-  while (fixture_count (&f, DEV_WRITE_STALLS) == 0)
+  while (fixture_count (&f, DISK_WRITE_STALLS) == 0)
     unit_sleep_ms (1);
 }
 
@@ -430,7 +430,7 @@ test_limit_raised_for_a_writer (void **state)
 
   (void) state;
   setup (16384, 80, 90);
-  writeback_limit_set (&f.dev->writeback_limit, true, 1000000);
+  writeback_limit_set (&f.disk->writeback_limit, true, 1000000);
   start_stalled (&writer, &n);
   fixture_limit (&f, 0);
   held_release (store);
@@ -476,7 +476,7 @@ test_stop_lets_go (void **state)
   while (fixture_used (&f) < 95 * PERCENT)
     write_aged (n++, 1, 0);
   unit_start (&writer, expect_enospc, &err);
-  while (fixture_count (&f, DEV_WRITE_STALLS) == 0)
+  while (fixture_count (&f, DISK_WRITE_STALLS) == 0)
     unit_sleep_ms (1);
   held_wait_queued (store, 1);
   unit_start (&releaser, release_store, NULL);
@@ -498,7 +498,7 @@ test_part_at_the_limit (void **state)
 
   (void) state;
   setup (16384, 90, 95);
-  while (fixture_count (&f, DEV_SLOTS_BACKED) < 300)
+  while (fixture_count (&f, DISK_SLOTS_BACKED) < 300)
     write_aged (n++, 1, 0);
   memset (part, 0x3c, sizeof part);
   for (unsigned i = 0; i < n; i++) {
@@ -524,14 +524,14 @@ test_claims_are_short (void **state)
   (void) state;
   setup (16384, 80, 90);
   evictor_hold (evictor);
-  w = batch_writer_create (f.dev);
+  w = batch_writer_create (f.disk);
   held_hold (store, true, false, false);
   for (unsigned i = 0; i < BATCHES; i++) {
     write_aged (i, 1, 0);
     check_always (held_put (&f, w, i) == PUT_DONE);
     batch_writer_flush (w);
   }
-  while (n < SLOT_CLAIMS - 2 - BATCHES && (taken[n] = claim_take (f.dev)) != 0)
+  while (n < SLOT_CLAIMS - 2 - BATCHES && (taken[n] = claim_take (f.disk)) != 0)
     n++;
   store->hold_writes = false;
   evictor_unhold (evictor);
@@ -540,7 +540,7 @@ test_claims_are_short (void **state)
   held_release (store);
   batch_writer_destroy (w);
   while (n)
-    claim_release (f.dev, taken[--n]);
+    claim_release (f.disk, taken[--n]);
   finish ();
 }
 
@@ -577,14 +577,14 @@ test_held_for_an_audit (void **state)
     /* Requests first: one that waits for room needs the evictor. */
     check_always (store_freeze (f.store, 10000));
     evictor_hold (evictor);
-    if (device_audit (f.dev, false, why, sizeof why) == -1)
+    if (disk_audit (f.disk, false, why, sizeof why) == -1)
       fail_msg ("%s", why);
     evictor_unhold (evictor);
     store_thaw (f.store);
   }
   atomic_store (&stop, true);
   unit_join_all (writers, 3);
-  assert_true (fixture_count (&f, DEV_BD_WRITES) > 0);
+  assert_true (fixture_count (&f, DISK_BD_WRITES) > 0);
   finish ();
 }
 

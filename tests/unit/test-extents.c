@@ -37,7 +37,7 @@ query (struct fixture *f, uint64_t offset, uint64_t count, bool one,
        struct report *r)
 {
   memset (r, 0, sizeof *r);
-  check_always (device_extents (f->dev, offset, count, one, collect, r) == 0);
+  check_always (disk_extents (f->disk, offset, count, one, collect, r) == 0);
 }
 
 static void
@@ -136,7 +136,7 @@ check_query (struct fixture *f, const struct model *m, uint64_t offset,
   struct report one;
 
   assert_int_equal (
-    device_extents (f->dev, offset, count, false, check_extent, &w), 0);
+    disk_extents (f->disk, offset, count, false, check_extent, &w), 0);
   assert_int_equal (w.next, offset + count);
 
   /* With 'one' the first of those, whole. */
@@ -223,10 +223,10 @@ test_stopped (void **state)
   fixture_open (&f, 4096, "lz4", 1, MiB);
   for (unsigned i = 0; i < 10; i++)
     must_write (&f, "data", 4, i * 2 * 4096);
-  assert_int_equal (device_extents (f.dev, 0, MiB, false, collect, &r), -1);
+  assert_int_equal (disk_extents (f.disk, 0, MiB, false, collect, &r), -1);
   assert_int_equal (r.n, 2);
   r = (struct report){ .stop_after = 1 };
-  assert_int_equal (device_extents (f.dev, 0, MiB, true, collect, &r), -1);
+  assert_int_equal (disk_extents (f.disk, 0, MiB, true, collect, &r), -1);
   assert_int_equal (r.n, 1);
   fixture_close (&f);
 }
@@ -276,33 +276,32 @@ test_largest (void **state)
   struct report r;
 
   (void) state;
-  fixture_open (&f, 4096, "lz4", 1, LARGEST_DEVICE);
-  query (&f, 0, LARGEST_DEVICE, false, &r);
+  fixture_open (&f, 4096, "lz4", 1, LARGEST_DISK);
+  query (&f, 0, LARGEST_DISK, false, &r);
   assert_int_equal (r.n, 1);
-  expect (&r, 0, 0, LARGEST_DEVICE, EXTENT_HOLE);
-  query (&f, LARGEST_DEVICE - 1, 1, true, &r);
-  expect (&r, 0, LARGEST_DEVICE - 1, 1, EXTENT_HOLE);
+  expect (&r, 0, 0, LARGEST_DISK, EXTENT_HOLE);
+  query (&f, LARGEST_DISK - 1, 1, true, &r);
+  expect (&r, 0, LARGEST_DISK - 1, 1, EXTENT_HOLE);
   query (&f, 12345, UINT32_MAX, false, &r);
   expect (&r, 0, 12345, UINT32_MAX, EXTENT_HOLE);
 
   for (unsigned i = 0; i < 4; i++)
     must_write (&f, "data", 4, far[i]);
-  must_write (&f, "end", 3, LARGEST_DEVICE - 3);
-  query (&f, 0, LARGEST_DEVICE, false, &r);
+  must_write (&f, "end", 3, LARGEST_DISK - 3);
+  query (&f, 0, LARGEST_DISK, false, &r);
   assert_int_equal (r.n, 9);
   for (unsigned i = 0; i < 4; i++)
     expect (&r, 2 * i, far[i], 4096, EXTENT_DATA);
-  expect (&r, 8, LARGEST_DEVICE - 4095, 4095, EXTENT_DATA);
-  expect (&r, 7, far[3] + 4096, LARGEST_DEVICE - 4095 - far[3] - 4096,
+  expect (&r, 8, LARGEST_DISK - 4095, 4095, EXTENT_DATA);
+  expect (&r, 7, far[3] + 4096, LARGEST_DISK - 4095 - far[3] - 4096,
           EXTENT_HOLE);
 
   /* Each end of the hole is found from the middle of it. */
-  query (&f, UINT64_C (1) << 61, LARGEST_DEVICE - (UINT64_C (1) << 61), true,
-         &r);
+  query (&f, UINT64_C (1) << 61, LARGEST_DISK - (UINT64_C (1) << 61), true, &r);
   expect (&r, 0, UINT64_C (1) << 61, far[3] - (UINT64_C (1) << 61),
           EXTENT_HOLE);
-  must_discard (&f, 0, LARGEST_DEVICE);
-  query (&f, 0, LARGEST_DEVICE, false, &r);
+  must_discard (&f, 0, LARGEST_DISK);
+  query (&f, 0, LARGEST_DISK, false, &r);
   assert_int_equal (r.n, 1);
   fixture_check_empty (&f);
   fixture_close (&f);
@@ -323,7 +322,7 @@ test_no_locks (void **state) NO_THREAD_SAFETY_ANALYSIS
   fixture_open (&f, 4096, "zstd", 1, MiB);
   fill_kind (data, sizeof data, KIND_TEXT, &rng);
   must_write (&f, data, 4096, 8192);
-  struct slot *s = slot_table_write_lock (&f.dev->table, 2);
+  struct slot *s = slot_table_write_lock (&f.disk->table, 2);
   assert_non_null (s);
   struct zcomp_stream *stream = zcomp_stream_get (f.store->zcomp);
   query (&f, 0, MiB, false, &r);
@@ -387,7 +386,7 @@ test_disturbed (void **state)
     struct walk w = { .next = 0 };
     struct report r;
 
-    assert_int_equal (device_extents (f.dev, 0, size, false, check_whole, &w),
+    assert_int_equal (disk_extents (f.disk, 0, size, false, check_whole, &w),
                       0);
     assert_int_equal (w.next, size);
     query (&f, 4 * MiB, 4096, false, &r);

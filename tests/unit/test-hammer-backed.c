@@ -211,7 +211,7 @@ recompresses (void *arg)
     check_always (
       recompressor_run (recompressor, &all, &pace, &progress, &totals) == 0);
     mutex_lock (&f.store->settings); /* as who changes the methods does */
-    claim_clear_marks (f.dev);
+    claim_clear_marks (f.disk);
     mutex_unlock (&f.store->settings);
     (void) compactor_run (compactor);
     sched_yield ();
@@ -227,11 +227,11 @@ drains (void *arg)
   for (unsigned i = 0; !atomic_load (&stop); i++) {
     struct drain_totals totals = { 0 };
 
-    drain_hold (f.dev);
-    (void) drain_step_locked (f.dev, 0, 16, 8, &totals);
+    drain_hold (f.disk);
+    (void) drain_step_locked (f.disk, 0, 16, 8, &totals);
     if (i % 64 == 0)
-      (void) buffer_trim (&f.dev->buffer);
-    drain_unhold (f.dev);
+      (void) buffer_trim (&f.disk->buffer);
+    drain_unhold (f.disk);
     sched_yield ();
   }
   return NULL;
@@ -255,12 +255,12 @@ auditor (void *arg)
     recompressor_hold (recompressor);
     writeback_hold (&writeback);
     evictor_hold (evictor);
-    drain_hold (f.dev);
-    if (device_audit (f.dev, false, why, sizeof why) == -1) {
+    drain_hold (f.disk);
+    if (disk_audit (f.disk, false, why, sizeof why) == -1) {
       fprintf (stderr, "audit: %s\n", why);
       abort ();
     }
-    drain_unhold (f.dev);
+    drain_unhold (f.disk);
     evictor_unhold (evictor);
     writeback_unhold (&writeback);
     recompressor_unhold (recompressor);
@@ -284,14 +284,14 @@ open_all (uint64_t buffer)
   fixture_open (&f, SLOT, "lz4", 4, DISK);
   store = held_attach (&f, BLOCKS);
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f.dev->backed->blocks, true);
-  atomic_store (&f.dev->promote, true);
+  blocks_set_punch (f.disk->backed->blocks, true);
+  atomic_store (&f.disk->promote, true);
   fixture_limit (&f, LIMIT);
-  check_always (buffer_set_size (&f.dev->buffer, buffer) == 0);
-  writeback_init (&writeback, f.dev);
-  recompressor = recompressor_create (f.dev, &zstd, 1);
-  compactor = compactor_create (f.dev, 0, 1);
-  evictor = evictor_create (f.dev, 1, 2);
+  check_always (buffer_set_size (&f.disk->buffer, buffer) == 0);
+  writeback_init (&writeback, f.disk);
+  recompressor = recompressor_create (f.disk, &zstd, 1);
+  compactor = compactor_create (f.disk, 0, 1);
+  evictor = evictor_create (f.disk, 1, 2);
   check_always (recompressor && compactor && evictor);
   check_always (evictor_start (evictor) == 0);
   atomic_store (&stop, false);
@@ -306,7 +306,7 @@ close_all (void)
   writeback_destroy (&writeback);
   recompressor_destroy (recompressor);
   compactor_destroy (compactor);
-  check_always (atomic_load (&f.dev->claims) == 0);
+  check_always (atomic_load (&f.disk->claims) == 0);
   fixture_close (&f);
 }
 
@@ -333,29 +333,30 @@ run (uint64_t buffer)
   for (unsigned i = 0; i < THREADS; i++)
     for (unsigned slot = 0; slot < SLOTS; slot++)
       read_parts (&h[i], slot, 0, PARTS);
-  assert_int_equal (fixture_count (&f, DEV_BD_DAMAGED), 0);
-  assert_int_equal (fixture_count (&f, DEV_BD_READ_ERRORS), 0);
+  assert_int_equal (fixture_count (&f, DISK_BD_DAMAGED), 0);
+  assert_int_equal (fixture_count (&f, DISK_BD_READ_ERRORS), 0);
   /* With a buffer before it the store sees a few hundred slots only, and on a
    * slow machine none of one kind.
    */
   if (!buffer) {
-    assert_true (fixture_count (&f, DEV_BD_READS) > 0);
-    assert_true (fixture_count (&f, DEV_BD_WRITE_ERRORS) > 0);
-    assert_true (fixture_count (&f, DEV_PROMOTED) > 0);
-    assert_true (fixture_count (&f, DEV_BD_WRITES) > 0);
+    assert_true (fixture_count (&f, DISK_BD_READS) > 0);
+    assert_true (fixture_count (&f, DISK_BD_WRITE_ERRORS) > 0);
+    assert_true (fixture_count (&f, DISK_PROMOTED) > 0);
+    assert_true (fixture_count (&f, DISK_BD_WRITES) > 0);
   }
   fprintf (stderr,
            "read %" PRId64 ", written %" PRId64 ", failed %" PRId64
            ", promoted %" PRId64 ", evicted %" PRIu64 "\n",
-           fixture_count (&f, DEV_BD_READS), fixture_count (&f, DEV_BD_WRITES),
-           fixture_count (&f, DEV_BD_WRITE_ERRORS),
-           fixture_count (&f, DEV_PROMOTED), evictor_stats (evictor).slots);
+           fixture_count (&f, DISK_BD_READS),
+           fixture_count (&f, DISK_BD_WRITES),
+           fixture_count (&f, DISK_BD_WRITE_ERRORS),
+           fixture_count (&f, DISK_PROMOTED), evictor_stats (evictor).slots);
   if (buffer) {
-    assert_true (fixture_count (&f, DEV_BUFFER_HITS) > 0);
-    assert_true (fixture_count (&f, DEV_DRAINED) > 0);
+    assert_true (fixture_count (&f, DISK_BUFFER_HITS) > 0);
+    assert_true (fixture_count (&f, DISK_DRAINED) > 0);
     fprintf (stderr, "drained %" PRId64 ", lost %" PRId64 "\n",
-             fixture_count (&f, DEV_DRAINED),
-             fixture_count (&f, DEV_DRAIN_LOST));
+             fixture_count (&f, DISK_DRAINED),
+             fixture_count (&f, DISK_DRAIN_LOST));
   }
   close_all ();
 }

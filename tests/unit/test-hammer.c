@@ -168,14 +168,14 @@ write_parts (struct hammer *h, unsigned slot, unsigned from, unsigned to)
 
   make_parts (buf, slot, from, to, h->id, ++h->gen);
   return succeeded (
-    device_write (f.dev, buf, (to - from) * PART, place (slot) + from * PART));
+    disk_write (f.disk, buf, (to - from) * PART, place (slot) + from * PART));
 }
 
 static bool
 zero_parts (unsigned slot, unsigned from, unsigned to)
 {
   return succeeded (
-    device_discard (f.dev, place (slot) + from * PART, (to - from) * PART));
+    disk_discard (f.disk, place (slot) + from * PART, (to - from) * PART));
 }
 
 static void
@@ -259,7 +259,7 @@ churn (void *arg)
   while (!atomic_load (&stop)) {
     for (unsigned i = 0; i < CHURNED && !atomic_load (&stop); i++) {
       make_parts (data, 0, 0, PARTS, THREADS, unit_below (&rng, 100));
-      (void) succeeded (device_write (f.dev, data, SLOT, (BALLAST + i) * SLOT));
+      (void) succeeded (disk_write (f.disk, data, SLOT, (BALLAST + i) * SLOT));
     }
     for (unsigned i = 0; i < CHURNED && !atomic_load (&stop); i++)
       if (unit_below (&rng, 16))
@@ -319,14 +319,14 @@ drains (void *arg)
   while (!atomic_load (&stop)) {
     struct drain_totals totals = { 0 };
 
-    drain_hold (f.dev);
-    (void) drain_step_locked (f.dev, unit_below (&rng, 10), 64, 16, &totals);
+    drain_hold (f.disk);
+    (void) drain_step_locked (f.disk, unit_below (&rng, 10), 64, 16, &totals);
     if (unit_below (&rng, 8) == 0)
-      (void) buffer_trim (&f.dev->buffer);
-    drain_unhold (f.dev);
+      (void) buffer_trim (&f.disk->buffer);
+    drain_unhold (f.disk);
     check_always (totals.failed == 0 || atomic_load (&f.store->budget.limit));
     if (unit_below (&rng, 64) == 0)
-      (void) !drain_for_room (f.dev);
+      (void) !drain_for_room (f.disk);
     sched_yield ();
   }
   return NULL;
@@ -347,7 +347,7 @@ recompresses (void *arg)
     check_always (
       recompressor_run (recompressor, &all, &pace, &progress, &totals) == 0);
     check_always (totals.failed == 0 || atomic_load (&f.store->budget.limit));
-    claim_clear_marks (f.dev);
+    claim_clear_marks (f.disk);
   }
   return NULL;
 }
@@ -392,7 +392,7 @@ chooser (void *arg)
     m[1].format = add_dictionary (zstd, i);
     recompressor_set_methods (recompressor, m, 1 + i % RECOMPRESS_METHODS);
     mutex_unlock (&f.store->settings);
-    atomic_fetch_add (&swept, dictionary_sweep (f.dev, recompressor));
+    atomic_fetch_add (&swept, dictionary_sweep (f.disk, recompressor));
     unit_sleep_ms (5);
   }
   return NULL;
@@ -420,9 +420,9 @@ open_all (uint64_t limit)
   struct zcomp_method zstd = { codec_named ("zstd"), 1 };
 
   fixture_open (&f, SLOT, "lz4", 2, DISK);
-  compactor = compactor_create (f.dev, 0, 1);
+  compactor = compactor_create (f.disk, 0, 1);
   assert_non_null (compactor);
-  recompressor = recompressor_create (f.dev, &zstd, 1);
+  recompressor = recompressor_create (f.disk, &zstd, 1);
   assert_non_null (recompressor);
   fixture_limit (&f, limit);
   atomic_store (&stop, false);
@@ -437,7 +437,7 @@ run_buffered (unsigned what, uint64_t limit, uint64_t buffer)
   struct unit_thread hammers[THREADS], others[BESIDE];
 
   open_all (limit);
-  check_always (buffer_set_size (&f.dev->buffer, buffer) == 0);
+  check_always (buffer_set_size (&f.disk->buffer, buffer) == 0);
   for (unsigned i = 0; i < THREADS; i++) {
     h[i].id = i;
     h[i].rng = unit_rng (i);
@@ -467,7 +467,7 @@ static void
 finish (void)
 {
   must_discard (&f, 0, DISK);
-  (void) buffer_trim (&f.dev->buffer);
+  (void) buffer_trim (&f.disk->buffer);
   fixture_check_empty (&f);
   fixture_close (&f);
 }
@@ -518,7 +518,7 @@ test_recompressing (void **state)
 {
   (void) state;
   run (RECOMPRESSES, 0);
-  assert_true (fixture_count (&f, DEV_RECOMPRESSED) > 0);
+  assert_true (fixture_count (&f, DISK_RECOMPRESSED) > 0);
   finish ();
 }
 
@@ -527,7 +527,7 @@ test_everything (void **state)
 {
   (void) state;
   run (MOVING | SWITCHER | RECOMPRESSES | CHOOSER, 0);
-  assert_true (fixture_count (&f, DEV_RECOMPRESSED) > 0);
+  assert_true (fixture_count (&f, DISK_RECOMPRESSED) > 0);
   assert_true (atomic_load (&swept) > 0);
   finish ();
 }
@@ -535,8 +535,8 @@ test_everything (void **state)
 static void
 check_buffered (void)
 {
-  assert_true (fixture_count (&f, DEV_BUFFER_HITS) > 0);
-  assert_true (fixture_count (&f, DEV_DRAINED) > 0);
+  assert_true (fixture_count (&f, DISK_BUFFER_HITS) > 0);
+  assert_true (fixture_count (&f, DISK_DRAINED) > 0);
   finish ();
 }
 
@@ -555,7 +555,7 @@ test_buffered_everything (void **state)
   (void) state;
   run_buffered (MOVING | SWITCHER | RECOMPRESSES | CHOOSER | DRAINS, 0,
                 2 * BUFFER_CHUNK);
-  assert_true (fixture_count (&f, DEV_BUFFER_PASSED) > 0);
+  assert_true (fixture_count (&f, DISK_BUFFER_PASSED) > 0);
   check_buffered ();
 }
 
@@ -603,9 +603,9 @@ write_changing (uint32_t len, uint64_t offset)
   char got[SHARED];
 
   errno = 0;
-  check_always (device_write (f.dev, shared_buffer, len, offset) == 0 ||
+  check_always (disk_write (f.disk, shared_buffer, len, offset) == 0 ||
                 errno == EIO);
-  check_always (device_read (f.dev, got, len, offset) == 0 || errno == EIO);
+  check_always (disk_read (f.disk, got, len, offset) == 0 || errno == EIO);
 }
 
 static void *

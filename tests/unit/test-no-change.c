@@ -28,7 +28,7 @@ static void
 open_disk (unsigned buffered)
 {
   fixture_open (&f, SLOT, "lz4", 2, DISK);
-  check_always (buffer_set_size (&f.dev->buffer, buffer_of (buffered)) == 0);
+  check_always (buffer_set_size (&f.disk->buffer, buffer_of (buffered)) == 0);
 }
 
 /* Noise until nothing more fits; returns the first slot that did not. */
@@ -40,7 +40,7 @@ fill_up (struct unit_rng *rng)
   fixture_limit (&f, fixture_used (&f) + MiB);
   do
     fill_kind (buf, SLOT, KIND_RANDOM, rng);
-  while (device_write (f.dev, buf, SLOT, n++ * SLOT) == 0);
+  while (disk_write (f.disk, buf, SLOT, n++ * SLOT) == 0);
   check_always (errno == ENOSPC);
   return n - 1;
 }
@@ -59,7 +59,7 @@ zero_writes (uint64_t from)
 
       must_write (&f, zeroes, lengths[i], offset);
       must_discard (&f, offset, lengths[i]);
-      check_always (device_trim (f.dev, offset, lengths[i]) == 0);
+      check_always (disk_trim (f.disk, offset, lengths[i]) == 0);
     }
 }
 
@@ -88,8 +88,8 @@ test_zeroes_into_nothing (void **state)
       must_hold (&f, NULL, MiB, DISK - MiB);
       assert_int_equal (fixture_used (&f), used);
       assert_int_equal (f.store->leaves.leaf_count, leaves);
-      assert_int_equal (fixture_count (&f, DEV_SLOTS_SAME), 0);
-      assert_int_equal (fixture_count (&f, DEV_FAILED_WRITES), full);
+      assert_int_equal (fixture_count (&f, DISK_SLOTS_SAME), 0);
+      assert_int_equal (fixture_count (&f, DISK_FAILED_WRITES), full);
       must_hold (&f, "data", 4, 0);
       fixture_close (&f);
     }
@@ -122,8 +122,8 @@ write_again (uint64_t slot, uint32_t at, uint32_t len, bool room)
 {
   bool measured = fixture_state (&f, slot) == SLOT_SAME || !room;
   uint64_t used = fixture_used (&f);
-  int64_t objects = fixture_count (&f, DEV_OBJECTS);
-  int64_t same = fixture_count (&f, DEV_SLOTS_SAME);
+  int64_t objects = fixture_count (&f, DISK_OBJECTS);
+  int64_t same = fixture_count (&f, DISK_SLOTS_SAME);
   uint64_t cell = held_cell (&f, slot);
 
   must_read (&f, buf, len, slot * SLOT + at);
@@ -131,8 +131,8 @@ write_again (uint64_t slot, uint32_t at, uint32_t len, bool room)
   must_hold (&f, buf, len, slot * SLOT + at);
   if (measured)
     assert_int_equal (fixture_used (&f), used);
-  assert_int_equal (fixture_count (&f, DEV_OBJECTS), objects);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_SAME), same);
+  assert_int_equal (fixture_count (&f, DISK_OBJECTS), objects);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_SAME), same);
   assert_int_equal (held_cell (&f, slot), cell);
 }
 
@@ -157,7 +157,7 @@ test_same_part (void **state)
         memset (buf + 2000, 0, 1000);
       must_write (&f, buf, SLOT, slot * SLOT);
     }
-    check_always (buffer_set_size (&f.dev->buffer, buffer_of (buffered)) == 0);
+    check_always (buffer_set_size (&f.disk->buffer, buffer_of (buffered)) == 0);
     if (!room)
       fixture_limit (&f, fixture_used (&f)); /* not a byte more */
     for (uint64_t slot = 0; slot < KINDS; slot++)
@@ -165,7 +165,7 @@ test_same_part (void **state)
         write_again (slot, parts[i][0], parts[i][1], room);
     must_discard (&f, KIND_TEXT * SLOT + 2000, 1000);
     must_discard (&f, KIND_ZERO * SLOT + 5, 77);
-    assert_int_equal (fixture_count (&f, DEV_OBJECTS), KINDS - 2);
+    assert_int_equal (fixture_count (&f, DISK_OBJECTS), KINDS - 2);
     fixture_close (&f);
   }
 }
@@ -233,7 +233,7 @@ open_backed (unsigned buffered, bool head, bool tail)
     held_write_back (&f, HEAD, HEAD + 1);
   if (tail)
     held_write_back (&f, TAIL, TAIL + 1);
-  check_always (buffer_set_size (&f.dev->buffer, buffer_of (buffered)) == 0);
+  check_always (buffer_set_size (&f.disk->buffer, buffer_of (buffered)) == 0);
   return h;
 }
 
@@ -271,18 +271,18 @@ test_edges_unreadable (void **state)
     struct held *h = open_backed (how / 8, head, tail);
 
     held_fail_reads (h, UINT32_MAX, EIO);
-    int r = trim ? device_trim (f.dev, range_from, range_bytes)
-                 : device_discard (f.dev, range_from, range_bytes);
+    int r = trim ? disk_trim (f.disk, range_from, range_bytes)
+                 : disk_discard (f.disk, range_from, range_bytes);
     if (trim || !(head || tail))
       assert_int_equal (r, 0);
     else {
       assert_int_equal (r, -1);
       assert_int_equal (errno, EIO);
     }
-    assert_int_equal (fixture_count (&f, DEV_FAILED_WRITES), r == -1);
+    assert_int_equal (fixture_count (&f, DISK_FAILED_WRITES), r == -1);
     /* Within one slot. */
-    r = trim ? device_trim (f.dev, HEAD * SLOT + 5, 50)
-             : device_discard (f.dev, HEAD * SLOT + 5, 50);
+    r = trim ? disk_trim (f.disk, HEAD * SLOT + 5, 50)
+             : disk_discard (f.disk, HEAD * SLOT + 5, 50);
     assert_int_equal (r, trim || !head ? 0 : -1);
     held_fail_reads (h, 0, 0);
     if (!head)
@@ -299,8 +299,8 @@ no_room (void *ctx)
 {
   (void) ctx;
   asked++;
-  (void) room_answer (&f.dev->room);
-  room_hopeless (&f.dev->room, true);
+  (void) room_answer (&f.disk->room);
+  room_hopeless (&f.disk->room, true);
 }
 
 /* Memory is out, and what is in the store would have to come back. */
@@ -312,21 +312,21 @@ test_edges_without_room (void **state)
     bool trim = how & 1;
 
     open_backed (how / 2, true, true);
-    room_open (&f.dev->room, no_room, NULL);
+    room_open (&f.disk->room, no_room, NULL);
     /* What comes free is taken at once. */
     must_discard (&f, (HEAD + 1) * SLOT, (TAIL - HEAD - 1) * SLOT);
     pool_give_back (f.store->pool);
     fixture_limit (&f, 1);
     asked = 0;
-    int r = trim ? device_trim (f.dev, range_from, range_bytes)
-                 : device_discard (f.dev, range_from, range_bytes);
+    int r = trim ? disk_trim (f.disk, range_from, range_bytes)
+                 : disk_discard (f.disk, range_from, range_bytes);
     assert_int_equal (r, trim ? 0 : -1);
     assert_true (trim || errno == ENOSPC);
     /* The second edge did not wait once more. */
-    assert_int_equal (fixture_count (&f, DEV_WRITE_STALLS), 1);
+    assert_int_equal (fixture_count (&f, DISK_WRITE_STALLS), 1);
     assert_true (asked > 0);
     check_range (false, false);
-    room_close (&f.dev->room);
+    room_close (&f.disk->room);
     fixture_close (&f);
   }
 }
@@ -338,7 +338,7 @@ test_edges (void **state)
   (void) state;
   for (unsigned how = 0; how < 4; how++) {
     open_backed (how / 2, true, how & 1);
-    assert_int_equal (device_trim (f.dev, range_from, range_bytes), 0);
+    assert_int_equal (disk_trim (f.disk, range_from, range_bytes), 0);
     check_range (true, true);
     fixture_close (&f);
   }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Looking at a device from outside beside a model: single slots, idle marks,
+ * Looking at a disk from outside beside a model: single slots, idle marks,
  * the map, statistics; all of it while requests run, and the reset.
  */
 
@@ -25,10 +25,10 @@ static void
 write_slot (unsigned i, enum kind kind, uint32_t now, struct unit_rng *rng)
 {
   /* Zeroes where the table has no leaf leave nothing. */
-  bool stored = kind != KIND_ZERO || slot_table_peek (&f.dev->table, i);
+  bool stored = kind != KIND_ZERO || slot_table_peek (&f.disk->table, i);
 
   fill_kind (data, SLOT, kind, rng);
-  assert_int_equal (slot_write (f.dev, i, data, now), 0);
+  assert_int_equal (slot_write (f.disk, i, data, now), 0);
   known[i] = (struct known){ .stored = stored,
                              .same = stored && kind <= KIND_SAME,
                              .huge = kind == KIND_RANDOM,
@@ -60,11 +60,11 @@ test_slot_info (void **state)
 
   (void) state;
   fixture_open (&f, SLOT, "lz4", 1, SLOTS * SLOT);
-  assert_false (device_slot_info (f.dev, 1234, 5, &info));
+  assert_false (disk_slot_info (f.disk, 1234, 5, &info));
   assert_int_equal (info.state, SLOT_EMPTY);
   fill (10000, &rng);
   for (unsigned i = 0; i < SLOTS; i++) {
-    assert_int_equal (device_slot_info (f.dev, i, 10001, &info),
+    assert_int_equal (disk_slot_info (f.disk, i, 10001, &info),
                       known[i].stored);
     if (!known[i].stored)
       continue;
@@ -90,7 +90,7 @@ test_next_stored (void **state)
 
   (void) state;
   fixture_open (&f, SLOT, "lz4", 1, SLOTS * SLOT);
-  assert_int_equal (device_next_stored (f.dev, 0, SLOTS), SLOTS);
+  assert_int_equal (disk_next_stored (f.disk, 0, SLOTS), SLOTS);
   fill (10000, &rng);
   for (unsigned i = 0; i < 20000; i++) {
     unsigned from = unit_below (&rng, SLOTS);
@@ -98,7 +98,7 @@ test_next_stored (void **state)
 
     while (want < end && !known[want].stored)
       want++;
-    assert_int_equal (device_next_stored (f.dev, from, end), want);
+    assert_int_equal (disk_next_stored (f.disk, from, end), want);
   }
   fixture_close (&f);
 }
@@ -124,7 +124,7 @@ check_idle (uint32_t now)
   struct slot_info info;
 
   for (unsigned i = 0; i < SLOTS; i++)
-    if (device_slot_info (f.dev, i, now, &info))
+    if (disk_slot_info (f.disk, i, now, &info))
       assert_int_equal (info.idle, known[i].idle);
 }
 
@@ -139,11 +139,11 @@ access_slot (unsigned i, unsigned how, uint32_t now, struct unit_rng *rng)
   if (how == 0)
     write_slot (i, KIND_TEXT, now, rng);
   else if (how == 1)
-    assert_int_equal (slot_read (f.dev, i, data, 0, SLOT, now), 0);
+    assert_int_equal (slot_read (f.disk, i, data, 0, SLOT, now), 0);
   else if (how == 2)
-    assert_int_equal (slot_read (f.dev, i, &byte, 77, 1, now), 0);
+    assert_int_equal (slot_read (f.disk, i, &byte, 77, 1, now), 0);
   else
-    assert_int_equal (slot_write_part (f.dev, i, "x", 77, 1, now), 0);
+    assert_int_equal (slot_write_part (f.disk, i, "x", 77, 1, now), 0);
   known[i].idle = false;
   known[i].at = now;
 }
@@ -162,7 +162,7 @@ test_idle (void **state)
     unsigned end = from + unit_below (&rng, SLOTS - from + 1);
     uint32_t min_age = round % 5 ? unit_below (&rng, 2000) : 0;
 
-    assert_int_equal (device_mark_idle (f.dev, from, end, min_age, now),
+    assert_int_equal (disk_mark_idle (f.disk, from, end, min_age, now),
                       mark_known (from, end, min_age, now));
     check_idle (now);
     for (unsigned i = 0; i < 300; i++)
@@ -182,14 +182,14 @@ test_idle_and_locked (void **state) NO_THREAD_SAFETY_ANALYSIS
   fixture_open (&f, SLOT, "lz4", 1, SLOTS * SLOT);
   for (unsigned i = 0; i < 3; i++)
     write_slot (i, KIND_TEXT, 10, &rng);
-  struct slot *s = slot_table_read_lock (&f.dev->table, 1, 20);
-  assert_int_equal (device_mark_idle (f.dev, 0, 3, 0, 30), 2);
+  struct slot *s = slot_table_read_lock (&f.disk->table, 1, 20);
+  assert_int_equal (disk_mark_idle (f.disk, 0, 3, 0, 30), 2);
   assert_false (slot_is_idle (s));
   slot_read_unlock (s);
-  s = slot_table_write_lock (&f.dev->table, 1);
-  assert_int_equal (device_mark_idle (f.dev, 0, 3, 0, 30), 2);
+  s = slot_table_write_lock (&f.disk->table, 1);
+  assert_int_equal (disk_mark_idle (f.disk, 0, 3, 0, 30), 2);
   slot_write_unlock (s);
-  assert_int_equal (device_mark_idle (f.dev, 0, 3, 0, 30), 3);
+  assert_int_equal (disk_mark_idle (f.disk, 0, 3, 0, 30), 3);
   fixture_close (&f);
 }
 
@@ -201,7 +201,7 @@ check_map (unsigned cells)
   struct map_cell *map = must_alloc (cells * sizeof *map);
   uint64_t next = 0;
 
-  device_map (f.dev, cells, map);
+  disk_map (f.disk, cells, map);
   for (unsigned c = 0; c < cells; c++) {
     struct map_cell want = { .slots = map[c].slots };
 
@@ -238,13 +238,13 @@ test_map (void **state)
   fixture_open (&f, SLOT, "lz4", 1, SLOTS * SLOT);
   fill (1000, &rng);
   mark_known (0, 1000, 500, 1000);
-  (void) device_mark_idle (f.dev, 0, 1000, 500, 1000);
+  (void) disk_mark_idle (f.disk, 0, 1000, 500, 1000);
   for (unsigned i = 0; i < sizeof cells / sizeof *cells; i++)
     check_map (cells[i]);
 
-  struct device_stats st = device_stats (f.dev);
+  struct disk_stats st = disk_stats (f.disk);
   struct map_cell all;
-  device_map (f.dev, 1, &all);
+  disk_map (f.disk, 1, &all);
   assert_int_equal (st.slots_stored, all.stored);
   assert_int_equal (st.orig_data_size, all.orig);
   assert_int_equal (st.compr_data_size, all.compr);
@@ -264,11 +264,11 @@ test_map_of_largest (void **state)
   uint64_t slots = 0, stored = 0;
 
   (void) state;
-  fixture_open (&f, SLOT, "lz4", 1, LARGEST_DEVICE);
+  fixture_open (&f, SLOT, "lz4", 1, LARGEST_DISK);
   must_write (&f, "a", 1, 0);
   must_write (&f, "b", 1, UINT64_C (1) << 62);
-  must_write (&f, "c", 1, LARGEST_DEVICE - 1);
-  device_map (f.dev, CELLS, map);
+  must_write (&f, "c", 1, LARGEST_DISK - 1);
+  disk_map (f.disk, CELLS, map);
   for (unsigned c = 0; c < CELLS; c++) {
     slots += map[c].slots;
     stored += map[c].stored;
@@ -278,7 +278,7 @@ test_map_of_largest (void **state)
   assert_int_equal (map[0].stored, 1);
   assert_int_equal (map[CELLS / 2].stored, 1);
   assert_int_equal (map[CELLS - 1].stored, 1);
-  assert_int_equal (device_mark_idle (f.dev, 0, slots, 0, 0), 3);
+  assert_int_equal (disk_mark_idle (f.disk, 0, slots, 0, 0), 3);
   fixture_close (&f);
 }
 
@@ -286,7 +286,7 @@ test_map_of_largest (void **state)
 static void
 test_counts (void **state)
 {
-  struct device_stats st;
+  struct disk_stats st;
   char buf[10000];
 
   (void) state;
@@ -297,11 +297,11 @@ test_counts (void **state)
   must_read (&f, buf, 9, 50);
   must_discard (&f, 0, 5000);
   must_discard (&f, 8192, 4096);
-  device_flush (f.dev);
+  disk_flush (f.disk);
   assert_true (store_close (f.store, 0));
-  assert_int_equal (device_read (f.dev, buf, 5, 0), -1);
-  assert_int_equal (device_write (f.dev, buf, 6, 0), -1);
-  st = device_stats (f.dev);
+  assert_int_equal (disk_read (f.disk, buf, 5, 0), -1);
+  assert_int_equal (disk_write (f.disk, buf, 6, 0), -1);
+  st = disk_stats (f.disk);
   assert_int_equal (st.write_requests, 3);
   assert_int_equal (st.write_bytes, 10007);
   assert_int_equal (st.read_requests, 2);
@@ -357,22 +357,22 @@ test_under_load (void **state)
   atomic_store (&loads, 0);
   unit_start_all (t, 2, load, id, sizeof *id);
   for (unsigned i = 0; atomic_load (&loads) < UNIT_TIMES (10000); i++) {
-    uint64_t stored = device_next_stored (f.dev, 0, SLOTS);
+    uint64_t stored = disk_next_stored (f.disk, 0, SLOTS);
 
     assert_true (stored <= SLOTS);
     if (stored < SLOTS)
-      (void) device_slot_info (f.dev, stored, i, &info);
-    assert_true (device_mark_idle (f.dev, 0, SLOTS, i % 5, i) <= SLOTS);
-    device_map (f.dev, 5, map);
-    (void) device_stats (f.dev);
+      (void) disk_slot_info (f.disk, stored, i, &info);
+    assert_true (disk_mark_idle (f.disk, 0, SLOTS, i % 5, i) <= SLOTS);
+    disk_map (f.disk, 5, map);
+    (void) disk_stats (f.disk);
     if (i % 8 == 0)
-      device_reset (f.dev);
+      disk_reset (f.disk);
   }
   atomic_store (&stop, true);
   unit_join_all (t, 2);
   fixture_audit (&f);
-  device_reset (f.dev);
-  struct device_stats st = device_stats (f.dev);
+  disk_reset (f.disk);
+  struct disk_stats st = disk_stats (f.disk);
   assert_int_equal (st.slots_stored + st.read_requests + st.write_bytes +
                       st.slots_freed + st.failed_reads,
                     0);

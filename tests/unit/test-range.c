@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Byte ranges of a device beside a flat array: 10^5 random operations of
+ * Byte ranges of a disk beside a flat array: 10^5 random operations of
  * random offset and length, over several slot sizes, codecs and numbers of
  * workers; the same by several threads whose ranges meet inside slots; the
  * same where writes fail; and the edges of discards and of disks.
@@ -11,9 +11,9 @@
 #include "maint/compactor.h"
 #include "store-fixture.h"
 
-/* -- operations on a part of a device ------------------------------------ */
+/* -- operations on a part of a disk ------------------------------------ */
 
-/* Bytes [base, base + size) of the device are this one's alone. */
+/* Bytes [base, base + size) of the disk are this one's alone. */
 struct flat {
   struct fixture *f;
   uint64_t base;
@@ -129,7 +129,7 @@ test_random (void **state)
         flat_compare (&m, 0, m.size);
     }
     flat_compare (&m, 0, m.size);
-    shared += fixture_count (&f, DEV_REQUESTS_SHARED);
+    shared += fixture_count (&f, DISK_REQUESTS_SHARED);
     fixture_audit (&f);
     must_discard (&f, 0, m.size);
     fixture_check_empty (&f);
@@ -170,7 +170,7 @@ test_random_threads (void **state)
     uint32_t each = 6 * slot_sizes[s] + slot_sizes[s] / 3 + 5;
 
     fixture_open (&f, slot_sizes[s], "lz4", 2, THREADS * each);
-    struct compactor *c = compactor_create (f.dev, 1, 0);
+    struct compactor *c = compactor_create (f.disk, 1, 0);
     assert_non_null (c);
     assert_int_equal (compactor_start (c), 0);
     for (unsigned i = 0; i < THREADS; i++)
@@ -221,8 +221,8 @@ failing_step (struct flat *m)
   if (len > m->size - at)
     len = m->size - at;
   fill_any (m->buf, len, &m->rng);
-  r = discard ? device_discard (m->f->dev, at, len)
-              : device_write (m->f->dev, m->buf, len, at);
+  r = discard ? disk_discard (m->f->disk, at, len)
+              : disk_write (m->f->disk, m->buf, len, at);
   int err = errno;
   if (r == -1)
     adopt_failed (m, at, len, discard ? NULL : m->buf);
@@ -245,7 +245,7 @@ run_failing (struct flat *m, unsigned steps, int allowed)
     check_always (err == 0 || err == ENOSPC || err == allowed);
     failed += err != 0;
   }
-  check_always (fixture_count (m->f, DEV_FAILED_WRITES) == failed);
+  check_always (fixture_count (m->f, DISK_FAILED_WRITES) == failed);
 #ifdef ZRAM_FAULTS
   fault_clear ();
 #endif
@@ -349,7 +349,7 @@ test_discard_when_full (void **state)
   fixture_open (&f, 4096, "lz4", 1, MiB);
   fixture_limit (&f, 512 * KiB);
   fill_kind (data, sizeof data, KIND_RANDOM, &rng);
-  while (n < 256 && device_write (f.dev, data + n * 4096, 4096, n * 4096) == 0)
+  while (n < 256 && disk_write (f.disk, data + n * 4096, 4096, n * 4096) == 0)
     n++;
   assert_true (n > 100 && n < 256);
   /* As many as fill a zspage of any class. */
@@ -386,7 +386,7 @@ test_last_slot (void **state)
     assert_int_equal (fixture_state (&f, 2), SLOT_EMPTY);
     must_write (&f, data + 8192, tail, 8192);
     must_discard (&f, 4096, 4096 + tail);
-    assert_int_equal (fixture_count (&f, DEV_SLOTS_STORED), 1);
+    assert_int_equal (fixture_count (&f, DISK_SLOTS_STORED), 1);
     must_hold (&f, data, 4096, 0);
     must_hold (&f, NULL, 4096 + tail, 4096);
     /* But not one that begins inside the slot. */
@@ -417,7 +417,7 @@ test_empty_requests (void **state)
   }
   assert_int_equal (c, 'c');
   must_hold (&f, "ab", 2, 4095);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_STORED), 2);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_STORED), 2);
   fixture_close (&f);
 }
 

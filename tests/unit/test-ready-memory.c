@@ -117,16 +117,16 @@ static void
 open_with (uint32_t slot_size, const char *codec)
 {
   struct store_config config = fixture_config (slot_size, codec_named (codec),
-                                               2, LARGEST_DEVICE);
+                                               2, LARGEST_DISK);
 
   config.keep_ready = KEEP;
   f.slot_size = slot_size;
   f.store = store_create (&config);
   check_always (f.store);
   f.store->cpus = 2; /* large requests are shared */
-  f.dev = device_create (f.store, LARGEST_DEVICE);
-  check_always (f.dev && store_start (f.store) == 0);
-  refill_init (&refill, f.dev);
+  f.disk = disk_create (f.store, LARGEST_DISK);
+  check_always (f.disk && store_start (f.store) == 0);
+  refill_init (&refill, f.disk);
   check_always (refill_start (&refill) == 0);
   refill_stop (&refill); /* nobody fills up what is used from here on */
   rng = unit_rng (slot_size);
@@ -169,7 +169,7 @@ write_some (uint64_t first)
 static void
 use (void)
 {
-  const uint64_t half = LARGEST_DEVICE / f.slot_size / 2;
+  const uint64_t half = LARGEST_DISK / f.slot_size / 2;
   const uint32_t size = f.slot_size;
 
   write_some (0);
@@ -269,7 +269,7 @@ test_backed (void **state)
   open_with (16384, "zstd");
   held_attach (&f, 4096);
   write_some (0);
-  w = batch_writer_create (f.dev);
+  w = batch_writer_create (f.disk);
   check_always (w);
 
   watch ();
@@ -278,7 +278,7 @@ test_backed (void **state)
       r = held_put (&f, w, i);
   batch_writer_drain (w);
   batch_writer_trim (w);
-  atomic_store (&f.dev->promote, true);
+  atomic_store (&f.disk->promote, true);
   for (uint64_t i = 0; i < 380; i++) {
     must_read (&f, got, 16384 - i % 2, i * 16384);
     must_write (&f, "part", 4, i * 16384 + i);
@@ -286,7 +286,7 @@ test_backed (void **state)
   }
   nobody_asked ();
   assert_int_equal (r, PUT_DONE);
-  assert_true (fixture_count (&f, DEV_BD_READS) > 300);
+  assert_true (fixture_count (&f, DISK_BD_READS) > 300);
   batch_writer_destroy (w);
   close_it ();
 }
@@ -296,14 +296,14 @@ static void
 test_without (void **state)
 {
   struct store_config config = fixture_config (16384, codec_named ("lz4"), 1,
-                                               LARGEST_DEVICE);
+                                               LARGEST_DISK);
   struct zcomp_method zstd = { .format = codec_named ("zstd"), .level = 3 };
   struct zcomp_method lz4 = config.primary;
 
   (void) state;
   f.slot_size = 16384;
   f.store = store_create (&config);
-  f.dev = device_create (f.store, LARGEST_DEVICE);
+  f.disk = disk_create (f.store, LARGEST_DISK);
   check_always (store_set_primary (f.store, &zstd) == 0);
   rng = unit_rng (1);
   write_size (0, 100);

@@ -21,19 +21,19 @@ static struct recompress_policy policy;
 
 /* The first 'old' slots are old enough. */
 static void
-open_device (unsigned old, unsigned age, unsigned share)
+open_disk (unsigned old, unsigned age, unsigned share)
 {
   struct recompress_plan plan = levels_plan (1, 1, 1, 0);
   uint32_t now = clock_coarse_s ();
 
   levels_open (&f, SLOT, 1, SLOTS);
-  r = recompressor_create (f.dev, plan.methods, 1);
+  r = recompressor_create (f.disk, plan.methods, 1);
   check_always (r);
   for (unsigned i = 0; i < SLOTS; i++) {
     levels_put (&f, i, 1, 2000, 1000, 0, 0);
     set_stamp (&f, i, i < old ? now - AGE : now);
   }
-  recompress_policy_init (&policy, f.dev, r, age, share);
+  recompress_policy_init (&policy, f.disk, r, age, share);
   assert_int_equal (recompress_policy_start (&policy), 0);
 }
 
@@ -69,7 +69,7 @@ static void
 test_by_age (void **state)
 {
   (void) state;
-  open_device (60, 0, 100);
+  open_disk (60, 0, 100);
   recompress_policy_set_age (&policy, AGE / 2);
   wait_for (60);
   recompress_policy_set_age (&policy, 0);
@@ -77,7 +77,7 @@ test_by_age (void **state)
   assert_int_equal (recompressed (), 60);
   for (unsigned i = 0; i < SLOTS; i++)
     assert_int_equal (slot_meta_by (fixture_meta (&f, i)), i < 60);
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESSED), 60);
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESSED), 60);
 
   /* It can start again, and what has grown old is taken then. */
   set_stamp (&f, 99, clock_coarse_s () - AGE);
@@ -93,8 +93,8 @@ static void
 test_by_mark (void **state)
 {
   (void) state;
-  open_device (0, 0, 100);
-  assert_int_equal (device_mark_idle (f.dev, 10, 20, 0, clock_coarse_s () + 10),
+  open_disk (0, 0, 100);
+  assert_int_equal (disk_mark_idle (f.disk, 10, 20, 0, clock_coarse_s () + 10),
                     10);
   recompress_policy_set_age (&policy, AGE / 2);
   wait_for (10);
@@ -109,7 +109,7 @@ static void
 test_stop_in_pass (void **state)
 {
   (void) state;
-  open_device (SLOTS, 0, 1);
+  open_disk (SLOTS, 0, 1);
   fault_hold_first ("recompress.packed");
   recompress_policy_set_age (&policy, AGE / 2);
   fault_wait_held ("recompress.packed");
@@ -138,7 +138,7 @@ static void
 test_start_stop (void **state)
 {
   (void) state;
-  open_device (SLOTS, 0, 1);
+  open_disk (SLOTS, 0, 1);
   for (unsigned i = 0; i < 40; i++) {
     if (i % 2)
       recompress_policy_set_age (&policy, AGE / 2);
@@ -158,7 +158,7 @@ static void
 test_pause (void **state)
 {
   (void) state;
-  open_device (SLOTS, 0, 100);
+  open_disk (SLOTS, 0, 100);
   recompress_policy_pause (&policy);
   recompress_policy_pause (&policy);
   for (unsigned i = 0; i < 20; i++) {
@@ -180,7 +180,7 @@ static void
 test_no_methods (void **state)
 {
   (void) state;
-  open_device (SLOTS, 0, 100);
+  open_disk (SLOTS, 0, 100);
   struct recompress_plan plan = levels_plan (1, 1, 1, 0);
   recompressor_set_methods (r, NULL, 0);
   recompress_policy_set_age (&policy, AGE / 2);

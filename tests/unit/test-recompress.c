@@ -20,7 +20,7 @@ static void
 expect (uint64_t i, uint32_t n1, uint32_t n2, bool done)
 {
   struct recompress_plan plan = levels_plan (1, 1, 1, 0);
-  int64_t won = fixture_count (&f, DEV_RECOMPRESS_WON);
+  int64_t won = fixture_count (&f, DISK_RECOMPRESS_WON);
   enum recompress_result r;
   uint32_t old;
 
@@ -35,7 +35,7 @@ expect (uint64_t i, uint32_t n1, uint32_t n2, bool done)
   assert_int_equal (slot_meta_by (meta), done);
   assert_int_equal (slot_meta_incompressible (meta), !done);
   assert_int_equal (slot_meta_claim (meta), 0);
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESS_WON) - won,
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESS_WON) - won,
                     done ? old - n2 : 0);
   if (done)
     assert_true (class_of (&f, n2) < class_of (&f, old));
@@ -251,16 +251,16 @@ test_equal (void **state)
     else
       sentences (all + i * slot_size, slot_size, &rng);
   must_write (&f, all, slots * slot_size, 0);
-  int64_t bytes = fixture_count (&f, DEV_COMPR_BYTES);
+  int64_t bytes = fixture_count (&f, DISK_COMPR_BYTES);
   for (unsigned round = 0; round < 4; round++)
     for (unsigned i = 0; i < slots; i++) {
       done += recompress_one (&f, i, &plan) == RECOMPRESS_DONE;
       must_hold (&f, all + i * slot_size, slot_size, (uint64_t) i * slot_size);
     }
   assert_true (done > slots / 4);
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESSED), done);
-  assert_int_equal (bytes - fixture_count (&f, DEV_COMPR_BYTES),
-                    fixture_count (&f, DEV_RECOMPRESS_WON));
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESSED), done);
+  assert_int_equal (bytes - fixture_count (&f, DISK_COMPR_BYTES),
+                    fixture_count (&f, DISK_RECOMPRESS_WON));
   must_hold (&f, all, slots * slot_size, 0);
   free (all);
   check_no_claims (&f);
@@ -356,7 +356,7 @@ test_marks_go (void **state)
     assert_int_equal (recompress_one (&f, 0, &plan), RECOMPRESS_VAIN);
     must_hold (&f, buf, 4096, 0);
   }
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESS_VAIN), 6);
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESS_VAIN), 6);
   fixture_close (&f);
 }
 
@@ -386,13 +386,13 @@ stays (uint64_t i, int error)
 {
   struct recompress_plan plan = levels_plan (3, 1, 3, 0);
   uint32_t meta = fixture_meta (&f, i), word = lock_word (&f, i);
-  int64_t failed = fixture_count (&f, DEV_RECOMPRESS_FAILED);
+  int64_t failed = fixture_count (&f, DISK_RECOMPRESS_FAILED);
 
   assert_int_equal (recompress_one (&f, i, &plan), RECOMPRESS_FAILED);
   assert_int_equal (errno, error);
   assert_int_equal (fixture_meta (&f, i), meta);
   assert_int_equal (lock_word (&f, i), word);
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESS_FAILED), failed + 1);
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESS_FAILED), failed + 1);
   check_no_claims (&f);
 }
 
@@ -441,10 +441,10 @@ test_damaged (void **state)
   for (unsigned i = 0; i < 3; i++)
     levels_put (&f, i, 1, 3000, 2000, 0, 0);
   damage (&f, 1, 1000, 3);
-  assert_int_equal (device_read (f.dev, buf, 4096, 4096), -1);
+  assert_int_equal (disk_read (f.disk, buf, 4096, 4096), -1);
   stays (1, EIO);
   errno = 0;
-  assert_int_equal (device_read (f.dev, buf, 4096, 4096), -1);
+  assert_int_equal (disk_read (f.disk, buf, 4096, 4096), -1);
   assert_int_equal (errno, EIO);
   try_it (0, 3, 1, 3, 0, RECOMPRESS_DONE, 1, false);
   levels_hold (&f, 0, 1, 3000, 2000, 0, 0);
@@ -485,13 +485,13 @@ test_at_limit (void **state)
     levels_hold (&f, i, 1, 0, 1200 + i * 40, 0, 0);
   }
   assert_true (failed > 0);
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESSED), done);
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESS_FAILED), failed);
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESSED), done);
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESS_FAILED), failed);
   fixture_audit (&f);
   fixture_limit (&f, 0);
   for (unsigned i = 0; i < slots; i++)
     (void) !recompress_one (&f, i, &plan);
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESSED), slots);
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESSED), slots);
   levels_close (&f);
 }
 
@@ -521,16 +521,16 @@ fail_each (bool ever_after)
     }
     fault_fail_nth (NULL, n, ever_after);
     for (unsigned i = 0; i < slots; i++) {
-      unsigned claim = claim_take (f.dev);
+      unsigned claim = claim_take (f.disk);
       char object[4096]; /* not allocated: the test's own must not fail */
 
       check_always (claim);
-      if (slot_recompress (f.dev, i, fixture_meta (&f, i), &plan, claim,
+      if (slot_recompress (f.disk, i, fixture_meta (&f, i), &plan, claim,
                            object) == RECOMPRESS_FAILED) {
         assert_true (errno == ENOMEM || errno == ENOSPC);
         failures++;
       }
-      claim_release (f.dev, claim);
+      claim_release (f.disk, claim);
     }
     reached = fault_reached (NULL) >= n;
     fault_clear ();
@@ -583,7 +583,7 @@ overtake (unsigned how)
     must_discard (&f, 4096, 4096);
     break;
   case 2:
-    device_reset (f.dev);
+    disk_reset (f.disk);
     break;
   case 3:
     must_write (&f, "abc", 3, 4096 + 17);

@@ -18,12 +18,12 @@ static struct fixture f;
 static struct recompressor *r;
 
 static void
-open_device (unsigned workers, unsigned slots, unsigned methods)
+open_disk (unsigned workers, unsigned slots, unsigned methods)
 {
   struct recompress_plan plan = levels_plan (methods, 1, methods, 0);
 
   levels_open (&f, SLOT, workers, slots);
-  r = recompressor_create (f.dev, plan.methods, methods);
+  r = recompressor_create (f.disk, plan.methods, methods);
   check_always (r);
 }
 
@@ -72,7 +72,7 @@ test_order (void **state)
   unsigned want[9], n = 0;
 
   (void) state;
-  open_device (1, 1024, 1);
+  open_disk (1, 1024, 1);
   /* In the table the best come last: the smallest and not idle at first. */
   for (unsigned k = 0; k < 8; k++)
     levels_put (&f, k * 100, 1, sizes[3 - k % 4], 100, 0, 0);
@@ -80,7 +80,7 @@ test_order (void **state)
   for (unsigned k = 0; k < 4; k++) {
     uint64_t i = (k + 4) * 100;
 
-    assert_int_equal (device_mark_idle (f.dev, i, i + 1, 0, clock_coarse_s ()),
+    assert_int_equal (disk_mark_idle (f.disk, i, i + 1, 0, clock_coarse_s ()),
                       1);
   }
   for (unsigned k = 8; k-- > 4;)
@@ -124,14 +124,14 @@ test_number_and_range (void **state)
   struct recompress_totals t;
 
   (void) state;
-  open_device (1, 600, 1);
+  open_disk (1, 600, 1);
   fill_all (600, 2000, 1000);
   t = must_pass (&q);
   assert_int_equal (t.recompressed, 7);
   assert_int_equal (t.bytes_won, 7000);
   assert_int_equal (t.vain + t.lost + t.failed, 0);
   assert_int_equal (t.error, 0);
-  assert_int_equal (fixture_count (&f, DEV_RECOMPRESSED), 7);
+  assert_int_equal (fixture_count (&f, DISK_RECOMPRESSED), 7);
   for (unsigned i = 0; i < 10; i++)
     assert_int_equal (by (i), i < 7);
 
@@ -164,13 +164,13 @@ test_types (void **state)
   struct recompress_request q = { .huge = true };
 
   (void) state;
-  open_device (1, 600, 2);
+  open_disk (1, 600, 2);
   levels_put (&f, 0, 1, 0, 2000, 900, 0);
   levels_put (&f, 1, 1, 3000, 2000, 900, 0);
   levels_put (&f, 2, 1, 0, 2000, 900, 0);
   levels_put (&f, 3, 1, 1000, 300, 40, 0);
   levels_put (&f, 4, 1, 1000, 300, 40, 0);
-  (void) device_mark_idle (f.dev, 2, 4, 0, clock_coarse_s ());
+  (void) disk_mark_idle (f.disk, 2, 4, 0, clock_coarse_s ());
   q = (struct recompress_request){ .huge = true, .idle = true };
   assert_int_equal (must_pass (&q).recompressed, 1);
   assert_int_equal (by (2), 1);
@@ -209,14 +209,14 @@ test_ages (void **state)
   uint32_t now = clock_coarse_s ();
 
   (void) state;
-  open_device (1, 600, 1);
+  open_disk (1, 600, 1);
   fill_all (6, 2000, 1000);
   set_stamp (&f, 0, now - 99 + 5); /* not in the next seconds */
   set_stamp (&f, 1, now - 100);
   set_stamp (&f, 2, now + 60); /* accessed after the walk began */
   set_stamp (&f, 3, now - SLOT_OLD);
   set_stamp (&f, 4, now);
-  assert_int_equal (device_mark_idle (f.dev, 5, 6, 0, now + 60), 1);
+  assert_int_equal (disk_mark_idle (f.disk, 5, 6, 0, now + 60), 1);
   uint32_t before = lock_word (&f, 1);
   assert_int_equal (must_pass (&q).recompressed, 3);
   assert_int_equal (by (0), 0);
@@ -254,7 +254,7 @@ test_cancel_and_busy (void **state)
   struct unit_thread thread;
 
   (void) state;
-  open_device (1, 100, 1);
+  open_disk (1, 100, 1);
   fill_all (100, 2000, 1000);
   memset (&watched, 0, sizeof watched);
   assert_false (recompressor_is_running (r));
@@ -300,7 +300,7 @@ test_no_two (void **state)
   _Atomic uint64_t done = 0;
 
   (void) state;
-  open_device (2, 300, 1);
+  open_disk (2, 300, 1);
   fill_all (300, 2000, 1000);
   for (unsigned round = 0; round < 5; round++) {
     unit_start_all (t, 4, run_busy_is_fine, &done, 0);
@@ -318,19 +318,19 @@ test_no_claim_left (void **state)
   struct recompress_totals t;
 
   (void) state;
-  open_device (1, 100, 1);
+  open_disk (1, 100, 1);
   fill_all (100, 2000, 1000);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
-    check_always (claim_take (f.dev));
+    check_always (claim_take (f.disk));
   assert_int_equal (pass (&q, &t), -1);
   assert_int_equal (errno, EBUSY);
   assert_false (recompressor_is_running (r));
-  claim_release (f.dev, 7);
+  claim_release (f.disk, 7);
   assert_int_equal (pass (&q, &t), 0);
   assert_int_equal (t.recompressed, 100);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
     if (i != 7)
-      claim_release (f.dev, i);
+      claim_release (f.disk, i);
   close_device ();
 }
 
@@ -341,7 +341,7 @@ test_no_memory (void **state)
   struct recompress_totals t;
 
   (void) state;
-  open_device (1, 100, 1);
+  open_disk (1, 100, 1);
   fill_all (100, 2000, 1000);
   fault_fail_nth ("alloc", 1, true);
   assert_int_equal (pass (&q, &t), -1);
@@ -370,7 +370,7 @@ test_damaged (void **state)
   struct recompress_totals t;
 
   (void) state;
-  open_device (1, 100, 1);
+  open_disk (1, 100, 1);
   fill_all (100, 2000, 1000);
   for (unsigned i = 0; i < 70; i++)
     damage (&f, i, 500, 1);
@@ -418,7 +418,7 @@ test_methods_go (void **state)
 
   (void) state;
   for (unsigned left = 0; left < 2; left++) {
-    open_device (1, 20, 3);
+    open_disk (1, 20, 3);
     for (unsigned i = 0; i < 20; i++)
       levels_put (&f, i, 1, 3000, 2000, 1500, 1000);
     fault_hold ("recompress.packed");
@@ -450,15 +450,15 @@ test_methods_gone (void **state)
   char buf[SLOT];
 
   (void) state;
-  open_device (1, 100, 3);
+  open_disk (1, 100, 3);
   levels_put (&f, 1, 1, 3000, 2000, 1500, 1000);
-  claim = claim_take (f.dev);
+  claim = claim_take (f.disk);
   plan = levels_plan (1, 1, 0, 0);
   assert_false (recompress_wants (&plan, fixture_meta (&f, 1)));
   assert_int_equal (
-    slot_recompress (f.dev, 1, fixture_meta (&f, 1), &plan, claim, buf),
+    slot_recompress (f.disk, 1, fixture_meta (&f, 1), &plan, claim, buf),
     RECOMPRESS_SKIPPED);
-  claim_release (f.dev, claim);
+  claim_release (f.disk, claim);
   close_device ();
 }
 
@@ -506,7 +506,7 @@ set_methods_often (void *arg)
     recompressor_set_methods (r, plan.methods, i % 4);
     check_always (recompressor_methods (r, back) == i % 4);
     if (i % 3 == 0)
-      claim_clear_marks (f.dev);
+      claim_clear_marks (f.disk);
     mutex_lock (&f.store->settings);
     check_always (store_set_workers (f.store, i % 2 ? 8 : 1) == 0);
     primary.format = i / 2 % 2 ? lz4 : CODEC_TEST;
@@ -528,7 +528,7 @@ discard_all_often (void *arg)
       for (unsigned k = RACED; k < RACED + SPARE && !atomic_load (&stop); k++)
         levels_put (&f, k, i, 2000, 1000, 500, 100);
     if (i % 8 == 7)
-      device_reset (f.dev);
+      disk_reset (f.disk);
   }
   return NULL;
 }
@@ -572,8 +572,8 @@ test_race (void **state)
   struct compactor *c;
 
   (void) state;
-  open_device (2, RACED + SPARE, 3);
-  c = compactor_create (f.dev, 0, 1);
+  open_disk (2, RACED + SPARE, 3);
+  c = compactor_create (f.disk, 0, 1);
   atomic_store (&stop, false);
   atomic_store (&passes, 0);
   unit_start (&others[0], pass_after_pass, NULL);

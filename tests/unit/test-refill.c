@@ -34,10 +34,10 @@ open_with (const char *allocator, uint64_t keep, uint64_t limit)
   f.slot_size = SLOT;
   f.store = store_create (&config);
   check_always (f.store);
-  f.dev = device_create (f.store, SIZE);
-  check_always (f.dev);
+  f.disk = disk_create (f.store, SIZE);
+  check_always (f.disk);
   check_always (store_start (f.store) == 0);
-  refill_init (&refill, f.dev);
+  refill_init (&refill, f.disk);
   check_always (refill_start (&refill) == 0);
   refill_stop (&refill);
   rng = unit_rng (1);
@@ -218,7 +218,7 @@ check_limit (const char *allocator)
   assert_true (kept () >= 4 * MiB);
   for (;; n++) {
     fill_kind (buf, SLOT, KIND_RANDOM, &rng);
-    if (device_write (f.dev, buf, SLOT, n * SLOT) == -1)
+    if (disk_write (f.disk, buf, SLOT, n * SLOT) == -1)
       break;
     if (n % 64 == 0) /* as the thread would, again and again */
       while (pool_fill (f.store->pool))
@@ -260,7 +260,7 @@ check_give_back (const char *allocator)
   assert_true (kept () >= KEEP - 128 * KiB && kept () <= KEEP + 128 * KiB);
 
   /* A pass by itself neither takes leaves nor believes that it should. */
-  compactor = compactor_create (f.dev, 1, 0);
+  compactor = compactor_create (f.disk, 1, 0);
   check_always (compactor);
   before = leaves_empty (&f.store->leaves);
   assert_int_equal (before, 16);

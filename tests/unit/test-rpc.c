@@ -365,12 +365,12 @@ test_failed_audit (void **state)
   (void) state;
   text_puts (&text, "something that compresses well enough");
   must_write (&c.f, text_begin (&text), (uint32_t) text_size (&text), 0);
-  device_count (c.f.dev, DEV_COMPR_BYTES, 1);
+  disk_count (c.f.disk, DISK_COMPR_BYTES, 1);
   must_answer (&c, "audit", "", "{\"job\":1}");
   jobs_run_current (c.engine.jobs);
   must_answer (&c, "job", "\"id\":1", "\"state\":\"failed\"");
   must_answer (&c, "job", "\"id\":1", "\"sound\":false");
-  device_count (c.f.dev, DEV_COMPR_BYTES, -1);
+  disk_count (c.f.disk, DISK_COMPR_BYTES, -1);
   must_answer (&c, "audit", "", "{\"job\":2}");
   jobs_run_current (c.engine.jobs);
   must_answer (&c, "job", "\"id\":2", "\"sound\":true");
@@ -472,7 +472,7 @@ test_writeback (void **state)
   must_answer (&c, "writeback", "\"page_index\":[0]", "\"code\":1,");
   must_answer (&c, "stats", "", "\"backing\":null");
   held_attach (&c.f, 1024);
-  writeback_init (&c.engine.writeback, c.f.dev);
+  writeback_init (&c.engine.writeback, c.f.disk);
   must_answer (&c, "writeback", "\"page_index\":[1,5000]",
                "page_index=5000: must be a list of slots from 0 to 1023");
   must_answer (&c, "writeback", "\"page_index\":[1],\"page_indexes\":[[2,3]]",

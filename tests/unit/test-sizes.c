@@ -20,7 +20,7 @@ last_extent (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
   return 0;
 }
 
-/* Ends, and a place in the middle, of the device. */
+/* Ends, and a place in the middle, of the disk. */
 static void
 check_ends (struct fixture *f, uint64_t size)
 {
@@ -36,7 +36,7 @@ check_ends (struct fixture *f, uint64_t size)
   must_hold (f, last, n, size - n);
   if (size >= 6)
     must_hold (f, first, 3, 0);
-  assert_int_equal (device_extents (f->dev, 0, size, false, last_extent, &end),
+  assert_int_equal (disk_extents (f->disk, 0, size, false, last_extent, &end),
                     0);
   assert_int_equal (end, size);
   fixture_audit (f);
@@ -44,9 +44,10 @@ check_ends (struct fixture *f, uint64_t size)
   uint64_t head = (n - 1) / f->slot_size, tail = (size - n) / f->slot_size;
   int64_t stored = head + 1 + ((size - 1) / f->slot_size - tail + 1) -
                    (head >= tail ? head - tail + 1 : 0);
-  assert_int_equal (fixture_count (f, DEV_SLOTS_STORED), stored);
-  assert_int_equal (
-    fixture_count (f, DEV_OBJECTS) + fixture_count (f, DEV_SLOTS_SAME), stored);
+  assert_int_equal (fixture_count (f, DISK_SLOTS_STORED), stored);
+  assert_int_equal (fixture_count (f, DISK_OBJECTS) +
+                      fixture_count (f, DISK_SLOTS_SAME),
+                    stored);
 }
 
 static void
@@ -135,8 +136,8 @@ test_large (void **state)
                                SLOTS_2_32 * slot + 1,
                                (SLOTS_2_32 + 1) * slot,
                                UINT64_C (1) << 60,
-                               LARGEST_DEVICE - 1,
-                               LARGEST_DEVICE };
+                               LARGEST_DISK - 1,
+                               LARGEST_DISK };
 
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
       struct fixture f;
@@ -157,7 +158,7 @@ test_no_bit_lost (void **state)
   struct fixture f;
 
   (void) state;
-  fixture_open (&f, 4096, "lz4", 1, LARGEST_DEVICE);
+  fixture_open (&f, 4096, "lz4", 1, LARGEST_DISK);
   for (unsigned pass = 0; pass < 2; pass++)
     for (unsigned bit = 12; bit < 64; bit++) {
       uint64_t at = bit < 63 ? UINT64_C (1) << bit : 0;
@@ -169,14 +170,14 @@ test_no_bit_lost (void **state)
       else
         must_hold (&f, data, 4096, at);
     }
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_STORED), 52);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_STORED), 52);
 
   /* Discard around one of them, and around 2^32 slots. */
   must_discard (&f, SLOTS_2_32 * 4096 - MiB, 2 * MiB);
   must_hold (&f, NULL, 4096, SLOTS_2_32 * 4096);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_STORED), 51);
-  must_discard (&f, 1, LARGEST_DEVICE - 2);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_STORED), 1);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_STORED), 51);
+  must_discard (&f, 1, LARGEST_DISK - 2);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_STORED), 1);
   struct unit_rng mine = unit_rng (1000 + 63);
   fill_kind (data, sizeof data, KIND_TEXT, &mine);
   must_hold (&f, data, 1, 0);
@@ -184,7 +185,7 @@ test_no_bit_lost (void **state)
   fixture_close (&f);
 }
 
-/* Many devices come and go: each step of a life at a random length. */
+/* Many disks come and go: each step of a life at a random length. */
 static void
 test_come_and_go (void **state)
 {
@@ -194,7 +195,7 @@ test_come_and_go (void **state)
 
   (void) state;
   for (unsigned i = 0; i < UNIT_TIMES (150) + 5; i++) {
-    uint64_t size = 1 + (unit_rand (&rng) & LARGEST_DEVICE) %
+    uint64_t size = 1 + (unit_rand (&rng) & LARGEST_DISK) %
                           (UINT64_C (1) << unit_below (&rng, 63));
     uint32_t len = 1 + unit_below (&rng, sizeof data);
     struct fixture f;

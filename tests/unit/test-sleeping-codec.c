@@ -28,7 +28,7 @@ common (char *buf, unsigned i)
 }
 
 static void
-open_device (unsigned workers)
+open_disk (unsigned workers)
 {
   char data[SLOT];
 
@@ -74,9 +74,9 @@ ignore (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
 static void
 look (void)
 {
-  assert_int_equal (
-    device_extents (f.dev, 0, SLOTS * SLOT, false, ignore, NULL), 0);
-  assert_true (device_stats (f.dev).objects > 0);
+  assert_int_equal (disk_extents (f.disk, 0, SLOTS * SLOT, false, ignore, NULL),
+                    0);
+  assert_true (disk_stats (f.disk).objects > 0);
 }
 
 /* -- one request, in a thread -------------------------------------------- */
@@ -162,9 +162,9 @@ test_reading (void **state)
   char data[SLOT];
 
   (void) state;
-  open_device (4);
+  open_disk (4);
   must_write (&f, old_data, SLOT, 0);
-  c = compactor_create (f.dev, 1, 1);
+  c = compactor_create (f.disk, 1, 1);
   assert_non_null (c);
   atomic_store (&sized_stand, STANDS);
   fault_hold ("test.decompress");
@@ -231,7 +231,7 @@ test_all_parked (void **state)
 
   (void) state;
   fixture_only ("zsmalloc", "a pin in z3fold keeps an object, not its page");
-  open_device (N + 1);
+  open_disk (N + 1);
   for (unsigned i = 0; i < 300; i++)
     must_write (&f, old_data, SLOT, (100 + i) * SLOT);
   uint32_t objs = fixture_zs (&f)
@@ -249,7 +249,7 @@ test_all_parked (void **state)
     ask (&readers[n++], READ, 100 + i, old_data);
   wait_inside (n);
 
-  c = compactor_create (f.dev, 1, 1);
+  c = compactor_create (f.disk, 1, 1);
   assert_non_null (c);
   int64_t skips = counter_sum (&f.store->pool->counters, POOL_MOVER_SKIPS);
   assert_int_equal (compactor_run (c).objects_moved, 0);
@@ -273,7 +273,7 @@ test_merging (void **state)
   char merged[SLOT];
 
   (void) state;
-  open_device (4);
+  open_disk (4);
   must_write (&f, old_data, SLOT, 0);
   memcpy (merged, old_data, SLOT);
   merged[3000] = 'm';
@@ -305,7 +305,7 @@ test_writing (void **state)
   struct asked writer;
 
   (void) state;
-  open_device (2);
+  open_disk (2);
   atomic_store (&sized_stand, STANDS);
   fault_hold ("test.compress");
   ask (&writer, WRITE, 0, old_data);
@@ -340,7 +340,7 @@ test_all_standing (void **state)
   char random[SLOT];
 
   (void) state;
-  open_device (3);
+  open_disk (3);
   fill_kind (random, SLOT, KIND_RANDOM, &rng);
   must_write (&f, random, SLOT, 50 * SLOT); /* stored raw */
   must_write (&f, old_data, SLOT, 1 * SLOT);
@@ -388,7 +388,7 @@ test_fewer_streams (void **state)
   struct asked standing[3], fewer;
 
   (void) state;
-  open_device (4);
+  open_disk (4);
   atomic_store (&sized_stand, STANDS);
   fault_hold ("test.compress");
   for (unsigned i = 0; i < 3; i++)
@@ -418,7 +418,7 @@ test_close_waits (void **state)
   char c;
 
   (void) state;
-  open_device (2);
+  open_disk (2);
   atomic_store (&sized_stand, STANDS);
   fault_hold ("test.compress");
   ask (&standing, WRITE, 0, old_data);
@@ -426,7 +426,7 @@ test_close_waits (void **state)
   assert_false (store_freeze (f.store, 2));
   assert_false (store_close (f.store, 2));
   errno = 0;
-  assert_int_equal (device_read (f.dev, &c, 1, 0), -1);
+  assert_int_equal (disk_read (f.disk, &c, 1, 0), -1);
   assert_int_equal (errno, ESHUTDOWN);
   fault_release ("test.compress");
   finish (&standing);

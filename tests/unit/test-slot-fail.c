@@ -20,7 +20,7 @@ static void
 check_slot (struct fixture *f, unsigned index)
 {
   memset (got, 0x5a, SLOT);
-  assert_int_equal (slot_read (f->dev, index, got, 0, SLOT, 1), 0);
+  assert_int_equal (slot_read (f->disk, index, got, 0, SLOT, 1), 0);
   assert_memory_equal (got, model[index], SLOT);
 }
 
@@ -39,7 +39,7 @@ fill_slots (struct fixture *f, struct unit_rng *rng)
   for (unsigned i = 0; i < SLOTS - 4; i++)
     if (i % (KINDS + 1) < KINDS) {
       fill_kind (model[i], SLOT, i % (KINDS + 1), rng);
-      assert_int_equal (slot_write (f->dev, i, model[i], 1), 0);
+      assert_int_equal (slot_write (f->disk, i, model[i], 1), 0);
     }
 }
 
@@ -61,9 +61,9 @@ attempt (struct fixture *f, unsigned index, struct unit_rng *rng)
     memset (wanted + at, 0, len);
   errno = 0;
   if (how == 0)
-    r = slot_write (f->dev, index, wanted, 1);
+    r = slot_write (f->disk, index, wanted, 1);
   else
-    r = slot_write_part (f->dev, index, how == 2 ? NULL : wanted + at, at, len,
+    r = slot_write_part (f->disk, index, how == 2 ? NULL : wanted + at, at, len,
                          1);
   int err = errno;
   if (r == 0)
@@ -121,21 +121,21 @@ test_freeing_helps (void **state)
   fixture_limit (&f, MiB);
   do
     fill_kind (wanted, SLOT, KIND_RANDOM, &rng);
-  while (slot_write (f.dev, n, wanted, 1) == 0 && ++n < 999);
+  while (slot_write (f.disk, n, wanted, 1) == 0 && ++n < 999);
   assert_int_equal (errno, ENOSPC);
   assert_true (n > 200);
   for (unsigned i = 0; i < 300; i++) {
     unsigned gone = unit_below (&rng, n);
 
-    slot_discard (f.dev, gone);
+    slot_discard (f.disk, gone);
     fill_kind (wanted, SLOT, KIND_RANDOM, &rng);
-    assert_int_equal (slot_write (f.dev, i % 2 ? gone : n, wanted, 1), 0);
+    assert_int_equal (slot_write (f.disk, i % 2 ? gone : n, wanted, 1), 0);
     if (i % 2 == 0) {
-      slot_discard (f.dev, n);
-      assert_int_equal (slot_write (f.dev, gone, wanted, 1), 0);
+      slot_discard (f.disk, n);
+      assert_int_equal (slot_write (f.disk, gone, wanted, 1), 0);
     }
     /* And over itself, without any discard. */
-    assert_int_equal (slot_write (f.dev, gone, wanted, 1), 0);
+    assert_int_equal (slot_write (f.disk, gone, wanted, 1), 0);
   }
   fixture_close (&f);
 }
@@ -143,7 +143,7 @@ test_freeing_helps (void **state)
 static bool
 in_huge_class (struct fixture *f, unsigned index)
 {
-  uint64_t cell = slot_load_cell (slot_table_peek (&f->dev->table, index));
+  uint64_t cell = slot_load_cell (slot_table_peek (&f->disk->table, index));
 
   return pool_fits (f->store->pool, cell, f->slot_size);
 }
@@ -163,7 +163,7 @@ test_shrinking_never_fails (void **state)
   fixture_limit (&f, 250 * KiB);
   for (;; n++) {
     fill_kind (wanted, SLOT, KIND_RANDOM, &rng);
-    if (slot_write (f.dev, n, wanted, 1) == -1)
+    if (slot_write (f.disk, n, wanted, 1) == -1)
       break;
     if (n < SLOTS)
       memcpy (model[n], wanted, SLOT);
@@ -176,17 +176,17 @@ test_shrinking_never_fails (void **state)
 
     if (!in_huge_class (&f, slot) || how == 0) {
       memset (m + 100, 0, SLOT - 100);
-      assert_int_equal (slot_write_part (f.dev, slot, NULL, 100, SLOT - 100, 1),
-                        0);
+      assert_int_equal (
+        slot_write_part (f.disk, slot, NULL, 100, SLOT - 100, 1), 0);
     }
     else if (how == 1) {
       fill_kind (m + 1000, 10, KIND_RANDOM, &rng);
-      assert_int_equal (slot_write_part (f.dev, slot, m + 1000, 1000, 10, 1),
+      assert_int_equal (slot_write_part (f.disk, slot, m + 1000, 1000, 10, 1),
                         0);
     }
     else {
       fill_kind (m, SLOT, how == 2 ? KIND_RANDOM : KIND_TEXT, &rng);
-      assert_int_equal (slot_write (f.dev, slot, m, 1), 0);
+      assert_int_equal (slot_write (f.disk, slot, m, 1), 0);
     }
     check_slot (&f, slot);
   }
@@ -209,14 +209,14 @@ test_freeing_helps_others (void **state)
   fixture_limit (&f, 4 * MiB);
   do
     fill_kind (wanted, SLOT, KIND_TEXT, &rng);
-  while (slot_write (f.dev, n, wanted, 1) == 0 && ++n < 3500);
+  while (slot_write (f.disk, n, wanted, 1) == 0 && ++n < 3500);
   assert_true (n > 1000 && n < 3500);
   for (unsigned i = 0; i < n; i++)
     if (unit_below (&rng, 2))
-      slot_discard (f.dev, i);
+      slot_discard (f.disk, i);
   for (unsigned i = 0; i < MiB / SLOT; i++) {
     fill_kind (wanted, SLOT, KIND_RANDOM, &rng);
-    assert_int_equal (slot_write (f.dev, n + i, wanted, 1), 0);
+    assert_int_equal (slot_write (f.disk, n + i, wanted, 1), 0);
   }
   fixture_close (&f);
 }
@@ -284,29 +284,30 @@ test_compress_fails (void **state)
     struct unit_rng rng = unit_rng (kind);
 
     memset (model[5], 0, SLOT);
-    slot_discard (f.dev, 5);
+    slot_discard (f.disk, 5);
     if (kind < KINDS) {
       fill_kind (model[5], SLOT, kind, &rng);
-      assert_int_equal (slot_write (f.dev, 5, model[5], 1), 0);
+      assert_int_equal (slot_write (f.disk, 5, model[5], 1), 0);
     }
     sized_slot (wanted, SLOT, 1000, 66);
     atomic_store (&sized_fail_compress, 66);
     errno = 0;
-    assert_int_equal (slot_write (f.dev, 5, wanted, 1), -1);
+    assert_int_equal (slot_write (f.disk, 5, wanted, 1), -1);
     assert_int_equal (errno, EIO);
     check_slot (&f, 5);
 
     /* A part whose addition makes the slot one that fails. */
     memcpy (model[5], wanted, SLOT);
     model[5][3000] ^= 1;
-    assert_int_equal (slot_write (f.dev, 5, model[5], 1), 0);
+    assert_int_equal (slot_write (f.disk, 5, model[5], 1), 0);
     errno = 0;
-    assert_int_equal (slot_write_part (f.dev, 5, wanted + 3000, 3000, 1, 1),
+    assert_int_equal (slot_write_part (f.disk, 5, wanted + 3000, 3000, 1, 1),
                       -1);
     assert_int_equal (errno, EIO);
     check_slot (&f, 5);
     atomic_store (&sized_fail_compress, SIZED_NONE);
-    assert_int_equal (slot_write_part (f.dev, 5, wanted + 3000, 3000, 1, 1), 0);
+    assert_int_equal (slot_write_part (f.disk, 5, wanted + 3000, 3000, 1, 1),
+                      0);
     memcpy (model[5], wanted, SLOT);
     check_slot (&f, 5);
   }
@@ -317,16 +318,16 @@ static void
 expect_unreadable (struct fixture *f, unsigned index)
 {
   errno = 0;
-  assert_int_equal (slot_read (f->dev, index, got, 0, SLOT, 1), -1);
+  assert_int_equal (slot_read (f->disk, index, got, 0, SLOT, 1), -1);
   assert_int_equal (errno, EIO);
   errno = 0;
-  assert_int_equal (slot_read (f->dev, index, got, 100, 7, 1), -1);
+  assert_int_equal (slot_read (f->disk, index, got, 100, 7, 1), -1);
   assert_int_equal (errno, EIO);
   errno = 0;
-  assert_int_equal (slot_write_part (f->dev, index, "x", 9, 1, 1), -1);
+  assert_int_equal (slot_write_part (f->disk, index, "x", 9, 1, 1), -1);
   assert_int_equal (errno, EIO);
   errno = 0;
-  assert_int_equal (slot_write_part (f->dev, index, NULL, 9, 1, 1), -1);
+  assert_int_equal (slot_write_part (f->disk, index, NULL, 9, 1, 1), -1);
   assert_int_equal (errno, EIO);
 }
 
@@ -340,7 +341,7 @@ test_decompress_fails (void **state)
   memset (model, 0, sizeof model);
   for (unsigned i = 0; i < 8; i++) {
     sized_slot (model[i], SLOT, 100 + i, (uint8_t) i);
-    assert_int_equal (slot_write (f.dev, i, model[i], 1), 0);
+    assert_int_equal (slot_write (f.disk, i, model[i], 1), 0);
   }
   atomic_store (&sized_fail_decompress, 3);
   for (unsigned i = 0; i < 8; i++)
@@ -351,11 +352,11 @@ test_decompress_fails (void **state)
   /* What needs no look at the old data goes on working. */
   atomic_store (&sized_fail_decompress, 3);
   sized_slot (model[3], SLOT, 200, 9);
-  assert_int_equal (slot_write (f.dev, 3, model[3], 1), 0);
+  assert_int_equal (slot_write (f.disk, 3, model[3], 1), 0);
   check_slot (&f, 3);
   sized_slot (wanted, SLOT, 300, 3);
-  assert_int_equal (slot_write (f.dev, 4, wanted, 1), 0);
-  slot_discard (f.dev, 4);
+  assert_int_equal (slot_write (f.disk, 4, wanted, 1), 0);
+  slot_discard (f.disk, 4);
   memset (model[4], 0, SLOT);
   check_all (&f);
   atomic_store (&sized_fail_decompress, SIZED_NONE);
@@ -370,7 +371,7 @@ test_decompress_fails (void **state)
 static unsigned char *
 object_of (struct fixture *f, unsigned index) NO_THREAD_SAFETY_ANALYSIS
 {
-  struct slot *s = (struct slot *) slot_table_peek (&f->dev->table, index);
+  struct slot *s = (struct slot *) slot_table_peek (&f->disk->table, index);
   uint64_t handle;
   unsigned char *p = pool_pin (f->store->pool, &s->cell, &handle);
 
@@ -381,7 +382,7 @@ object_of (struct fixture *f, unsigned index) NO_THREAD_SAFETY_ANALYSIS
 static void
 set_meta (struct fixture *f, unsigned index, uint32_t meta)
 {
-  struct slot *s = (struct slot *) slot_table_peek (&f->dev->table, index);
+  struct slot *s = (struct slot *) slot_table_peek (&f->disk->table, index);
 
   atomic_store (&s->meta, meta);
 }
@@ -391,7 +392,7 @@ static bool
 readable (struct fixture *f, unsigned index)
 {
   errno = 0;
-  if (slot_read (f->dev, index, got, 0, SLOT, 1) == 0)
+  if (slot_read (f->disk, index, got, 0, SLOT, 1) == 0)
     return true;
   assert_int_equal (errno, EIO);
   return false;
@@ -412,7 +413,7 @@ test_damage (void **state)
     memset (model, 0, sizeof model);
     for (unsigned i = 0; i < 8; i++) {
       fill_kind (model[i], SLOT, KIND_TEXT, &rng);
-      assert_int_equal (slot_write (f.dev, i, model[i], 1), 0);
+      assert_int_equal (slot_write (f.disk, i, model[i], 1), 0);
     }
     unsigned char *p = object_of (&f, 3);
     uint32_t meta = fixture_meta (&f, 3), size = slot_meta_size (meta);
@@ -435,7 +436,7 @@ test_damage (void **state)
       set_meta (&f, 3, slot_meta (SLOT_OBJECT, id, size));
       assert_false (readable (&f, 3));
       errno = 0;
-      assert_int_equal (slot_write_part (f.dev, 3, "x", 7, 1, 1), -1);
+      assert_int_equal (slot_write_part (f.disk, 3, "x", 7, 1, 1), -1);
       assert_int_equal (errno, EIO);
     }
     set_meta (&f, 3, meta);

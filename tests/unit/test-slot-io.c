@@ -14,12 +14,12 @@ static const char *const codecs[] = { "lz4", "lz4hc", "zstd", "deflate" };
 
 #define SLOT_SIZES (sizeof slot_sizes / sizeof *slot_sizes)
 #define CODECS (sizeof codecs / sizeof *codecs)
-#define SLOTS 16 /* of a device */
+#define SLOTS 16 /* of a disk */
 
 static unsigned char plain[MAX_SLOT], got[MAX_SLOT];
 
 static void
-open_device (struct fixture *f, uint32_t slot_size, const char *codec)
+open_disk (struct fixture *f, uint32_t slot_size, const char *codec)
 {
   fixture_open (f, slot_size, codec, 1, SLOTS * (uint64_t) slot_size);
 }
@@ -29,7 +29,7 @@ static void
 check_slot (struct fixture *f, uint64_t index, struct unit_rng *rng)
 {
   memset (got, 0x5a, sizeof got);
-  assert_int_equal (slot_read (f->dev, index, got, 0, f->slot_size, 1), 0);
+  assert_int_equal (slot_read (f->disk, index, got, 0, f->slot_size, 1), 0);
   assert_memory_equal (got, plain, f->slot_size);
   for (unsigned i = 0; i < 4; i++) {
     uint32_t at = unit_below (rng, f->slot_size);
@@ -38,7 +38,7 @@ check_slot (struct fixture *f, uint64_t index, struct unit_rng *rng)
     if (i == 0)
       len = 1;
     got[len] = 0xa5;
-    assert_int_equal (slot_read (f->dev, index, got, at, len, 1), 0);
+    assert_int_equal (slot_read (f->disk, index, got, at, len, 1), 0);
     assert_memory_equal (got, plain + at, len);
     if (len < sizeof got)
       assert_int_equal (got[len], 0xa5);
@@ -90,23 +90,23 @@ test_same_filled (void **state)
 
   (void) state;
   for (unsigned s = 0; s < SLOT_SIZES; s++) {
-    open_device (&f, slot_sizes[s], "lz4");
+    open_disk (&f, slot_sizes[s], "lz4");
     for (unsigned w = 0; w < sizeof words / sizeof *words; w++) {
       for (uint32_t i = 0; i < f.slot_size; i += 8)
         memcpy (plain + i, &words[w], 8);
-      assert_int_equal (slot_write (f.dev, w, plain, 1), 0);
+      assert_int_equal (slot_write (f.disk, w, plain, 1), 0);
       assert_int_equal (fixture_state (&f, w), SLOT_SAME);
       check_slot (&f, w, &rng);
       for (uint32_t at = 0; at < 24; at++)
         for (uint32_t len = 1; len < 40; len++) {
           got[len] = 0x5a;
-          assert_int_equal (slot_read (f.dev, w, got, at, len, 1), 0);
+          assert_int_equal (slot_read (f.disk, w, got, at, len, 1), 0);
           assert_memory_equal (got, plain + at, len);
           assert_int_equal (got[len], 0x5a);
         }
-      assert_int_equal (fixture_count (&f, DEV_SLOTS_SAME), w + 1);
+      assert_int_equal (fixture_count (&f, DISK_SLOTS_SAME), w + 1);
     }
-    assert_int_equal (fixture_count (&f, DEV_OBJECTS), 0);
+    assert_int_equal (fixture_count (&f, DISK_OBJECTS), 0);
     fixture_close (&f);
   }
 }
@@ -119,7 +119,7 @@ test_nearly_same_filled (void **state)
   struct fixture f;
 
   (void) state;
-  open_device (&f, 4096, "lz4");
+  open_disk (&f, 4096, "lz4");
   for (unsigned i = 0; i < 64; i++) {
     uint32_t at = i < 16   ? i
                   : i < 32 ? 4096 - 1 - (i - 16)
@@ -128,16 +128,16 @@ test_nearly_same_filled (void **state)
 
     memset (plain, 0x11, 4096);
     plain[at] = byte;
-    assert_int_equal (slot_write (f.dev, 3, plain, 1), 0);
+    assert_int_equal (slot_write (f.disk, 3, plain, 1), 0);
     assert_int_equal (fixture_state (&f, 3), SLOT_OBJECT);
     check_slot (&f, 3, &rng);
     plain[at] = byte = 0x11;
-    assert_int_equal (slot_write_part (f.dev, 3, &byte, at, 1, 1), 0);
+    assert_int_equal (slot_write_part (f.disk, 3, &byte, at, 1, 1), 0);
     assert_int_equal (fixture_state (&f, 3), SLOT_SAME);
     check_slot (&f, 3, &rng);
   }
-  assert_int_equal (fixture_count (&f, DEV_OBJECTS), 0);
-  assert_int_equal (fixture_count (&f, DEV_COMPR_BYTES), 0);
+  assert_int_equal (fixture_count (&f, DISK_OBJECTS), 0);
+  assert_int_equal (fixture_count (&f, DISK_COMPR_BYTES), 0);
   fixture_close (&f);
 }
 
@@ -173,18 +173,18 @@ test_huge_threshold (void **state)
     for (unsigned c = 0; c < CODECS; c++) {
       unsigned packed = 0, raw = 0;
 
-      open_device (&f, slot_sizes[s], codecs[c]);
+      open_disk (&f, slot_sizes[s], codecs[c]);
       uint32_t largest = pool_largest (f.store->pool);
       uint32_t from = largest - largest / 32 - 40, to = largest + 40;
       uint32_t step = c == 0 && s == 0 ? 1 : (to - from) / 60;
       for (uint32_t n = from; n < to; n += step) {
         memset (plain, 0, f.slot_size);
         fill_kind (plain, n, KIND_RANDOM, &rng);
-        assert_int_equal (slot_write (f.dev, 1, plain, 1), 0);
+        assert_int_equal (slot_write (f.disk, 1, plain, 1), 0);
         bool huge = slot_meta_format (fixture_meta (&f, 1)) == CODEC_RAW;
         check_stored_as (&f, 1, huge);
         check_slot (&f, 1, &rng);
-        assert_int_equal (fixture_count (&f, DEV_SLOTS_HUGE), huge);
+        assert_int_equal (fixture_count (&f, DISK_SLOTS_HUGE), huge);
         *(huge ? &raw : &packed) += 1;
       }
       assert_true (packed > 0 && raw > 0);
@@ -202,10 +202,10 @@ test_kinds (void **state)
   (void) state;
   for (unsigned s = 0; s < SLOT_SIZES; s++)
     for (unsigned c = 0; c < CODECS; c++) {
-      open_device (&f, slot_sizes[s], codecs[c]);
+      open_disk (&f, slot_sizes[s], codecs[c]);
       for (unsigned i = 0; i < 3 * KINDS; i++) {
         fill_kind (plain, f.slot_size, i % KINDS, &rng);
-        assert_int_equal (slot_write (f.dev, i % 4, plain, 1), 0);
+        assert_int_equal (slot_write (f.disk, i % 4, plain, 1), 0);
         check_slot (&f, i % 4, &rng);
       }
       fixture_close (&f);
@@ -213,7 +213,7 @@ test_kinds (void **state)
 }
 
 /* Every size that the pool tells apart, of every slot size: objects of it and a
- * byte less or more, in a device that has them all at once.
+ * byte less or more, in a disk that has them all at once.
  */
 #ifdef ZRAM_FAULTS
 static void
@@ -235,22 +235,22 @@ test_class_boundaries (void **state)
         uint32_t n = size + (uint32_t) d;
 
         sized_slot (plain, f.slot_size, n, (uint8_t) used);
-        assert_int_equal (slot_write (f.dev, used, plain, 1), 0);
+        assert_int_equal (slot_write (f.disk, used, plain, 1), 0);
         check_stored_as (&f, used, n > largest);
         bytes += n > largest ? f.slot_size : n;
         if (n <= largest)
           assert_int_equal (slot_meta_size (fixture_meta (&f, used)), n);
       }
-    assert_int_equal (fixture_count (&f, DEV_SLOTS_HUGE), 1);
-    assert_int_equal (fixture_count (&f, DEV_OBJECTS), used);
-    assert_int_equal (fixture_count (&f, DEV_COMPR_BYTES), bytes);
+    assert_int_equal (fixture_count (&f, DISK_SLOTS_HUGE), 1);
+    assert_int_equal (fixture_count (&f, DISK_OBJECTS), used);
+    assert_int_equal (fixture_count (&f, DISK_COMPR_BYTES), bytes);
 
     unsigned i = 0;
     for (size = pool_room_for (pool, 1); size <= largest;
          size = pool_room_for (pool, size + 1))
       for (int d = -1; d <= 1; d++, i++) {
         sized_slot (plain, f.slot_size, size + (uint32_t) d, (uint8_t) i);
-        assert_int_equal (slot_read (f.dev, i, got, 0, f.slot_size, 1), 0);
+        assert_int_equal (slot_read (f.disk, i, got, 0, f.slot_size, 1), 0);
         assert_memory_equal (got, plain, f.slot_size);
       }
     assert_int_equal (i, used);
@@ -274,7 +274,7 @@ test_parts (void **state)
   (void) state;
   for (unsigned s = 0; s < SLOT_SIZES; s += 2)
     for (unsigned c = 0; c < CODECS; c++) {
-      open_device (&f, slot_sizes[s], codecs[c]);
+      open_disk (&f, slot_sizes[s], codecs[c]);
       for (unsigned i = 0; i < E * E * 2; i += 1 + UNIT_SCALE / 4) {
         uint32_t at = edges[i % E], to = f.slot_size - edges[i / E % E];
         unsigned kind = unit_below (&rng, KINDS + 1);
@@ -286,15 +286,15 @@ test_parts (void **state)
           to = at + 1;
         }
         memset (plain, 0, f.slot_size);
-        slot_discard (f.dev, index);
+        slot_discard (f.disk, index);
         if (kind < KINDS) {
           fill_kind (plain, f.slot_size, kind, &rng);
-          assert_int_equal (slot_write (f.dev, index, plain, 1), 0);
+          assert_int_equal (slot_write (f.disk, index, plain, 1), 0);
         }
         fill_kind (part, to - at, zero ? KIND_ZERO : KIND_RANDOM, &rng);
         memcpy (plain + at, part, to - at);
         assert_int_equal (
-          slot_write_part (f.dev, index, zero ? NULL : part, at, to - at, 1),
+          slot_write_part (f.disk, index, zero ? NULL : part, at, to - at, 1),
           0);
         check_slot (&f, index, &rng);
       }
@@ -313,29 +313,29 @@ test_discard (void **state)
   fixture_open (&f, 4096, "lz4", 1, 8 * MiB);
   for (unsigned kind = KINDS; kind-- > 0;) { /* zeroes last: there is a leaf */
     fill_kind (plain, 4096, kind, &rng);
-    assert_int_equal (slot_write (f.dev, kind, plain, 1), 0);
-    slot_discard (f.dev, kind);
+    assert_int_equal (slot_write (f.disk, kind, plain, 1), 0);
+    slot_discard (f.disk, kind);
     assert_int_equal (fixture_meta (&f, kind), 0);
-    slot_discard (f.dev, kind);
-    assert_int_equal (fixture_count (&f, DEV_SLOTS_FREED), KINDS - kind);
+    slot_discard (f.disk, kind);
+    assert_int_equal (fixture_count (&f, DISK_SLOTS_FREED), KINDS - kind);
     memset (plain, 0, 4096);
     check_slot (&f, kind, &rng);
   }
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_STORED), 0);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_STORED), 0);
 
   /* What was never written needs no memory to be discarded or zeroed. */
-  slot_discard (f.dev, 1000);
-  assert_int_equal (slot_write_part (f.dev, 1000, NULL, 5, 50, 1), 0);
-  assert_null (slot_table_peek (&f.dev->table, 1000));
+  slot_discard (f.disk, 1000);
+  assert_int_equal (slot_write_part (f.disk, 1000, NULL, 5, 50, 1), 0);
+  assert_null (slot_table_peek (&f.disk->table, 1000));
   /* Nor do zeroes that are written there, in part or whole. */
-  assert_int_equal (slot_write_part (f.dev, 1000, zeroes, 5, 50, 1), 0);
-  assert_int_equal (slot_write (f.dev, 1000, zeroes, 1), 0);
-  assert_null (slot_table_peek (&f.dev->table, 1000));
+  assert_int_equal (slot_write_part (f.disk, 1000, zeroes, 5, 50, 1), 0);
+  assert_int_equal (slot_write (f.disk, 1000, zeroes, 1), 0);
+  assert_null (slot_table_peek (&f.disk->table, 1000));
   /* Where the table has a place for them they are told from nothing. */
-  assert_int_equal (slot_write_part (f.dev, 1000, "x", 5, 1, 1), 0);
-  assert_int_equal (slot_write_part (f.dev, 1001, zeroes, 5, 50, 1), 0);
-  assert_int_equal (slot_write (f.dev, 1002, zeroes, 1), 0);
-  assert_int_equal (slot_write_part (f.dev, 1003, NULL, 5, 50, 1), 0);
+  assert_int_equal (slot_write_part (f.disk, 1000, "x", 5, 1, 1), 0);
+  assert_int_equal (slot_write_part (f.disk, 1001, zeroes, 5, 50, 1), 0);
+  assert_int_equal (slot_write (f.disk, 1002, zeroes, 1), 0);
+  assert_int_equal (slot_write_part (f.disk, 1003, NULL, 5, 50, 1), 0);
   assert_int_equal (fixture_state (&f, 1001), SLOT_SAME);
   assert_int_equal (fixture_state (&f, 1002), SLOT_SAME);
   assert_int_equal (fixture_state (&f, 1003), SLOT_EMPTY);
@@ -360,16 +360,16 @@ test_codec_of_slot (void **state)
       unsigned id = codec_named (codecs[after]);
       struct zcomp_method m = { id, codec_by_id (id)->level_default };
 
-      open_device (&f, 4096, codecs[before]);
+      open_disk (&f, 4096, codecs[before]);
       fill_kind (plain, 4096, KIND_TEXT, &rng);
-      assert_int_equal (slot_write (f.dev, 2, plain, 1), 0);
+      assert_int_equal (slot_write (f.disk, 2, plain, 1), 0);
       assert_int_equal (store_set_primary (f.store, &m), 0);
       assert_int_equal (slot_meta_format (fixture_meta (&f, 2)),
                         codec_named (codecs[before]));
       check_slot (&f, 2, &rng);
       fixture_audit (&f);
       memset (plain + 100, 0x77, 1000);
-      assert_int_equal (slot_write_part (f.dev, 2, plain + 100, 100, 1000, 1),
+      assert_int_equal (slot_write_part (f.disk, 2, plain + 100, 100, 1000, 1),
                         0);
       assert_int_equal (slot_meta_format (fixture_meta (&f, 2)), id);
       check_slot (&f, 2, &rng);
@@ -382,7 +382,7 @@ test_codec_of_slot (void **state)
 static uint32_t
 age (struct fixture *f, uint32_t now)
 {
-  return slot_age (slot_table_peek (&f->dev->table, 4), now);
+  return slot_age (slot_table_peek (&f->disk->table, 4), now);
 }
 
 static void
@@ -394,29 +394,29 @@ test_age (void **state)
   uint32_t now = 1000;
 
   (void) state;
-  open_device (&f, 4096, "zstd");
+  open_disk (&f, 4096, "zstd");
   must_write (&f, "leaf", 4, 0);
   for (unsigned kind = 0; kind < KINDS; kind++, now += 100) {
     fill_kind (plain, 4096, kind, &rng);
-    assert_int_equal (slot_write (f.dev, 4, plain, now), 0);
+    assert_int_equal (slot_write (f.disk, 4, plain, now), 0);
     assert_int_equal (age (&f, now), 0);
     assert_int_equal (age (&f, now + later), later);
-    assert_int_equal (slot_read (f.dev, 4, got, 0, 4096, now + 10), 0);
+    assert_int_equal (slot_read (f.disk, 4, got, 0, 4096, now + 10), 0);
     assert_int_equal (age (&f, now + 15), 5);
-    assert_int_equal (slot_read (f.dev, 4, got, 9, 1, now + 20), 0);
+    assert_int_equal (slot_read (f.disk, 4, got, 9, 1, now + 20), 0);
     assert_int_equal (age (&f, now + 25), 5);
-    assert_int_equal (slot_write_part (f.dev, 4, "x", 9, 1, now + 30), 0);
+    assert_int_equal (slot_write_part (f.disk, 4, "x", 9, 1, now + 30), 0);
     assert_int_equal (age (&f, now + 35), 5);
     /* Discarding is no access; neither is looking. */
-    slot_discard (f.dev, 4);
+    slot_discard (f.disk, 4);
     assert_int_equal (age (&f, now + 40), 10);
   }
 
   /* The clock's bits above the age's are dropped, the lock's untouched. */
-  assert_int_equal (slot_write (f.dev, 4, plain, UINT32_MAX - 2), 0);
+  assert_int_equal (slot_write (f.disk, 4, plain, UINT32_MAX - 2), 0);
   assert_int_equal (age (&f, UINT32_MAX), 2);
   assert_int_equal (age (&f, 7), 10);
-  assert_int_equal (slot_read (f.dev, 4, got, 0, 4096, UINT32_MAX), 0);
+  assert_int_equal (slot_read (f.disk, 4, got, 0, 4096, UINT32_MAX), 0);
   assert_int_equal (age (&f, wraps - 1), 0);
   assert_int_equal (age (&f, wraps), 1);
   fixture_close (&f);

@@ -27,7 +27,7 @@ open_all (void)
 
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   held = held_attach (&f, 64);
-  check_always (buffer_set_size (&f.dev->buffer, MiB) == 0);
+  check_always (buffer_set_size (&f.disk->buffer, MiB) == 0);
   fill_kind (text, SLOT, KIND_TEXT, &rng);
   memset (word, 0x5a, SLOT);
 }
@@ -47,7 +47,7 @@ type_of_slot (uint64_t index)
   enum extent_type type = EXTENT_HOLE;
 
   check_always (
-    device_extents (f.dev, index * SLOT, SLOT, true, first_type, &type) == 0);
+    disk_extents (f.disk, index * SLOT, SLOT, true, first_type, &type) == 0);
   return type;
 }
 
@@ -56,7 +56,7 @@ is_stored (uint64_t index)
 {
   struct slot_info info;
 
-  return device_slot_info (f.dev, index, 0, &info);
+  return disk_slot_info (f.disk, index, 0, &info);
 }
 
 /* Compress what is in the write buffer. */
@@ -65,9 +65,9 @@ drain_all (void)
 {
   struct drain_totals totals = { 0 };
 
-  drain_hold (f.dev);
-  (void) drain_step_locked (f.dev, 0, UINT32_MAX, DRAIN_BATCH, &totals);
-  drain_unhold (f.dev);
+  drain_hold (f.disk);
+  (void) drain_step_locked (f.disk, 0, UINT32_MAX, DRAIN_BATCH, &totals);
+  drain_unhold (f.disk);
 }
 
 /* -- each state, with nothing else going on ------------------------------ */
@@ -93,7 +93,7 @@ test_told (void **state)
   assert_true (is_stored (0));
   /* Into zeroes and out of them by parts, in the buffer and not. */
   for (unsigned buffered = 0; buffered < 2; buffered++) {
-    check_always (buffer_set_size (&f.dev->buffer, buffered * MiB) == 0);
+    check_always (buffer_set_size (&f.disk->buffer, buffered * MiB) == 0);
     must_write (&f, "x", 1, 77);
     assert_int_equal (type_of_slot (0), EXTENT_DATA);
     must_discard (&f, 70, 10);
@@ -117,10 +117,10 @@ test_audited (void **state)
   for (unsigned i = 0; i < 2; i++) {
     must_write (&f, text, SLOT, SLOT);
     must_write (&f, i ? zeroes : word, SLOT, 0);
-    struct slot *s = (struct slot *) slot_table_peek (&f.dev->table, 0);
+    struct slot *s = (struct slot *) slot_table_peek (&f.disk->table, 0);
     uint64_t cell = slot_load_cell (s);
     atomic_store (&s->cell, cell ? 0 : 1);
-    assert_int_equal (device_audit (f.dev, false, why, sizeof why), -1);
+    assert_int_equal (disk_audit (f.disk, false, why, sizeof why), -1);
     assert_non_null (strstr (why, "another word"));
     atomic_store (&s->cell, cell);
     fixture_audit (&f);
@@ -155,7 +155,7 @@ test_between_cell_and_meta (void **state)
   fault_wait_held ("slot.set.cell");
   assert_int_equal (held_cell (&f, 0), 0);
   enum extent_type type = type_of_slot (0);
-  bool stored = device_slot_info (f.dev, 0, 0, &info);
+  bool stored = disk_slot_info (f.disk, 0, 0, &info);
   fault_release ("slot.set.cell");
   unit_join (&t);
   assert_int_equal (type, EXTENT_DATA);
@@ -200,14 +200,14 @@ look_at_moved (void *(*how) (void *), const void *there)
 
   open_all ();
   must_write (&f, text, SLOT, (from + 1) * SLOT);
-  const struct slot *s = slot_table_peek (&f.dev->table, from);
+  const struct slot *s = slot_table_peek (&f.disk->table, from);
   fault_hold ("table.peeked");
   unit_start (&t, how, &l);
   fault_wait_held ("table.peeked");
   must_discard (&f, 0, LEAF);
   must_write (&f, text, SLOT, (to + 1) * SLOT);
   must_write (&f, there, SLOT, to * SLOT);
-  check_always (slot_table_peek (&f.dev->table, to) == s);
+  check_always (slot_table_peek (&f.disk->table, to) == s);
   fault_release ("table.peeked");
   unit_join (&t);
   fault_clear ();
@@ -297,10 +297,10 @@ looker (void *arg)
       check_always (type_of_slot (1) == EXTENT_DATA);
       check_always (is_stored (0) && is_stored (1));
     }
-    check_always (device_extents (f.dev, 0, DISK, false, steady, &next) == 0);
+    check_always (disk_extents (f.disk, 0, DISK, false, steady, &next) == 0);
     check_always (next == DISK);
-    check_always (device_next_stored (f.dev, 0, DISK / SLOT) == 0);
-    check_always (device_next_stored (f.dev, 1, DISK / SLOT) == 1);
+    check_always (disk_next_stored (f.disk, 0, DISK / SLOT) == 0);
+    check_always (disk_next_stored (f.disk, 1, DISK / SLOT) == 1);
   }
   return NULL;
 }

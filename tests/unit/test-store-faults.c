@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The life of a store and a device, from its creation to its end, with the
+ * The life of a store and a disk, from its creation to its end, with the
  * Nth thing that can fail failing: once, and for good, for every N until
  * nothing fails any more.  What fails says so with a sensible errno, slots
  * hold old or new data, the audit is clean, and nothing is left behind.  And
@@ -81,7 +81,7 @@ adopt (unsigned at, unsigned len, const char *wanted)
       memcpy (new + from, wanted + i * SLOT + from - at, to - from);
     else
       memset (new + from, 0, to - from);
-    if (device_read (f.dev, got, SLOT, place (i)) == -1) {
+    if (disk_read (f.disk, got, SLOT, place (i)) == -1) {
       assert_false (done (-1)); /* cannot tell now: not the end either */
       stop_failing ();
       must_read (&f, got, SLOT, place (i));
@@ -97,7 +97,7 @@ static void
 write_near (unsigned at, unsigned len, enum kind kind, struct unit_rng *rng)
 {
   fill_kind (data, len, kind, rng);
-  if (done (device_write (f.dev, data, len, at)))
+  if (done (disk_write (f.disk, data, len, at)))
     memcpy (&model[0][0] + at, data, len);
   else
     adopt (at, len, data);
@@ -106,7 +106,7 @@ write_near (unsigned at, unsigned len, enum kind kind, struct unit_rng *rng)
 static void
 discard_near (unsigned at, unsigned len)
 {
-  if (done (device_discard (f.dev, at, len)))
+  if (done (disk_discard (f.disk, at, len)))
     memset (&model[0][0] + at, 0, len);
   else
     adopt (at, len, NULL);
@@ -119,7 +119,7 @@ write_far (unsigned i, unsigned at, unsigned len, struct unit_rng *rng)
 
   memcpy (new, old, SLOT);
   fill_kind (new + at, len, KIND_TEXT, rng);
-  if (done (device_write (f.dev, new + at, len, place (NEAR + i) + at)))
+  if (done (disk_write (f.disk, new + at, len, place (NEAR + i) + at)))
     memcpy (old, new, SLOT);
 }
 
@@ -129,7 +129,7 @@ read_all (void)
   char got[SLOT];
 
   for (unsigned i = 0; i < SLOTS; i++)
-    if (done (device_read (f.dev, got, SLOT, place (i))))
+    if (done (disk_read (f.disk, got, SLOT, place (i))))
       assert_memory_equal (got, model[i], SLOT);
 }
 
@@ -138,10 +138,10 @@ drain (void)
 {
   struct drain_totals totals = { 0 };
 
-  drain_hold (f.dev);
-  (void) drain_step_locked (f.dev, 0, UINT32_MAX, UINT32_MAX, &totals);
-  (void) buffer_trim (&f.dev->buffer);
-  drain_unhold (f.dev);
+  drain_hold (f.disk);
+  (void) drain_step_locked (f.disk, 0, UINT32_MAX, UINT32_MAX, &totals);
+  (void) buffer_trim (&f.disk->buffer);
+  drain_unhold (f.disk);
 }
 
 /* -- the script ---------------------------------------------------------- */
@@ -199,7 +199,7 @@ static void
 live (void)
 {
   struct store_config config = fixture_config (SLOT, codec_named ("zstd"), 2,
-                                               LARGEST_DEVICE);
+                                               LARGEST_DISK);
   struct compactor *c = NULL;
 
   memset (&f, 0, sizeof f);
@@ -211,18 +211,18 @@ live (void)
     stop_failing ();
     return;
   }
-  f.dev = device_create (f.store, LARGEST_DEVICE);
-  if (f.dev && buffered)
-    (void) done (buffer_set_size (&f.dev->buffer, MiB));
-  if (done (f.dev ? 0 : -1) && done (store_start (f.store))) {
-    c = compactor_create (f.dev, 1, 1);
+  f.disk = disk_create (f.store, LARGEST_DISK);
+  if (f.disk && buffered)
+    (void) done (buffer_set_size (&f.disk->buffer, MiB));
+  if (done (f.disk ? 0 : -1) && done (store_start (f.store))) {
+    c = compactor_create (f.disk, 1, 1);
     if (done (c ? 0 : -1) && !done (compactor_start (c)))
       compactor_stop (c); /* harmless */
     use_device (c);
   }
   compactor_destroy (c);
   stop_failing ();
-  if (f.dev) {
+  if (f.disk) {
     read_all ();
     fixture_close (&f);
   }

@@ -163,8 +163,8 @@ test_shared (void **state)
     must_hold (&f, data, DISK, 0);
     for (uint32_t at = 0; at < DISK; at += KIB64)
       must_hold (&f, data + at, KIB64, at);
-    assert_true (fixture_count (&f, DEV_REQUESTS_SHARED) > 0);
-    assert_int_equal (fixture_count (&alone, DEV_REQUESTS_SHARED), 0);
+    assert_true (fixture_count (&f, DISK_REQUESTS_SHARED) > 0);
+    assert_int_equal (fixture_count (&alone, DISK_REQUESTS_SHARED), 0);
     fixture_close (&f);
     fixture_close (&alone);
   }
@@ -192,7 +192,7 @@ test_shared_fails (void **state)
       sized_slot (data + i * 4096, 4096, 500 + i, i == bad ? 200 : 1);
     atomic_store (&sized_fail_compress, 200);
     errno = 0;
-    assert_int_equal (device_write (f.dev, data, N * 4096, 0), -1);
+    assert_int_equal (disk_write (f.disk, data, N * 4096, 0), -1);
     assert_int_equal (errno, EIO);
     must_hold (&f, NULL, 4096, bad * 4096);
     for (unsigned i = 0; i < N; i++) {
@@ -205,7 +205,7 @@ test_shared_fails (void **state)
 
     atomic_store (&sized_fail_decompress, 200);
     errno = 0;
-    assert_int_equal (device_read (f.dev, zero, N * 4096, 0), -1);
+    assert_int_equal (disk_read (f.disk, zero, N * 4096, 0), -1);
     assert_int_equal (errno, EIO);
     atomic_store (&sized_fail_decompress, SIZED_NONE);
     must_hold (&f, data, N * 4096, 0);
@@ -281,13 +281,13 @@ expect_refused (void)
   char c = 0;
 
   errno = 0;
-  assert_int_equal (device_read (f.dev, &c, 1, 0), -1);
+  assert_int_equal (disk_read (f.disk, &c, 1, 0), -1);
   assert_int_equal (errno, ESHUTDOWN);
   errno = 0;
-  assert_int_equal (device_write (f.dev, &c, 1, 0), -1);
+  assert_int_equal (disk_write (f.disk, &c, 1, 0), -1);
   assert_int_equal (errno, ESHUTDOWN);
   errno = 0;
-  assert_int_equal (device_discard (f.dev, 0, 1), -1);
+  assert_int_equal (disk_discard (f.disk, 0, 1), -1);
   assert_int_equal (errno, ESHUTDOWN);
 }
 
@@ -305,8 +305,8 @@ test_close (void **state)
   assert_true (store_close (f.store, 0));
   expect_refused ();
   assert_int_equal (store_requests (f.store), 0);
-  /* Not a request: the end of the device needs it. */
-  device_discard_all (f.dev);
+  /* Not a request: the end of the disk needs it. */
+  disk_discard_all (f.disk);
   fixture_check_empty (&f);
   fixture_close (&f);
 }
@@ -319,7 +319,7 @@ one_request (void *arg)
   char c;
 
   (void) arg;
-  if (device_read (f.dev, &c, 1, 0) == 0)
+  if (disk_read (f.disk, &c, 1, 0) == 0)
     atomic_fetch_add (&served, 1);
   else {
     check_always (errno == ESHUTDOWN);
@@ -384,7 +384,7 @@ test_freeze_under_load (void **state)
     if (i % 2) {
       char why[256];
 
-      if (device_audit_live (f.dev, true, NULL, why, sizeof why) == -1)
+      if (disk_audit_live (f.disk, true, NULL, why, sizeof why) == -1)
         fail_msg ("%s", why);
     }
     else if (store_freeze (f.store, 1000)) {

@@ -22,7 +22,7 @@ static struct fixture f;
 static void
 set_size (uint64_t buffer)
 {
-  check_always (buffer_set_size (&f.dev->buffer, buffer) == 0);
+  check_always (buffer_set_size (&f.disk->buffer, buffer) == 0);
 }
 
 static void
@@ -80,36 +80,36 @@ holds (uint64_t index, unsigned gen)
 static uint64_t
 cell (uint64_t index)
 {
-  return slot_load_cell (slot_table_peek (&f.dev->table, index));
+  return slot_load_cell (slot_table_peek (&f.disk->table, index));
 }
 
 /* Once around. */
 static struct drain_totals
 drain_once (uint32_t min_age_ms)
 {
-  uint32_t left = buffer_entries (&f.dev->buffer), n = 1;
+  uint32_t left = buffer_entries (&f.disk->buffer), n = 1;
   struct drain_totals totals = { 0 };
 
-  drain_hold (f.dev);
+  drain_hold (f.disk);
   for (; left > 0 && n > 0; left -= n)
-    n = drain_step_locked (f.dev, min_age_ms, left, DRAIN_BATCH, &totals);
-  drain_unhold (f.dev);
+    n = drain_step_locked (f.disk, min_age_ms, left, DRAIN_BATCH, &totals);
+  drain_unhold (f.disk);
   return totals;
 }
 
 static void
 trim (void)
 {
-  drain_hold (f.dev);
-  (void) buffer_trim (&f.dev->buffer);
-  drain_unhold (f.dev);
+  drain_hold (f.disk);
+  (void) buffer_trim (&f.disk->buffer);
+  drain_unhold (f.disk);
 }
 
 static void
 close_empty (void)
 {
   must_discard (&f, 0, DISK);
-  assert_int_equal (buffer_used (&f.dev->buffer), 0);
+  assert_int_equal (buffer_used (&f.disk->buffer), 0);
   trim ();
   fixture_check_empty (&f);
   fixture_close (&f);
@@ -140,16 +140,16 @@ test_written (void **state)
   holds (5, 1);
   make (data, 5, 1, KIND_TEXT);
   must_hold (&f, data + 1000, 77, 5 * SLOT + 1000);
-  assert_int_equal (slot_read_unnoticed (f.dev, 5, data), 0);
+  assert_int_equal (slot_read_unnoticed (f.disk, 5, data), 0);
 
-  assert_true (device_slot_info (f.dev, 5, 0, &info));
+  assert_true (disk_slot_info (f.disk, 5, 0, &info));
   assert_int_equal (info.state, SLOT_BUFFERED);
   assert_int_equal (info.size, SLOT);
   assert_false (info.huge || info.incompressible || info.recompressed);
   assert_int_equal (
-    device_extents (f.dev, 5 * SLOT, SLOT, true, one_extent, &type), 0);
+    disk_extents (f.disk, 5 * SLOT, SLOT, true, one_extent, &type), 0);
   assert_int_equal (type, EXTENT_DATA);
-  struct device_stats st = device_stats (f.dev);
+  struct disk_stats st = disk_stats (f.disk);
   assert_int_equal (st.slots_stored, 1);
   assert_int_equal (st.slots_buffered, 1);
   assert_int_equal (st.buffer_writes, 1);
@@ -176,9 +176,9 @@ test_overwritten (void **state)
     assert_int_equal (cell (5), entry);
     assert_int_equal (fixture_state (&f, 5), SLOT_BUFFERED);
   }
-  assert_int_equal (fixture_count (&f, DEV_BUFFER_HITS), 98);
-  assert_int_equal (fixture_count (&f, DEV_BUFFER_WRITES), 1);
-  assert_int_equal (buffer_used (&f.dev->buffer), 1);
+  assert_int_equal (fixture_count (&f, DISK_BUFFER_HITS), 98);
+  assert_int_equal (fixture_count (&f, DISK_BUFFER_WRITES), 1);
+  assert_int_equal (buffer_used (&f.disk->buffer), 1);
   close_empty ();
 }
 
@@ -254,7 +254,7 @@ test_parts (void **state)
     must_discard (&f, 9 * SLOT + at, 512);
   }
   assert_int_equal (fixture_state (&f, 9), SLOT_SAME);
-  assert_int_equal (buffer_used (&f.dev->buffer), 0);
+  assert_int_equal (buffer_used (&f.disk->buffer), 0);
   must_hold (&f, NULL, SLOT, 9 * SLOT);
   close_empty ();
 }
@@ -271,9 +271,9 @@ test_drained (void **state)
   totals = drain_once (0);
   assert_int_equal (totals.done, 500);
   assert_int_equal (totals.lost + totals.failed, 0);
-  assert_int_equal (buffer_used (&f.dev->buffer), 0);
-  assert_int_equal (fixture_count (&f, DEV_DRAINED), 500);
-  assert_int_equal (fixture_count (&f, DEV_SLOTS_HUGE), 50);
+  assert_int_equal (buffer_used (&f.disk->buffer), 0);
+  assert_int_equal (fixture_count (&f, DISK_DRAINED), 500);
+  assert_int_equal (fixture_count (&f, DISK_SLOTS_HUGE), 50);
   for (unsigned i = 0; i < 500; i++) {
     char data[SLOT];
 
@@ -284,7 +284,7 @@ test_drained (void **state)
   assert_int_equal (drain_once (0).done, 0);
   fixture_audit (&f);
   trim ();
-  assert_int_equal (buffer_memory (&f.dev->buffer), 0);
+  assert_int_equal (buffer_memory (&f.disk->buffer), 0);
   close_empty ();
 }
 
@@ -297,7 +297,7 @@ test_age (void **state)
 
   (void) state;
   open_buffered ();
-  b = &f.dev->buffer;
+  b = &f.disk->buffer;
   for (unsigned i = 0; i < 100; i++) {
     put (i, 1);
     buffer_stamp (b, (uint32_t) cell (i), now - 50000);
@@ -322,7 +322,7 @@ test_due (void **state)
 
   (void) state;
   open_buffered ();
-  b = &f.dev->buffer;
+  b = &f.disk->buffer;
   n = buffer_capacity (b);
   for (unsigned i = 0; i < n; i++) {
     uint32_t due = drainer_due (b);
@@ -355,11 +355,11 @@ test_full (void **state)
                       i < n ? SLOT_BUFFERED : SLOT_OBJECT);
     holds (i, 1);
   }
-  assert_int_equal (fixture_count (&f, DEV_BUFFER_PASSED), n);
-  assert_int_equal (buffer_memory (&f.dev->buffer), MiB);
+  assert_int_equal (fixture_count (&f, DISK_BUFFER_PASSED), n);
+  assert_int_equal (buffer_memory (&f.disk->buffer), MiB);
   for (unsigned i = 0; i < 2 * n; i++) /* what is there still can change */
     put (i, 2);
-  assert_int_equal (fixture_count (&f, DEV_BUFFER_HITS), n);
+  assert_int_equal (fixture_count (&f, DISK_BUFFER_HITS), n);
   char part = 'y';
   must_write (&f, &part, 1, (2 * n - 1) * (uint64_t) SLOT + 77);
   assert_int_equal (fixture_state (&f, 2 * n - 1), SLOT_OBJECT);
@@ -431,7 +431,7 @@ test_large_requests (void **state)
   }
   must_write (&f, data, len, 500);
   must_hold (&f, data, len, 500);
-  assert_true (buffer_used (&f.dev->buffer) > 3 * MiB / SLOT);
+  assert_true (buffer_used (&f.disk->buffer) > 3 * MiB / SLOT);
   drain_once (0);
   must_hold (&f, data, len, 500);
   must_write (&f, data, 5 * SLOT, 1234);
@@ -450,7 +450,7 @@ test_given_back (void **state)
 
   (void) state;
   open_buffered ();
-  b = &f.dev->buffer;
+  b = &f.disk->buffer;
   put (3000, 1); /* its leaf */
   must_discard (&f, 3001 * SLOT, SLOT);
   drain_once (0);
@@ -486,7 +486,7 @@ fill_up (enum kind kind)
   for (unsigned i = 0; i < SLOTS; i++) {
     make (data, i, 1, kind);
     errno = 0;
-    int r = device_write (f.dev, data, SLOT, i * (uint64_t) SLOT);
+    int r = disk_write (f.disk, data, SLOT, i * (uint64_t) SLOT);
 
     check_always (fixture_used (&f) <= atomic_load (&f.store->budget.limit));
     if (r == -1) {
@@ -516,7 +516,7 @@ test_limit (void **state)
       n[on] = fill_up (kinds[k]);
       assert_true (n[on] > 0 && n[on] < SLOTS);
       fixture_audit (&f);
-      assert_true (!on || fixture_count (&f, DEV_BUFFER_WRITES) > 0);
+      assert_true (!on || fixture_count (&f, DISK_BUFFER_WRITES) > 0);
       for (unsigned i = 0; i < n[on]; i++) {
         char data[SLOT];
 
@@ -544,8 +544,8 @@ test_drained_for_room (void **state)
   store_set_mem_limit (f.store, fixture_used (&f)); /* the spare is used */
   for (unsigned i = 1000; i < 1100; i++)
     put_kind (i, 1, KIND_SPARSE);
-  assert_true (fixture_count (&f, DEV_DRAINED) > 0);
-  assert_true (buffer_memory (&f.dev->buffer) < 512 * SLOT);
+  assert_true (fixture_count (&f, DISK_DRAINED) > 0);
+  assert_true (buffer_memory (&f.disk->buffer) < 512 * SLOT);
   for (unsigned i = 0; i < 512; i++)
     holds_kind (i, 1, KIND_SPARSE);
   for (unsigned i = 1000; i < 1100; i++)
@@ -589,11 +589,11 @@ test_share (void **state)
   fixture_limit (&f, 8 * MiB);
   for (unsigned i = 0; i < 600; i++)
     put (i, 1);
-  assert_int_equal (buffer_memory (&f.dev->buffer), MiB);
-  assert_int_equal (buffer_used (&f.dev->buffer), MiB / SLOT);
+  assert_int_equal (buffer_memory (&f.disk->buffer), MiB);
+  assert_int_equal (buffer_used (&f.disk->buffer), MiB / SLOT);
   assert_int_equal (drain_once (0).done, MiB / SLOT);
   fixture_limit (&f, fixture_used (&f) + MiB / 16);
-  assert_true (buffer_is_closed (&f.dev->buffer));
+  assert_true (buffer_is_closed (&f.disk->buffer));
   put (0, 2);
   assert_int_equal (fixture_state (&f, 0), SLOT_OBJECT);
   holds (0, 2);
@@ -610,14 +610,14 @@ test_thread (void **state)
 
   (void) state;
   open_buffered ();
-  d = drainer_create (f.dev);
+  d = drainer_create (f.disk);
   assert_non_null (d);
   assert_int_equal (drainer_start (d), 0);
   for (unsigned i = 0; i < 600; i++)
     put (i, 1);
-  while (buffer_used (&f.dev->buffer) > 0)
+  while (buffer_used (&f.disk->buffer) > 0)
     unit_sleep_ms (20);
-  while (buffer_memory (&f.dev->buffer) > 0)
+  while (buffer_memory (&f.disk->buffer) > 0)
     unit_sleep_ms (100);
   for (unsigned i = 0; i < 600; i++) {
     assert_int_equal (fixture_state (&f, i), SLOT_OBJECT);
@@ -630,12 +630,12 @@ test_thread (void **state)
   struct pace pace;
   put (1, 2);
   pace_init (&pace, f.store, NULL, 100, 100);
-  drainer_empty (f.dev, &pace, &cancel);
+  drainer_empty (f.disk, &pace, &cancel);
   assert_int_equal (fixture_state (&f, 1), SLOT_BUFFERED);
   cancel = false;
-  drainer_empty (f.dev, &pace, &cancel);
+  drainer_empty (f.disk, &pace, &cancel);
   assert_int_equal (fixture_state (&f, 1), SLOT_OBJECT);
-  assert_int_equal (buffer_memory (&f.dev->buffer), 0);
+  assert_int_equal (buffer_memory (&f.disk->buffer), 0);
   holds (1, 2);
   drainer_destroy (d);
   close_empty ();
@@ -648,7 +648,7 @@ audit_says (const char *what)
 {
   char why[256] = "nothing";
 
-  assert_int_equal (device_audit (f.dev, false, why, sizeof why), -1);
+  assert_int_equal (disk_audit (f.disk, false, why, sizeof why), -1);
   if (!strstr (why, what))
     fail_msg ("expected \"%s\", got \"%s\"", what, why);
 }
@@ -661,7 +661,7 @@ test_audit (void **state) NO_THREAD_SAFETY_ANALYSIS
 
   (void) state;
   open_buffered ();
-  b = &f.dev->buffer;
+  b = &f.disk->buffer;
   for (unsigned i = 0; i < 40; i++)
     put (i, 1);
   put (40, 1);
@@ -672,7 +672,7 @@ test_audit (void **state) NO_THREAD_SAFETY_ANALYSIS
   atomic_store (&e->slot, 20);
   fixture_audit (&f);
 
-  struct slot *s = (struct slot *) slot_table_peek (&f.dev->table, 20);
+  struct slot *s = (struct slot *) slot_table_peek (&f.disk->table, 20);
   uint64_t was = cell (20);
   atomic_store (&s->cell, cell (21)); /* two slots in one entry */
   audit_says ("slot 20: its entry");
@@ -680,9 +680,9 @@ test_audit (void **state) NO_THREAD_SAFETY_ANALYSIS
   audit_says ("slot 20: its entry");
   atomic_store (&s->cell, was);
 
-  device_count (f.dev, DEV_SLOTS_BUFFERED, 1);
+  disk_count (f.disk, DISK_SLOTS_BUFFERED, 1);
   audit_says ("buffered: counted 41");
-  device_count (f.dev, DEV_SLOTS_BUFFERED, -1);
+  disk_count (f.disk, DISK_SLOTS_BUFFERED, -1);
 
   uint32_t entry = buffer_take (b, 99); /* nobody's */
   audit_says ("entries of the write buffer: counted 41");
@@ -785,7 +785,7 @@ drain_in_thread (void *arg)
 static void
 no_claims (void)
 {
-  check_always (atomic_load (&f.dev->claims) == 0);
+  check_always (atomic_load (&f.disk->claims) == 0);
   for (uint64_t i = 0; i < SLOTS; i++)
     check_always (slot_meta_claim (fixture_meta (&f, i)) == 0);
 }
@@ -855,7 +855,7 @@ test_others_go_on (void **state)
       put (i, gen);
       holds (i, gen);
     }
-  assert_int_equal (buffer_trim (&f.dev->buffer), 0);
+  assert_int_equal (buffer_trim (&f.disk->buffer), 0);
   fault_release ("drain.made");
   unit_join (&t);
   assert_true (totals.lost >= 1); /* another lane may have met one too */
@@ -869,7 +869,7 @@ static bool
 drained_within_seconds (int64_t n)
 {
   for (unsigned ms = 0; ms < 3000; ms++) {
-    if (fixture_count (&f, DEV_DRAINED) >= n)
+    if (fixture_count (&f, DISK_DRAINED) >= n)
       return true;
     unit_sleep_ms (1);
   }
@@ -888,7 +888,7 @@ test_lanes (void **state)
   open_buffered ();
   /* A worker that has just started is not idle yet, so not at once. */
   for (unsigned try = 0; try < 10 && !shared; try++) {
-    int64_t before = fixture_count (&f, DEV_DRAINED);
+    int64_t before = fixture_count (&f, DISK_DRAINED);
     struct drain_totals totals;
     struct unit_thread t;
 
@@ -931,7 +931,7 @@ test_drain_fails (void **state)
     fault_clear ();
     assert_int_equal (totals.failed, 20);
     assert_int_equal (totals.done, 0);
-    assert_int_equal (fixture_count (&f, DEV_DRAIN_FAILED), 20);
+    assert_int_equal (fixture_count (&f, DISK_DRAIN_FAILED), 20);
     for (unsigned i = 0; i < 20; i++) {
       assert_int_equal (fixture_state (&f, i), SLOT_BUFFERED);
       holds (i, 1);
@@ -961,7 +961,7 @@ test_take_fails (void **state)
     assert_true (fault_reached (why[w]) > 0);
     fault_clear ();
     assert_int_equal (fixture_state (&f, 2), SLOT_OBJECT);
-    assert_int_equal (buffer_memory (&f.dev->buffer), 0);
+    assert_int_equal (buffer_memory (&f.disk->buffer), 0);
     holds (2, 1);
     fixture_audit (&f);
     put (3, 1);
@@ -984,10 +984,10 @@ test_leaf_fails (void **state)
   /* Of the first write: later ones find what was committed for it. */
   fault_fail_nth ("reserve.commit", 1, true);
   errno = 0;
-  assert_int_equal (device_write (f.dev, data, SLOT, far), -1);
+  assert_int_equal (disk_write (f.disk, data, SLOT, far), -1);
   assert_int_equal (errno, ENOMEM);
   fault_clear ();
-  assert_int_equal (buffer_used (&f.dev->buffer), 0);
+  assert_int_equal (buffer_used (&f.disk->buffer), 0);
   must_hold (&f, NULL, SLOT, far);
   fixture_audit (&f);
   must_write (&f, data, SLOT, far);
@@ -1005,7 +1005,7 @@ test_damaged (void **state)
   open_buffered ();
   put (5, 1);
   drain_once (0);
-  struct slot *s = (struct slot *) slot_table_peek (&f.dev->table, 5);
+  struct slot *s = (struct slot *) slot_table_peek (&f.disk->table, 5);
   char *object = pool_pin (f.store->pool, &s->cell, &handle);
   char saved[64];
 
@@ -1013,10 +1013,10 @@ test_damaged (void **state)
   memset (object, 0xff, sizeof saved);
   pool_unpin (f.store->pool, handle);
   errno = 0;
-  assert_int_equal (device_write (f.dev, "x", 1, 5 * SLOT + 9), -1);
+  assert_int_equal (disk_write (f.disk, "x", 1, 5 * SLOT + 9), -1);
   assert_int_equal (errno, EIO);
   assert_int_equal (fixture_state (&f, 5), SLOT_OBJECT);
-  assert_int_equal (buffer_used (&f.dev->buffer), 0);
+  assert_int_equal (buffer_used (&f.disk->buffer), 0);
   object = pool_pin (f.store->pool, &s->cell, &handle);
   memcpy (object, saved, sizeof saved);
   pool_unpin (f.store->pool, handle);
@@ -1038,10 +1038,10 @@ test_create_fails (void **state)
   assert_non_null (store);
   for (n = 1;; n++) {
     fault_fail_nth (NULL, n, false);
-    struct device *dev = device_create (store, DISK);
+    struct disk *disk = disk_create (store, DISK);
     fault_clear ();
-    if (dev) {
-      device_destroy (dev);
+    if (disk) {
+      disk_destroy (disk);
       break;
     }
     assert_int_equal (errno, ENOMEM);
@@ -1050,20 +1050,20 @@ test_create_fails (void **state)
   assert_int_equal (atomic_load (&store->budget.used), 0);
 
   /* Switched on later: what cannot be had leaves it off. */
-  struct device *dev = device_create (store, DISK);
-  assert_non_null (dev);
+  struct disk *disk = disk_create (store, DISK);
+  assert_non_null (disk);
   for (n = 1;; n++) {
     fault_fail_nth ("reserve.open", n, true);
-    int r = buffer_set_size (&dev->buffer, BUFFER);
+    int r = buffer_set_size (&disk->buffer, BUFFER);
     fault_clear ();
     if (r == 0)
       break;
     assert_int_equal (errno, ENOMEM);
-    assert_false (buffer_is_on (&dev->buffer));
-    assert_null (dev->buffer.data.base);
+    assert_false (buffer_is_on (&disk->buffer));
+    assert_null (disk->buffer.data.base);
   }
   assert_int_equal (n, 4);
-  device_destroy (dev);
+  disk_destroy (disk);
   store_destroy (store);
 }
 

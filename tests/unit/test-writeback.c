@@ -25,7 +25,7 @@ setup (uint64_t blocks)
 {
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   store = held_attach (&f, blocks);
-  writeback_init (&wb, f.dev);
+  writeback_init (&wb, f.disk);
   for (unsigned i = 0; i < SLOTS; i++)
     held_write (&f, i, 1);
 }
@@ -35,7 +35,7 @@ finish (void)
 {
   for (unsigned i = 0; i < SLOTS; i++)
     held_expect (&f, i, 1);
-  assert_int_equal (atomic_load (&f.dev->claims), 0);
+  assert_int_equal (atomic_load (&f.disk->claims), 0);
   writeback_destroy (&wb);
   fixture_close (&f);
 }
@@ -95,7 +95,7 @@ test_kinds (void **state)
   (void) state;
   setup (4096);
   for (unsigned i = 0; i < SLOTS; i++) {
-    struct slot *s = (struct slot *) slot_table_peek (&f.dev->table, i);
+    struct slot *s = (struct slot *) slot_table_peek (&f.disk->table, i);
 
     if (i % 3 == 0)
       assert_true (slot_mark_idle (s));
@@ -161,7 +161,7 @@ test_no_store (void **state)
 
   (void) state;
   fixture_open (&f, SLOT, "lz4", 2, DISK);
-  writeback_init (&wb, f.dev);
+  writeback_init (&wb, f.disk);
   assert_int_equal (run (&all), -1);
   assert_int_equal (errno, ENODEV);
   writeback_destroy (&wb);
@@ -180,11 +180,11 @@ test_limit (void **state)
   for (unsigned i = 0; i < 5; i++) {
     uint64_t take = limits[i] - before;
 
-    writeback_limit_set (&f.dev->writeback_limit, true, take);
+    writeback_limit_set (&f.disk->writeback_limit, true, take);
     assert_int_equal (run (&all), 0);
     assert_int_equal (totals.written.slots, take);
     assert_int_equal (totals.limit_reached, limits[i] < SLOTS);
-    assert_int_equal (atomic_load (&f.dev->writeback_limit.left), 0);
+    assert_int_equal (atomic_load (&f.disk->writeback_limit.left), 0);
     assert_int_equal (backed_in (0, SLOTS), limits[i]);
     before = limits[i];
   }
@@ -217,15 +217,15 @@ test_errors (void **state)
   (void) state;
   do {
     setup (4096);
-    writeback_limit_set (&f.dev->writeback_limit, true, 10000);
+    writeback_limit_set (&f.disk->writeback_limit, true, 10000);
     held_fail (store, nth, 1, nth % 2 ? EIO : ENOSPC);
     assert_int_equal (run (&all), 0);
     if (totals.written.failed) {
       assert_int_equal (totals.error, nth % 2 ? EIO : ENOSPC);
-      assert_int_equal (fixture_count (&f, DEV_BD_WRITE_ERRORS),
+      assert_int_equal (fixture_count (&f, DISK_BD_WRITE_ERRORS),
                         totals.written.failed);
     }
-    assert_int_equal (atomic_load (&f.dev->writeback_limit.left),
+    assert_int_equal (atomic_load (&f.disk->writeback_limit.left),
                       10000 - totals.written.slots);
     assert_int_equal (backed_in (0, SLOTS), totals.written.slots);
     fixture_audit (&f);
@@ -316,7 +316,7 @@ test_hold (void **state)
   for (unsigned i = 0; i < 20; i++) {
     writeback_hold (&wb);
     assert_int_equal (held_count (store), 0);
-    if (device_audit (f.dev, false, why, sizeof why) == -1)
+    if (disk_audit (f.disk, false, why, sizeof why) == -1)
       fail_msg ("%s", why);
     writeback_unhold (&wb);
   }

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Device: one disk: its slot table and statistics, over a store.
+ */
+
+#ifndef ZRAM_DISK_H
+#define ZRAM_DISK_H
+
+#include "base/counter.h"
+#include "store/backed.h"
+#include "store/buffer.h"
+#include "store/drain.h"
+#include "store/room.h"
+#include "store/slot_table.h"
+#include "store/store.h"
+#include "store/writeback_limit.h"
+
+/* The first group are levels, changed with the slot lock held; exact when
+ * nothing runs (store/audit.h).  The others only grow.
+ */
+enum disk_counter {
+  DISK_SLOTS_STORED, /* not EMPTY */
+  DISK_SLOTS_SAME,
+  DISK_SLOTS_HUGE,
+  DISK_OBJECTS,
+  DISK_COMPR_BYTES,    /* sum of the objects' sizes */
+  DISK_SLOTS_BACKED,   /* in the backing store */
+  DISK_BACKED_BYTES,   /* sum of their objects' sizes */
+  DISK_SLOTS_BUFFERED, /* in the write buffer */
+
+  DISK_READ_REQUESTS,
+  DISK_READ_BYTES,
+  DISK_WRITE_REQUESTS,
+  DISK_WRITE_BYTES,
+  DISK_DISCARD_REQUESTS,
+  DISK_DISCARD_BYTES,
+  DISK_FAILED_READS,
+  DISK_FAILED_WRITES,
+  DISK_FLUSH_REQUESTS,
+  DISK_SLOTS_FREED,       /* by discard (the kernel's notify_free) */
+  DISK_RECLAIM_MISSES,    /* empty leaves not given back: a slot was locked */
+  DISK_REQUESTS_SHARED,   /* with workers */
+  DISK_HUGE_SINCE,        /* slots stored raw, ever */
+  DISK_RECOMPRESSED,      /* slots that a secondary codec made smaller */
+  DISK_RECOMPRESS_WON,    /* bytes by which it did */
+  DISK_RECOMPRESS_VAIN,   /* slots that no secondary codec made smaller */
+  DISK_RECOMPRESS_LOST,   /* slots that were changed meanwhile */
+  DISK_RECOMPRESS_FAILED, /* slots left alone for want of memory, or damaged */
+  DISK_RECOMPRESS_NS,     /* time spent on all of them */
+  DISK_BD_READS,          /* slots read from the backing store */
+  DISK_BD_WRITES,         /* slots written to it */
+  DISK_BD_READ_ERRORS,    /* slots that could not be read from it */
+  DISK_BD_WRITE_ERRORS,   /* slots that could not be written to it, and stay */
+  DISK_BD_DAMAGED,        /* records that were not what was written */
+  DISK_PROMOTED,          /* slots that were read from it and stay in memory */
+  DISK_WRITE_STALLS,      /* writes that waited for room */
+  DISK_BUFFER_WRITES,     /* slots that were written to the write buffer anew */
+  DISK_BUFFER_HITS,       /* … and again before they were compressed */
+  DISK_BUFFER_PASSED,     /* slots that found no room there */
+  DISK_DRAINED,           /* slots that were compressed out of it */
+  DISK_DRAIN_LOST,        /* slots that changed meanwhile */
+  DISK_DRAIN_FAILED,      /* slots left there for want of memory */
+  DISK_COUNTERS
+};
+
+enum latency_kind {
+  LATENCY_READ,
+  LATENCY_WRITE,
+  LATENCY_DISCARD,
+  LATENCY_FLUSH,
+  LATENCY_KINDS
+};
+
+struct disk {
+  struct store *store; /* not owned */
+  uint64_t size;       /* bytes */
+  struct slot_table table;
+  struct backed *backed; /* owned; NULL: no backing store */
+  struct writeback_limit writeback_limit;
+  struct buffer buffer;    /* of size 0: off */
+  struct drain drain;      /* of that */
+  struct room room;        /* for writers when memory is used up */
+  atomic_bool promote;     /* what is read from the store may stay in memory */
+  _Atomic uint64_t claims; /* bits of those taken (claim.h) */
+  struct counter_set counters;
+  struct histogram latency[LATENCY_KINDS]; /* of whole requests */
+};
+
+/* size: 1 to 2^63 - 1 bytes.  NULL with errno ENOMEM. */
+struct disk *disk_create (struct store *store, uint64_t size) MUST_USE;
+
+/* Give it a backing store, which it owns from now on.  Before any request.
+ * Where the store keeps memory ready, so are buffers to read into.
+ */
+void disk_set_backed (struct disk *disk, struct backed *backed);
+
+/* Frees every object.  No request may be running. */
+void disk_destroy (struct disk *disk);
+
+static inline void
+disk_count (struct disk *disk, enum disk_counter id, int64_t delta)
+{
+  counter_add (&disk->counters, id, delta);
+}
+
+/* What eviction has to keep below its marks: all that is used but the write
+ * buffer, which takes care of itself.
+ */
+static inline uint64_t
+disk_memory_to_evict (struct disk *disk)
+{
+  uint64_t used = atomic_load_explicit (&disk->store->budget.used,
+                                        memory_order_relaxed);
+  uint64_t buffered = buffer_memory (&disk->buffer);
+
+  return used > buffered ? used - buffered : 0;
+}
+
+#endif /* ZRAM_DISK_H */
