@@ -197,10 +197,11 @@ set_up_backing (void)
     backing_close (io);
     return -1;
   }
-  disk_set_backed (disk, backed);
-  atomic_store (&disk->promote, keys.promote);
+  store_set_backed (disk->store, backed);
+  atomic_store (&disk->store->promote, keys.promote);
   if (keys.writeback_limited)
-    writeback_limit_set (&disk->writeback_limit, true, keys.writeback_limit);
+    writeback_limit_set (&disk->store->writeback_limit, true,
+                         keys.writeback_limit);
   engine.evictor = evictor_create (disk, keys.evict_low, keys.evict_high);
   if (!engine.evictor) {
     nbdkit_error ("backing=%s: %m", keys.backing);
@@ -263,7 +264,7 @@ zram_get_ready (void)
   refill_init (&refill, disk);
   engine.drainer = drainer_create (disk);
   if (!engine.drainer ||
-      buffer_set_size (&disk->buffer, keys.write_buffer) == -1) {
+      buffer_set_size (&disk->store->buffer, keys.write_buffer) == -1) {
     nbdkit_error ("cannot set up the write buffer: %m");
     return -1;
   }
@@ -317,7 +318,7 @@ store_is_stuck (void)
   if (stuck) {
     atomic_store (&given_up, true);
     backing_shut (watched);
-    room_close (&disk->room);
+    room_close (&disk->store->room);
   }
   pthread_mutex_unlock (&watched_lock);
   return stuck;
@@ -350,13 +351,13 @@ start_all (void)
     nbdkit_error ("swap=true: %s", why);
     return -1;
   }
-  if (engine.evictor && (backing_start (disk->backed->io) == -1 ||
+  if (engine.evictor && (backing_start (disk->store->backed->io) == -1 ||
                          evictor_start (engine.evictor) == -1)) {
     nbdkit_error ("backing=%s: %m", keys.backing);
     return -1;
   }
-  if (disk->backed)
-    watch_store (disk->backed->io);
+  if (disk->store->backed)
+    watch_store (disk->store->backed->io);
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
       drainer_start (engine.drainer) == -1 || refill_start (&refill) == -1 ||
@@ -406,8 +407,8 @@ store_is_there (void)
 {
   struct backing_stats s = { .down = false };
 
-  if (disk->backed)
-    backing_get_stats (disk->backed->io, &s);
+  if (disk->store->backed)
+    backing_get_stats (disk->store->backed->io, &s);
   return !s.down;
 }
 
@@ -438,7 +439,7 @@ stop_all (void)
   if (!recompressor)
     return;
   read_files_cancel ();
-  room_close (&disk->room);
+  room_close (&disk->store->room);
   /* First the policies: a job that waits for a pass need not wait long. */
   compactor_stop (compactor);
   drainer_stop (engine.drainer);
@@ -455,8 +456,8 @@ stop_all (void)
                   store_requests (store));
     return;
   }
-  if (disk->backed)
-    backing_drain (disk->backed->io); /* what is being punched */
+  if (disk->store->backed)
+    backing_drain (disk->store->backed->io); /* what is being punched */
   if (zram_debug_stats)
     log_stats ();
   if (zram_debug_audit)

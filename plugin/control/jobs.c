@@ -151,7 +151,7 @@ hold_passes (struct engine *e, const struct patience *p)
 static void
 unhold_store (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
 {
-  if (!e->disk->backed)
+  if (!e->disk->store->backed)
     return;
   if (e->evictor)
     evictor_unhold (e->evictor);
@@ -164,7 +164,7 @@ hold_store (struct engine *e, const struct patience *p)
 {
   static const char silent[] = "the backing store does not answer";
 
-  if (!e->disk->backed)
+  if (!e->disk->store->backed)
     return NULL;
   if (!writeback_hold_patiently (&e->writeback, p))
     return silent;
@@ -454,8 +454,8 @@ describe_stop (struct engine *e, const struct writeback_totals *t, char *buf,
 {
   struct backing_stats io = { .down = false };
 
-  if (t->error && e->disk->backed)
-    backing_get_stats (e->disk->backed->io, &io);
+  if (t->error && e->disk->store->backed)
+    backing_get_stats (e->disk->store->backed->io, &io);
   if (io.down)
     snprintf (buf, size, "%s: the backing store cannot be reached: %s",
               job_stopped_by (t), io.trouble[BACKING_TROUBLE_LOST].why);

@@ -119,14 +119,15 @@ open_batch (struct batch_writer *w)
     errno = EBUSY;
     return PUT_FAILED;
   }
-  b->blocks = blocks_alloc (w->disk->backed->blocks, BATCH_BLOCKS, &b->first);
+  b->blocks = blocks_alloc (w->disk->store->backed->blocks, BATCH_BLOCKS,
+                            &b->first);
   if (!b->blocks) {
     claim_release (w->disk, b->claim);
     put_back (b);
     return PUT_FULL;
   }
   b->used = b->n = 0;
-  b->setting = writeback_limit_setting (&w->disk->writeback_limit);
+  b->setting = writeback_limit_setting (&w->disk->store->writeback_limit);
   memset (b->maybe, 0, sizeof b->maybe);
   w->open = b;
   return PUT_DONE;
@@ -138,7 +139,7 @@ abandon_open (struct batch_writer *w)
 {
   struct batch *b = w->open;
 
-  blocks_release (w->disk->backed->blocks, b->first, b->blocks);
+  blocks_release (w->disk->store->backed->blocks, b->first, b->blocks);
   claim_release (w->disk, b->claim);
   w->open = NULL;
   put_back (b);
@@ -150,7 +151,8 @@ static bool
 has_room (const struct batch *b, uint32_t size)
 {
   return b->n < BATCH_RECORDS &&
-         b->setting == writeback_limit_setting (&b->w->disk->writeback_limit) &&
+         b->setting ==
+           writeback_limit_setting (&b->w->disk->store->writeback_limit) &&
          b->used + record_bytes (size) <= b->blocks * BACKING_BLOCK;
 }
 
@@ -205,11 +207,12 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
 
   if (r != PUT_DONE)
     return r;
-  if (!writeback_limit_take (&w->disk->writeback_limit, units (w)))
+  if (!writeback_limit_take (&w->disk->store->writeback_limit, units (w)))
     r = PUT_LIMIT;
   else if (!claim_copy (w->disk, index, meta, b->claim,
                         b->buf + b->used + RECORD_HEADER)) {
-    writeback_limit_refund (&w->disk->writeback_limit, units (w), b->setting);
+    writeback_limit_refund (&w->disk->store->writeback_limit, units (w),
+                            b->setting);
     r = PUT_SKIPPED;
   }
   if (r != PUT_DONE) {
@@ -217,7 +220,7 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
       abandon_open (w);
     return r;
   }
-  record_seal (w->disk->backed, b->buf + b->used,
+  record_seal (w->disk->store->backed, b->buf + b->used,
                b->first * BACKING_BLOCK + b->used, index,
                slot_meta_format (meta), size);
   b->refs[b->n++] = (struct record_ref){ index, b->used, meta };
@@ -254,7 +257,7 @@ batch_writer_flush (struct batch_writer *w)
   /* What the buffer held before is none of the store's business. */
   memset (b->buf + b->used, 0, bytes - b->used);
   if (blocks < b->blocks)
-    blocks_release (w->disk->backed->blocks, b->first + blocks,
+    blocks_release (w->disk->store->backed->blocks, b->first + blocks,
                     b->blocks - blocks);
   b->blocks = blocks;
   b->io = (struct backing_io){ .op = BACKING_WRITE,
@@ -268,7 +271,7 @@ batch_writer_flush (struct batch_writer *w)
   pthread_mutex_lock (&w->lock);
   w->in_flight++;
   pthread_mutex_unlock (&w->lock);
-  backing_submit (w->disk->backed->io, &b->io);
+  backing_submit (w->disk->store->backed->io, &b->io);
 }
 
 static void
@@ -296,7 +299,8 @@ give_up (struct batch_writer *w, const struct batch *b,
          const struct record_ref *ref)
 {
   claim_end (w->disk, ref->index, b->claim, ref->meta & SLOT_MARKS);
-  writeback_limit_refund (&w->disk->writeback_limit, units (w), b->setting);
+  writeback_limit_refund (&w->disk->store->writeback_limit, units (w),
+                          b->setting);
   disk_count (w->disk, DISK_BD_WRITE_ERRORS, 1);
   w->totals.failed++;
   if (!w->totals.error)
@@ -314,9 +318,9 @@ finish (struct batch_writer *w, struct batch *b)
       swap (w, b, &b->refs[i]);
   claim_release (w->disk, b->claim);
   if (b->io.resent)
-    backed_release_later (w->disk->backed, b->first, b->blocks);
+    backed_release_later (w->disk->store->backed, b->first, b->blocks);
   else
-    blocks_release (w->disk->backed->blocks, b->first, b->blocks);
+    blocks_release (w->disk->store->backed->blocks, b->first, b->blocks);
   put_back (b);
 }
 

@@ -46,19 +46,19 @@ static void
 go_around (struct disk *disk, struct pace *pace, const atomic_bool *cancel,
            bool all)
 {
-  uint32_t left = buffer_entries (&disk->buffer), n = 1;
+  uint32_t left = buffer_entries (&disk->store->buffer), n = 1;
   struct drain_totals totals = { 0 };
 
-  while (n > 0 && left > 0 && buffer_used (&disk->buffer) > 0 &&
+  while (n > 0 && left > 0 && buffer_used (&disk->store->buffer) > 0 &&
          !atomic_load (cancel)) {
     uint64_t start = clock_ns ();
 
     drain_hold (disk);
-    n = drain_step_locked (disk, all ? 0 : drainer_due (&disk->buffer),
+    n = drain_step_locked (disk, all ? 0 : drainer_due (&disk->store->buffer),
                            left < STEP_LOOKS ? left : STEP_LOOKS, DRAIN_BATCH,
                            &totals);
     drain_unhold (disk);
-    step_aside (&disk->drain.wished);
+    step_aside (&disk->store->drain.wished);
     left -= n;
     pace_step (pace, clock_ns () - start);
   }
@@ -69,14 +69,14 @@ drainer_empty (struct disk *disk, struct pace *pace, const atomic_bool *cancel)
 {
   go_around (disk, pace, cancel, true);
   drain_hold (disk);
-  (void) buffer_trim (&disk->buffer);
+  (void) buffer_trim (&disk->store->buffer);
   drain_unhold (disk);
 }
 
 static void
 give_back (struct drainer *d)
 {
-  struct buffer *b = &d->disk->buffer;
+  struct buffer *b = &d->disk->store->buffer;
   uint64_t now = clock_ns ();
 
   drain_hold (d->disk); /* an audit compares what is charged */
@@ -93,7 +93,7 @@ static void *
 drainer_thread (void *arg)
 {
   struct drainer *d = arg;
-  struct buffer *b = &d->disk->buffer;
+  struct buffer *b = &d->disk->store->buffer;
   struct pace pace;
 
   d->trimmed_ns = clock_ns ();

@@ -74,7 +74,7 @@ percent_of_limit (struct evictor *e, unsigned percent)
 static uint64_t
 used (struct evictor *e)
 {
-  return disk_memory_to_evict (e->disk);
+  return store_memory_to_evict (e->disk->store);
 }
 
 static void
@@ -83,7 +83,7 @@ publish_marks (struct evictor *e)
   bool limited = atomic_load (&e->disk->store->budget.limit) != 0;
 
   room_set_marks (
-    &e->disk->room,
+    &e->disk->store->room,
     limited ? percent_of_limit (e, atomic_load (&e->low)) : UINT64_MAX,
     limited ? percent_of_limit (e, atomic_load (&e->high)) : UINT64_MAX);
 }
@@ -182,7 +182,7 @@ note_totals (struct evictor *e) REQUIRES (e->control)
   atomic_fetch_add (&e->failed, t.failed);
   e->stuck |= t.error != 0;
   if (t.slots)
-    room_made (&e->disk->room);
+    room_made (&e->disk->store->room);
 }
 
 /* The hand goes on by some slots; false at the end of the table or when no
@@ -317,7 +317,7 @@ give_pages_back (struct evictor *e, uint64_t target)
   pool_give_back (pool);
   mutex_unlock (&e->control);
   if (used (e) < before)
-    room_made (&e->disk->room);
+    room_made (&e->disk->store->room);
 }
 
 static void
@@ -428,7 +428,7 @@ has_room_after_all (struct evictor *e)
 
   e->was_empty = true;
   if (!again)
-    room_made (&e->disk->room);
+    room_made (&e->disk->store->room);
   return !again;
 }
 
@@ -436,7 +436,7 @@ has_room_after_all (struct evictor *e)
 static bool
 look (struct evictor *e)
 {
-  bool needed = room_answer (&e->disk->room);
+  bool needed = room_answer (&e->disk->store->room);
   uint64_t high = percent_of_limit (e, atomic_load (&e->high));
   bool limited = atomic_load (&e->disk->store->budget.limit) != 0;
 
@@ -448,7 +448,7 @@ look (struct evictor *e)
   if (limited && (needed || used (e) > high))
     return run_round (e, target_for (e, needed));
   if (needed) /* the limit is gone: try again */
-    room_made (&e->disk->room);
+    room_made (&e->disk->store->room);
   idle (e);
   return !needed;
 }
@@ -456,10 +456,11 @@ look (struct evictor *e)
 static bool
 is_punching (struct evictor *e)
 {
-  uint64_t late = backed_late_punches (e->disk->backed); /* for minutes */
+  uint64_t late = backed_late_punches (
+    e->disk->store->backed); /* for minutes */
   struct blocks_stats st;
 
-  blocks_get_stats (e->disk->backed->blocks, &st);
+  blocks_get_stats (e->disk->store->backed->blocks, &st);
   return st.punching > late;
 }
 
@@ -483,7 +484,7 @@ static bool
 sleep_after_failure (struct evictor *e)
 {
   for (;;) {
-    bool needed = room_is_needed (&e->disk->room);
+    bool needed = room_is_needed (&e->disk->store->room);
     uint64_t due = e->failed_ns + (needed ? NEEDED_NS : RETRY_NS);
     uint64_t now = clock_ns ();
 
@@ -500,7 +501,7 @@ tidy (struct evictor *e)
   bool more;
 
   mutex_lock (&e->control);
-  more = backed_tidy (e->disk->backed);
+  more = backed_tidy (e->disk->store->backed);
   mutex_unlock (&e->control);
   return more;
 }
@@ -522,7 +523,7 @@ evictor_thread (void *arg)
     if (ok)
       e->looked_again = false;
     atomic_store (&e->hopeless, !ok && !wait);
-    room_hopeless (&e->disk->room, !ok && !wait);
+    room_hopeless (&e->disk->store->room, !ok && !wait);
     e->failed_ns = ok || wait ? 0 : clock_ns ();
     pause = wait ? PUNCHED_NS : PAUSE_NS;
     if (more && !wait)
@@ -577,7 +578,7 @@ evictor_destroy (struct evictor *e)
 int
 evictor_start (struct evictor *e)
 {
-  room_open (&e->disk->room, wake, e);
+  room_open (&e->disk->store->room, wake, e);
   publish_marks (e);
   return ticker_start (&e->ticker, evictor_thread, e);
 }
@@ -585,9 +586,9 @@ evictor_start (struct evictor *e)
 void
 evictor_stop (struct evictor *e)
 {
-  room_close (&e->disk->room);
+  room_close (&e->disk->store->room);
   ticker_stop (&e->ticker);
-  room_close (&e->disk->room); /* it may just have said otherwise */
+  room_close (&e->disk->store->room); /* it may just have said otherwise */
 }
 
 struct evictor_stats
@@ -605,7 +606,7 @@ evictor_hold (struct evictor *e) ACQUIRE (e->control) NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&e->control);
   batch_writer_drain (e->w);
-  backing_drain (e->disk->backed->io); /* what is being punched */
+  backing_drain (e->disk->store->backed->io); /* what is being punched */
 }
 
 /* Writers that wait for room have it of what comes in meanwhile. */
@@ -615,7 +616,7 @@ drain_patiently (struct evictor *e, const struct patience *p)
 {
   bool all = batch_writer_drain_patiently (e->w, p);
 
-  room_made (&e->disk->room);
+  room_made (&e->disk->store->room);
   while (all && is_punching (e))
     all = patience_nap (p);
   return all;

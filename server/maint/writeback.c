@@ -217,7 +217,7 @@ writeback_run (struct writeback *wb, const struct writeback_request *request,
   bool idle = false;
 
   memset (totals, 0, sizeof *totals);
-  if (!wb->disk->backed) {
+  if (!wb->disk->store->backed) {
     errno = ENODEV;
     return -1;
   }

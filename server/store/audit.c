@@ -112,7 +112,7 @@ has_its_own (struct disk *disk, struct slot *s, uint64_t index, char *why,
 
   if (!is_attached (disk->store->pool, s))
     what = "object";
-  else if (!has_its_entry (&disk->buffer, s, index))
+  else if (!has_its_entry (&disk->store->buffer, s, index))
     what = "entry in the write buffer";
   if (what)
     snprintf (why, why_size, "slot %" PRIu64 ": its %s is not its own", index,
@@ -200,7 +200,8 @@ audit_counters (struct disk *disk, const struct tally *t, char *why, size_t n)
              differs ("buffered", counter_sum (c, DISK_SLOTS_BUFFERED),
                       t->buffered, why, n) ||
              differs ("entries of the write buffer",
-                      buffer_used (&disk->buffer), t->buffered, why, n) ||
+                      buffer_used (&disk->store->buffer), t->buffered, why,
+                      n) ||
              differs ("backed bytes", counter_sum (c, DISK_BACKED_BYTES),
                       t->backed_bytes, why, n) ||
              differs ("compressed bytes", counter_sum (c, DISK_COMPR_BYTES),
@@ -222,9 +223,9 @@ audit_blocks (struct disk *disk, const struct audit_watch *watch,
   struct blocks_audit *a;
   char wrong[120];
 
-  if (!disk->backed)
+  if (!disk->store->backed)
     return 0;
-  a = blocks_audit_begin (disk->backed->blocks);
+  a = blocks_audit_begin (disk->store->backed->blocks);
   if (!a) {
     snprintf (why, n, "no memory to audit the backing store");
     return -1;
@@ -239,7 +240,7 @@ audit_blocks (struct disk *disk, const struct audit_watch *watch,
       blocks_audit_object (a, slot_load_cell (s),
                            record_bytes (slot_meta_size (meta)));
   }
-  backed_audit_late (disk->backed, a);
+  backed_audit_late (disk->store->backed, a);
   int r = blocks_audit_end (a, wrong, sizeof wrong);
   if (is_cancelled (watch)) /* not all of them were counted */
     return cancelled (t, why, n);
@@ -265,14 +266,14 @@ audit_memory (struct disk *disk, const struct audit_watch *watch,
   }
   if (differs ("attached objects", (int64_t) zs.objects, t->objects, why, n))
     return -1;
-  wrong = buffer_audit (&disk->buffer);
+  wrong = buffer_audit (&disk->store->buffer);
   if (wrong) {
     snprintf (why, n, "write buffer: %s", wrong);
     return -1;
   }
   uint64_t charged = zs.resident_pages * MEM_PAGE +
                      leaves_memory (&disk->store->leaves) +
-                     buffer_memory (&disk->buffer);
+                     buffer_memory (&disk->store->buffer);
   return differs ("bytes charged", atomic_load (&disk->store->budget.used),
                   (int64_t) charged, why, n);
 }
@@ -381,8 +382,8 @@ store_is_down (struct disk *disk)
 {
   struct backing_stats io = { 0 };
 
-  if (disk->backed)
-    backing_get_stats (disk->backed->io, &io);
+  if (disk->store->backed)
+    backing_get_stats (disk->store->backed->io, &io);
   return io.down;
 }
 
@@ -501,8 +502,8 @@ who_is_inside (struct disk *disk)
 {
   struct backing_stats io = { 0 };
 
-  if (disk->backed)
-    backing_get_stats (disk->backed->io, &io);
+  if (disk->store->backed)
+    backing_get_stats (disk->store->backed->io, &io);
   return io.in_flight ? "the backing store does not answer"
                       : "requests do not come to an end";
 }

@@ -12,14 +12,15 @@
 unsigned
 claim_take (struct disk *disk)
 {
-  uint64_t taken = atomic_load (&disk->claims), bit;
+  uint64_t taken = atomic_load (&disk->store->claims), bit;
 
   do {
     bit = ~(taken | 1); /* 0 is no claim */
     bit &= -bit;
     if (!bit)
       return 0;
-  } while (!atomic_compare_exchange_weak (&disk->claims, &taken, taken | bit));
+  } while (
+    !atomic_compare_exchange_weak (&disk->store->claims, &taken, taken | bit));
   return (unsigned) __builtin_ctzll (bit);
 }
 
@@ -27,7 +28,7 @@ void
 claim_release (struct disk *disk, unsigned claim)
 {
   uint64_t bit = UINT64_C (1) << claim;
-  uint64_t taken = atomic_fetch_and (&disk->claims, ~bit);
+  uint64_t taken = atomic_fetch_and (&disk->store->claims, ~bit);
 
   check_debug (taken & bit);
   (void) taken;

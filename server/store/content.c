@@ -72,7 +72,7 @@ content_make_backed (struct disk *disk, uint64_t address, unsigned format,
   *new = (struct content){
     .state = SLOT_BACKED, .format = format, .size = size, .cell = address
   };
-  blocks_ref (disk->backed->blocks, address, record_bytes (size));
+  blocks_ref (disk->store->backed->blocks, address, record_bytes (size));
   store_format_made (disk->store, format);
 }
 
@@ -80,7 +80,7 @@ bool
 content_make_buffered (struct disk *disk, uint64_t slot, const void *data,
                        struct content *new)
 {
-  struct buffer *b = &disk->buffer;
+  struct buffer *b = &disk->store->buffer;
   uint32_t entry = buffer_take (b, slot);
 
   if (entry == BUFFER_NONE)
@@ -97,7 +97,7 @@ void
 content_rewrite_locked (struct disk *disk, struct slot *s, const void *buf,
                         uint32_t offset, uint32_t len)
 {
-  struct buffer *b = &disk->buffer;
+  struct buffer *b = &disk->store->buffer;
   uint32_t entry = (uint32_t) slot_load_cell (s);
   char *data = buffer_data (b, entry);
 
@@ -114,7 +114,7 @@ content_rewrite_locked (struct disk *disk, struct slot *s, const void *buf,
 static void
 forget_record (struct disk *disk, uint64_t address, uint32_t size)
 {
-  blocks_unref (disk->backed->blocks, address, record_bytes (size));
+  blocks_unref (disk->store->backed->blocks, address, record_bytes (size));
 }
 
 void
@@ -127,7 +127,7 @@ content_drop (struct disk *disk, const struct content *new)
   if (new->state == SLOT_BACKED)
     forget_record (disk, new->cell, new->size);
   if (new->state == SLOT_BUFFERED)
-    buffer_put (&disk->buffer, (uint32_t) new->cell);
+    buffer_put (&disk->store->buffer, (uint32_t) new->cell);
   if (new->state == SLOT_OBJECT || new->state == SLOT_BACKED)
     store_format_freed (disk->store, new->format);
 }
@@ -197,7 +197,7 @@ content_set_locked (struct disk *disk, struct slot *s,
   if (slot_meta_state (old) == SLOT_BACKED)
     forget_record (disk, old_cell, slot_meta_size (old));
   if (slot_meta_state (old) == SLOT_BUFFERED)
-    buffer_put (&disk->buffer, (uint32_t) old_cell);
+    buffer_put (&disk->store->buffer, (uint32_t) old_cell);
 
   count_change (disk, old, new);
   int live = (new->state != SLOT_EMPTY) - (slot_meta_state (old) != SLOT_EMPTY);

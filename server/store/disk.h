@@ -7,13 +7,8 @@
 #define ZRAM_DISK_H
 
 #include "base/counter.h"
-#include "store/backed.h"
-#include "store/buffer.h"
-#include "store/drain.h"
-#include "store/room.h"
 #include "store/slot_table.h"
 #include "store/store.h"
-#include "store/writeback_limit.h"
 
 /* The first group are levels, changed with the slot lock held; exact when
  * nothing runs (store/audit.h).  The others only grow.
@@ -75,24 +70,12 @@ struct disk {
   struct store *store; /* not owned */
   uint64_t size;       /* bytes */
   struct slot_table table;
-  struct backed *backed; /* owned; NULL: no backing store */
-  struct writeback_limit writeback_limit;
-  struct buffer buffer;    /* of size 0: off */
-  struct drain drain;      /* of that */
-  struct room room;        /* for writers when memory is used up */
-  atomic_bool promote;     /* what is read from the store may stay in memory */
-  _Atomic uint64_t claims; /* bits of those taken (claim.h) */
   struct counter_set counters;
   struct histogram latency[LATENCY_KINDS]; /* of whole requests */
 };
 
 /* size: 1 to 2^63 - 1 bytes.  NULL with errno ENOMEM. */
 struct disk *disk_create (struct store *store, uint64_t size) MUST_USE;
-
-/* Give it a backing store, which it owns from now on.  Before any request.
- * Where the store keeps memory ready, so are buffers to read into.
- */
-void disk_set_backed (struct disk *disk, struct backed *backed);
 
 /* Frees every object.  No request may be running. */
 void disk_destroy (struct disk *disk);
@@ -101,19 +84,6 @@ static inline void
 disk_count (struct disk *disk, enum disk_counter id, int64_t delta)
 {
   counter_add (&disk->counters, id, delta);
-}
-
-/* What eviction has to keep below its marks: all that is used but the write
- * buffer, which takes care of itself.
- */
-static inline uint64_t
-disk_memory_to_evict (struct disk *disk)
-{
-  uint64_t used = atomic_load_explicit (&disk->store->budget.used,
-                                        memory_order_relaxed);
-  uint64_t buffered = buffer_memory (&disk->buffer);
-
-  return used > buffered ? used - buffered : 0;
 }
 
 #endif /* ZRAM_DISK_H */

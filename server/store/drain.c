@@ -61,7 +61,8 @@ claim_entry (struct disk *disk, uint64_t index, uint32_t entry, unsigned claim,
                  claim_put_locked (s, meta, claim);
 
   if (claimed)
-    memcpy (copy, buffer_data (&disk->buffer, entry), disk->buffer.slot_size);
+    memcpy (copy, buffer_data (&disk->store->buffer, entry),
+            disk->store->buffer.slot_size);
   if (s)
     slot_read_unlock (s);
   return claimed;
@@ -87,7 +88,7 @@ static enum drain_result
 drain_entry (struct disk *disk, uint32_t entry, unsigned claim, void *copy)
 {
   uint64_t index = atomic_load_explicit (
-    &buffer_entry (&disk->buffer, entry)->slot, memory_order_relaxed);
+    &buffer_entry (&disk->store->buffer, entry)->slot, memory_order_relaxed);
   struct content new;
 
   if (index == BUFFER_NO_SLOT || !claim_entry (disk, index, entry, claim, copy))
@@ -144,7 +145,7 @@ drain_lane (void *ctx, unsigned lane)
 {
   struct batch *b = ctx;
   unsigned claim = claim_take (b->disk);
-  char *copy = b->copies + (size_t) lane * b->disk->buffer.slot_size;
+  char *copy = b->copies + (size_t) lane * b->disk->store->buffer.slot_size;
 
   if (!claim)
     return;
@@ -185,9 +186,9 @@ uint32_t
 drain_step_locked (struct disk *disk, uint32_t min_age_ms, uint32_t looks,
                    uint32_t most, struct drain_totals *totals)
 {
-  struct drain *d = &disk->drain;
+  struct drain *d = &disk->store->drain;
   struct batch b = { .disk = disk, .copies = d->copies };
-  uint32_t entries = buffer_entries (&disk->buffer);
+  uint32_t entries = buffer_entries (&disk->store->buffer);
   uint32_t now = clock_coarse_ms (), looked = 0;
 
   if (most > DRAIN_BATCH)
@@ -195,7 +196,7 @@ drain_step_locked (struct disk *disk, uint32_t min_age_ms, uint32_t looks,
   for (; looked < looks && looked < entries && b.n < most; looked++) {
     if (d->hand >= entries)
       d->hand = 0;
-    if (is_due (buffer_entry (&disk->buffer, d->hand), now, min_age_ms))
+    if (is_due (buffer_entry (&disk->store->buffer, d->hand), now, min_age_ms))
       b.entries[b.n++] = d->hand;
     d->hand++;
   }
@@ -207,23 +208,24 @@ drain_step_locked (struct disk *disk, uint32_t min_age_ms, uint32_t looks,
 /* -- for those who need it done ------------------------------------------ */
 
 static bool
-make_room_locked (struct disk *disk) REQUIRES (disk->drain.lock)
+make_room_locked (struct disk *disk) REQUIRES (disk->store->drain.lock)
 {
-  uint32_t entries = buffer_entries (&disk->buffer), looked = 0, n = 1;
-  bool made = buffer_trim (&disk->buffer) > 0;
+  uint32_t entries = buffer_entries (&disk->store->buffer), looked = 0, n = 1;
+  bool made = buffer_trim (&disk->store->buffer) > 0;
   struct drain_totals totals = { 0 };
 
   while (!made && n > 0 && looked < entries && totals.done < ROOM_ENTRIES &&
-         totals.failed < MAX_FAILURES && buffer_used (&disk->buffer) > 0) {
+         totals.failed < MAX_FAILURES &&
+         buffer_used (&disk->store->buffer) > 0) {
     n = drain_step_locked (disk, 0, entries - looked, 1, &totals);
     looked += n;
   }
   if (totals.done) {
-    (void) buffer_trim (&disk->buffer);
+    (void) buffer_trim (&disk->store->buffer);
     made = true;
   }
   if (made)
-    atomic_fetch_add (&disk->drain.rounds, 1);
+    atomic_fetch_add (&disk->store->drain.rounds, 1);
   return made;
 }
 
@@ -231,35 +233,37 @@ bool
 drain_for_room (struct disk *disk)
 {
   KEEP_ERRNO;
-  uint64_t rounds = atomic_load (&disk->drain.rounds);
+  uint64_t rounds = atomic_load (&disk->store->drain.rounds);
   bool made;
 
-  if (buffer_memory (&disk->buffer) == 0)
+  if (buffer_memory (&disk->store->buffer) == 0)
     return false;
-  mutex_lock (&disk->drain.lock);
+  mutex_lock (&disk->store->drain.lock);
   /* Perhaps somebody else has made some while we waited. */
-  made = atomic_load (&disk->drain.rounds) != rounds || make_room_locked (disk);
-  mutex_unlock (&disk->drain.lock);
+  made = atomic_load (&disk->store->drain.rounds) != rounds ||
+         make_room_locked (disk);
+  mutex_unlock (&disk->store->drain.lock);
   return made;
 }
 
 void
-drain_hold (struct disk *disk) ACQUIRE (disk->drain.lock)
+drain_hold (struct disk *disk) ACQUIRE (disk->store->drain.lock)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  mutex_lock (&disk->drain.lock);
+  mutex_lock (&disk->store->drain.lock);
 }
 
 bool
 drain_hold_patiently (struct disk *disk, const struct patience *p)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  return mutex_lock_patiently (&disk->drain.lock, &disk->drain.wished, p);
+  return mutex_lock_patiently (&disk->store->drain.lock,
+                               &disk->store->drain.wished, p);
 }
 
 void
-drain_unhold (struct disk *disk) RELEASE (disk->drain.lock)
+drain_unhold (struct disk *disk) RELEASE (disk->store->drain.lock)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  mutex_unlock (&disk->drain.lock);
+  mutex_unlock (&disk->store->drain.lock);
 }

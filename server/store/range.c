@@ -137,7 +137,8 @@ disk_read (struct disk *disk, void *buf, uint32_t count, uint64_t offset)
 static uint32_t
 write_chunk (struct disk *disk, uint32_t count)
 {
-  return buffer_has_room (&disk->buffer, count >> disk->store->slot_shift)
+  return buffer_has_room (&disk->store->buffer,
+                          count >> disk->store->slot_shift)
            ? BUFFERED_CHUNK
            : WRITE_CHUNK;
 }

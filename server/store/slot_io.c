@@ -139,7 +139,7 @@ static int
 make_data (struct disk *disk, uint64_t index, const void *buf,
            struct content *new)
 {
-  if (buffer_is_on (&disk->buffer)) {
+  if (buffer_is_on (&disk->store->buffer)) {
     if (content_make_buffered (disk, index, buf, new))
       return 0;
     disk_count (disk, DISK_BUFFER_PASSED, 1);
@@ -162,7 +162,7 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
   if (slot_same_filled (buf, disk->store->config.slot_size, &new.cell))
     zeroes = new.cell == 0;
   else {
-    if (buffer_used (&disk->buffer) > 0 &&
+    if (buffer_used (&disk->store->buffer) > 0 &&
         rewrite_buffered (disk, index, buf, now))
       return 0;
     if (make_data (disk, index, buf, &new) == -1)
@@ -233,7 +233,7 @@ part_compressed_locked (struct disk *disk, struct slot *s, uint64_t index,
   char *data = old_data_locked (disk, s, stream, record);
   r = data ? merge_locked (disk, s, stream, data, buf, offset, len) : -1;
   zcomp_stream_put (stream);
-  backed_record_free (disk->backed, record);
+  backed_record_free (disk->store->backed, record);
   return r;
 }
 
@@ -241,7 +241,8 @@ part_compressed_locked (struct disk *disk, struct slot *s, uint64_t index,
 static void
 keep_buffered_locked (struct disk *disk, struct slot *s) REQUIRES (s)
 {
-  const char *data = buffer_data (&disk->buffer, (uint32_t) slot_load_cell (s));
+  const char *data = buffer_data (&disk->store->buffer,
+                                  (uint32_t) slot_load_cell (s));
   struct content same = { .state = SLOT_SAME, .size = 1 };
 
   if (slot_same_filled (data, disk->store->config.slot_size, &same.cell))
@@ -265,7 +266,7 @@ fetch_into_buffer_locked (struct disk *disk, struct slot *s, uint64_t index,
 {
   struct content new = { .state = SLOT_BUFFERED,
                          .size = disk->store->config.slot_size };
-  uint32_t entry = buffer_take (&disk->buffer, index);
+  uint32_t entry = buffer_take (&disk->store->buffer, index);
   char *record = NULL;
 
   if (entry == BUFFER_NONE) {
@@ -273,10 +274,10 @@ fetch_into_buffer_locked (struct disk *disk, struct slot *s, uint64_t index,
     return FETCH_NO_ROOM;
   }
   new.cell = entry;
-  char *data = buffer_data (&disk->buffer, entry);
+  char *data = buffer_data (&disk->store->buffer, entry);
   int r = slot_read_locked (disk, s, index, data, 0, new.size, &record);
   bool same = r == 0 && is_so_already (data + offset, buf, len);
-  backed_record_free (disk->backed, record);
+  backed_record_free (disk->store->backed, record);
   if (r == 0 && !same) {
     content_set_locked (disk, s, &new);
     disk_count (disk, DISK_BUFFER_WRITES, 1);
@@ -306,7 +307,7 @@ write_part_locked (struct disk *disk, struct slot *s, uint64_t index,
     disk_count (disk, DISK_BUFFER_HITS, 1);
     there = FETCHED;
   }
-  else if (buffer_is_on (&disk->buffer))
+  else if (buffer_is_on (&disk->store->buffer))
     there = fetch_into_buffer_locked (disk, s, index, buf, offset, len);
 
   switch (there) {
@@ -353,7 +354,7 @@ stall_wait (struct disk *disk, struct stall *stall)
 
   if (!stall->deadline_ns)
     disk_count (disk, DISK_WRITE_STALLS, 1);
-  again = room_wait (&disk->room, stall);
+  again = room_wait (&disk->store->room, stall);
   errno = ENOSPC;
   return again;
 }
@@ -366,7 +367,7 @@ may_try_again (struct disk *disk, struct stall *stall)
 {
   return errno == ENOSPC &&
          (drain_for_room (disk) ||
-          (stall && disk->backed && stall_wait (disk, stall)));
+          (stall && disk->store->backed && stall_wait (disk, stall)));
 }
 
 /* Try until there is room, or no hope of any; 'part': else the whole slot. */
@@ -377,13 +378,13 @@ write_with_room (struct disk *disk, uint64_t index, const void *buf, bool part,
   struct stall stall;
   int r;
 
-  room_stall_begin (&disk->room, &stall);
+  room_stall_begin (&disk->store->room, &stall);
   do
     r = part ? try_write_part (disk, index, buf, offset, len, now)
              : try_write (disk, index, buf, now);
   while (r == -1 && may_try_again (disk, wait ? &stall : NULL));
-  if (disk->backed)
-    room_check (&disk->room, disk_memory_to_evict (disk));
+  if (disk->store->backed)
+    room_check (&disk->store->room, store_memory_to_evict (disk->store));
   return r;
 }
 

@@ -77,7 +77,7 @@ char *
 slot_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
 {
   uint32_t meta = slot_load_meta (s), size = slot_meta_size (meta);
-  char *record = backed_record_new (disk->backed, size);
+  char *record = backed_record_new (disk->store->backed, size);
 
   rank_may_sleep ("slot_fetch_locked");
   /* Nor is a stream held here, whatever the codec: so who takes streams away
@@ -87,7 +87,7 @@ slot_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
   rank_release (RANK_STREAM);
   if (!record)
     return NULL;
-  if (backed_read (disk->backed, slot_load_cell (s), record, index,
+  if (backed_read (disk->store->backed, slot_load_cell (s), record, index,
                    slot_meta_format (meta), size) == 0) {
     disk_count (disk, DISK_BD_READS, 1);
     return record;
@@ -95,7 +95,7 @@ slot_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
   disk_count (disk, DISK_BD_READ_ERRORS, 1);
   if (errno == EBADMSG)
     disk_count (disk, DISK_BD_DAMAGED, 1);
-  backed_record_free (disk->backed, record);
+  backed_record_free (disk->store->backed, record);
   /* Whatever else the store said (a server may say ENOSPC), of the slot it
    * means one thing.
    */
@@ -203,7 +203,8 @@ slot_read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
                    : -1;
   case SLOT_BUFFERED:
     memcpy (buf,
-            buffer_data (&disk->buffer, (uint32_t) slot_load_cell (s)) + offset,
+            buffer_data (&disk->store->buffer, (uint32_t) slot_load_cell (s)) +
+              offset,
             len);
     return 0;
   default:
@@ -227,10 +228,10 @@ claim_to_promote_locked (struct disk *disk, struct slot *s) REQUIRES_SHARED (s)
   unsigned claim;
 
   if (slot_meta_state (slot_load_meta (s)) != SLOT_BACKED ||
-      !atomic_load_explicit (&disk->promote, memory_order_relaxed) ||
-      disk_memory_to_evict (disk) >=
-        atomic_load_explicit (&disk->room.low, memory_order_relaxed) ||
-      __builtin_popcountll (atomic_load (&disk->claims)) >= PROMOTIONS)
+      !atomic_load_explicit (&disk->store->promote, memory_order_relaxed) ||
+      store_memory_to_evict (disk->store) >=
+        atomic_load_explicit (&disk->store->room.low, memory_order_relaxed) ||
+      __builtin_popcountll (atomic_load (&disk->store->claims)) >= PROMOTIONS)
     return 0;
   claim = claim_take (disk);
   if (claim && !claim_put_locked (s, slot_load_meta (s), claim)) {
@@ -292,7 +293,7 @@ slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
   slot_read_unlock (s);
   if (claim)
     promote (disk, index, claim, meta, record);
-  backed_record_free (disk->backed, record);
+  backed_record_free (disk->store->backed, record);
   return r;
 }
 
@@ -316,7 +317,7 @@ read_unnoticed (struct disk *disk, uint64_t index, void *buf, bool from_store)
     r = slot_read_locked (disk, s, index, buf, 0, disk->store->config.slot_size,
                           &record);
   slot_read_unlock (s);
-  backed_record_free (disk->backed, record);
+  backed_record_free (disk->store->backed, record);
   return r;
 }
 

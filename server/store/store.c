@@ -29,6 +29,23 @@ pool_addresses (uint64_t disk_bytes)
   return disk_bytes > (most - least) / 4 ? most : disk_bytes * 4 + least;
 }
 
+/* Addresses for the write buffer: it never needs more than the disks have
+ * slots, but for what is in transit.
+ */
+static uint64_t
+buffer_addresses (uint64_t slots, uint32_t slot_size)
+{
+#ifdef ZRAM_DEBUG
+  const uint64_t most = UINT64_C (1) << 30; /* sanitizers shadow it */
+#else
+  const uint64_t most = UINT64_C (1) << 36;
+#endif
+  const uint64_t transit = UINT64_C (16) << 20;
+
+  return slots > (most - transit) / slot_size ? most
+                                              : slots * slot_size + transit;
+}
+
 /* Slots, objects and leaves are given back to the system in pages of 4 KiB; of
  * a larger page that would take what lies beside them along.
  */
@@ -64,6 +81,11 @@ store_create (const struct store_config *config)
   store->slot_shift = (uint32_t) __builtin_ctz (config->slot_size);
   budget_init (&store->budget, config->mem_limit);
   mutex_init (&store->settings, RANK_SETTINGS);
+  room_init (&store->room);
+  buffer_init (&store->buffer, config->slot_size,
+               buffer_addresses (config->disk_bytes / config->slot_size + 1,
+                                 config->slot_size),
+               &store->budget);
   pthread_mutex_init (&store->gate_lock, NULL);
   pthread_cond_init (&store->gate_opened, NULL);
   if (counter_set_init (&store->requests, REQUEST_COUNTERS) == -1 ||
@@ -73,6 +95,8 @@ store_create (const struct store_config *config)
     goto fail;
   if (leaves_init (&store->leaves, config->disk_bytes / config->slot_size + 1,
                    &store->budget) == -1)
+    goto fail;
+  if (drain_init (&store->drain, config->slot_size) == -1)
     goto fail;
   (void) rwword_waits (); /* now, so that no wait has to make it */
   store->pool = pool_create (
@@ -123,6 +147,14 @@ int
 store_set_primary (struct store *store, const struct zcomp_method *primary)
 {
   return zcomp_set_primary (store->zcomp, primary);
+}
+
+void
+store_set_backed (struct store *store, struct backed *backed)
+{
+  store->backed = backed;
+  if (store->config.keep_ready)
+    backed_keep_records (backed, store->config.slot_size);
 }
 
 void
@@ -223,6 +255,10 @@ store_destroy (struct store *store)
   if (!store)
     return;
   workpool_destroy (store->workpool);
+  backed_destroy (store->backed);
+  drain_destroy (&store->drain);
+  buffer_destroy (&store->buffer);
+  room_destroy (&store->room);
   zcomp_free (store->zcomp);
   pool_destroy (store->pool);
   leaves_destroy (&store->leaves);

@@ -20,7 +20,12 @@
 #include "comp/dict.h"
 #include "comp/zcomp.h"
 #include "mem/pool.h"
+#include "store/backed.h"
+#include "store/buffer.h"
+#include "store/drain.h"
 #include "store/leaves.h"
+#include "store/room.h"
+#include "store/writeback_limit.h"
 
 struct store_config {
   uint32_t slot_size;    /* bytes, a power of two, 4 KiB to 64 KiB */
@@ -39,7 +44,14 @@ struct store {
   unsigned cpus;        /* that the process may run on */
   struct budget budget; /* pool and slot tables */
   struct pool *pool;
-  struct leaves leaves; /* of all slot tables */
+  struct leaves leaves;  /* of all slot tables */
+  struct backed *backed; /* owned; NULL: no backing store */
+  struct writeback_limit writeback_limit;
+  struct buffer buffer;    /* of writes; of size 0: off */
+  struct drain drain;      /* of that */
+  struct room room;        /* for writers when memory is used up */
+  atomic_bool promote;     /* what is read back may stay in memory */
+  _Atomic uint64_t claims; /* bits of those taken (claim.h) */
   struct zcomp *zcomp;
   struct workpool *workpool;
   struct counter_set requests; /* enum store_counter */
@@ -85,6 +97,24 @@ int store_set_workers (struct store *store, unsigned n) MUST_USE;
  */
 int store_set_primary (struct store *store, const struct zcomp_method *primary)
   MUST_USE;
+
+/* Give it a backing store, which it owns from now on.  Before any request.
+ * Where the store keeps memory ready, so are buffers to read into.
+ */
+void store_set_backed (struct store *store, struct backed *backed);
+
+/* What eviction has to keep below its marks: all that is used but the write
+ * buffer, which takes care of itself.
+ */
+static inline uint64_t
+store_memory_to_evict (struct store *store)
+{
+  uint64_t used = atomic_load_explicit (&store->budget.used,
+                                        memory_order_relaxed);
+  uint64_t buffered = buffer_memory (&store->buffer);
+
+  return used > buffered ? used - buffered : 0;
+}
 
 /* 0 = none.  A limit below what is used stops writes until enough is freed. */
 void store_set_mem_limit (struct store *store, uint64_t bytes);

@@ -412,7 +412,7 @@ give_store (void)
     fprintf (stderr, "passes-bench: %s: %s\n", store_path, io ? "" : why);
     exit (1);
   }
-  disk_set_backed (disk, backed);
+  store_set_backed (disk->store, backed);
   if (backing_start (io))
     die ("threads");
 }

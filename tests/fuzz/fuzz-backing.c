@@ -199,13 +199,13 @@ static void
 op_tidy (struct input *in)
 {
   (void) in;
-  (void) backed_tidy (f.disk->backed);
+  (void) backed_tidy (f.store->backed);
 }
 
 static void
 op_promote (struct input *in)
 {
-  atomic_store (&f.disk->promote, take8 (in) % 2);
+  atomic_store (&f.store->promote, take8 (in) % 2);
 }
 
 /* -- damage -------------------------------------------------------------- */
@@ -310,9 +310,9 @@ open_all (struct input *in)
   fixture_open (&f, slot_sizes[sizes % 4], codecs[take8 (in) % 4], 1,
                 SLOTS * slot_sizes[sizes % 4]);
   store = held_attach (&f, BLOCKS);
-  f.disk->backed->secret = 1; /* the same input, the same records */
+  f.store->backed->secret = 1; /* the same input, the same records */
   atomic_store (&store->base.can_punch, punch);
-  blocks_set_punch (f.disk->backed->blocks, punch);
+  blocks_set_punch (f.store->backed->blocks, punch);
   writeback_init (&writeback, f.disk);
   memset (what, 0, sizeof what);
   memset (parted, 0, sizeof parted);

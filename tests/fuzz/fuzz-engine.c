@@ -201,7 +201,7 @@ op_tidy (struct input *in, struct fuzzed *d)
   /* What the store had when a connection broke is kept back a while. */
   d->held->resent = take8 (in) % 4 == 0;
   if (!d->evictor) /* which does it by itself */
-    (void) backed_tidy (d->f.disk->backed);
+    (void) backed_tidy (d->f.store->backed);
 }
 
 static void
@@ -222,7 +222,7 @@ op_limit (struct input *in, struct fuzzed *d)
   store_set_mem_limit (d->f.store, choice % 4 ? choice * 4 * KiB : 0);
   d->limited = true; /* a write begins before the limit is lifted */
   if (d->held)
-    writeback_limit_set (&d->f.disk->writeback_limit, choice % 8 == 1,
+    writeback_limit_set (&d->f.store->writeback_limit, choice % 8 == 1,
                          take8 (in));
   if (d->evictor)
     evictor_set_marks (d->evictor, 50 + choice % 40, 90);
@@ -237,7 +237,7 @@ op_buffer (struct input *in, struct fuzzed *d)
   struct drain_totals totals = { 0 };
 
   if (choice % 4 < 2) {
-    if (buffer_set_size (&disk->buffer, n / 4 * BUFFER_CHUNK) == -1)
+    if (buffer_set_size (&disk->store->buffer, n / 4 * BUFFER_CHUNK) == -1)
       check_always (d->trouble);
     return;
   }
@@ -246,7 +246,7 @@ op_buffer (struct input *in, struct fuzzed *d)
   drain_hold (disk);
   (void) drain_step_locked (disk, 0, 1 + n, 1 + choice / 8, &totals);
   if (choice % 8 == 3)
-    (void) buffer_trim (&disk->buffer);
+    (void) buffer_trim (&disk->store->buffer);
   drain_unhold (disk);
   check_always (totals.failed == 0 || d->limited || d->trouble);
 }
@@ -375,8 +375,8 @@ open_store (struct fuzzed *d, unsigned choice, unsigned blocks)
     return;
   d->held = held_attach (&d->f, 256 + blocks * 4);
   atomic_store (&d->held->base.can_punch, (choice & 2) != 0);
-  blocks_set_punch (d->f.disk->backed->blocks, (choice & 2) != 0);
-  atomic_store (&d->f.disk->promote, (choice & 4) != 0);
+  blocks_set_punch (d->f.store->backed->blocks, (choice & 2) != 0);
+  atomic_store (&d->f.store->promote, (choice & 4) != 0);
   if ((choice & 0x18) != 0x18)
     return;
   d->evictor = evictor_create (d->f.disk, EVICT_LOW, EVICT_HIGH);
@@ -425,7 +425,7 @@ close_disk (struct fuzzed *d)
   writeback_destroy (&d->writeback);
   recompressor_destroy (d->recompressor);
   compactor_destroy (d->compactor);
-  check_always (atomic_load (&d->f.disk->claims) == 0);
+  check_always (atomic_load (&d->f.store->claims) == 0);
   fixture_close (&d->f);
 }
 

@@ -159,7 +159,7 @@ held_attach (struct fixture *f, uint64_t blocks)
   struct backed *backed = backed_create (&h->base);
 
   check_always (backed);
-  disk_set_backed (f->disk, backed);
+  store_set_backed (f->store, backed);
   return h;
 }
 
@@ -281,7 +281,7 @@ held_blocks (struct fixture *f)
 {
   struct blocks_stats st;
 
-  blocks_get_stats (f->disk->backed->blocks, &st);
+  blocks_get_stats (f->store->backed->blocks, &st);
   return st;
 }
 

@@ -31,7 +31,7 @@ check_no_claims (struct fixture *f)
   for (uint64_t i = slot_table_next_present (&f->disk->table, 0, n); i < n;
        i = slot_table_next_present (&f->disk->table, i + 1, n))
     check_always (slot_meta_claim (fixture_meta (f, i)) == 0);
-  check_always (atomic_load (&f->disk->claims) == 0);
+  check_always (atomic_load (&f->store->claims) == 0);
 }
 
 static inline uint32_t

@@ -178,7 +178,7 @@ request_held (void *(*request) (void *), bool promote)
   struct unit_thread t;
 
   setup ();
-  atomic_store (&f->disk->promote, promote);
+  atomic_store (&f->store->promote, promote);
   held_hold (store, false, false, true);
   unit_start (&t, request, NULL);
   held_wait_readers (store, 1);
@@ -292,7 +292,7 @@ test_punch (void **state)
   (void) state;
   setup ();
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f->disk->backed->blocks, true);
+  blocks_set_punch (f->store->backed->blocks, true);
   held_hold (store, false, true, false);
   must_discard (f, 0, BACKED / 2 * SLOT);
   c.engine.evictor = evictor_create (f->disk, 80, 90);

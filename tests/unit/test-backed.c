@@ -34,7 +34,7 @@ test_record (void **state)
 
   (void) state;
   setup (16);
-  b = f.disk->backed;
+  b = f.store->backed;
   fill_kind (record + RECORD_HEADER, SIZE, KIND_RANDOM, &rng);
   record_seal (b, record, AT, 77, 3, SIZE);
   assert_true (record_check (b, record, AT, 77, 3, SIZE));
@@ -234,12 +234,12 @@ test_promotion (void **state)
   for (unsigned i = 0; i < SLOTS; i++)
     held_expect (&f, i, 1);
   assert_int_equal (fixture_count (&f, DISK_PROMOTED), 0);
-  atomic_store (&f.disk->promote, true);
+  atomic_store (&f.store->promote, true);
   /* No room below the low mark. */
-  room_set_marks (&f.disk->room, fixture_used (&f), UINT64_MAX);
+  room_set_marks (&f.store->room, fixture_used (&f), UINT64_MAX);
   held_expect (&f, 0, 1);
   assert_int_equal (fixture_count (&f, DISK_PROMOTED), 0);
-  room_set_marks (&f.disk->room, UINT64_MAX, UINT64_MAX);
+  room_set_marks (&f.store->room, UINT64_MAX, UINT64_MAX);
   for (unsigned i = 0; i < SLOTS; i++) {
     held_expect (&f, i, 1);
     assert_int_equal (fixture_state (&f, i), SLOT_OBJECT);
@@ -248,7 +248,7 @@ test_promotion (void **state)
   assert_int_equal (fixture_count (&f, DISK_PROMOTED), SLOTS);
   assert_int_equal (fixture_count (&f, DISK_BD_READS), 2 * SLOTS + 1);
   assert_int_equal (held_blocks (&f).used, 0);
-  assert_int_equal (atomic_load (&f.disk->claims), 0);
+  assert_int_equal (atomic_load (&f.store->claims), 0);
   fixture_close (&f);
 }
 
@@ -260,7 +260,7 @@ test_promotion_of_a_part (void **state)
 
   (void) state;
   setup (64);
-  atomic_store (&f.disk->promote, true);
+  atomic_store (&f.store->promote, true);
   for (unsigned i = 0; i < SLOTS; i++)
     held_write (&f, i, 1);
   held_write_back (&f, 0, SLOTS);
@@ -281,7 +281,7 @@ test_promotion_fails (void **state)
 
   (void) state;
   setup (64);
-  atomic_store (&f.disk->promote, true);
+  atomic_store (&f.store->promote, true);
   for (unsigned i = 0; i < SLOTS; i++)
     held_write (&f, i, 1);
   held_write_back (&f, 0, SLOTS);
@@ -333,7 +333,7 @@ test_promotion_races (void **state)
 
   (void) state;
   setup (64);
-  atomic_store (&f.disk->promote, true);
+  atomic_store (&f.store->promote, true);
   for (unsigned i = 0; i < 60; i++) {
     held_write (&f, 0, 1);
     held_write (&f, 1, 1);
@@ -356,7 +356,7 @@ test_promotion_races (void **state)
       held_expect (&f, 0, i % 3 + 1);
     assert_true (fixture_state (&f, 0) != SLOT_BACKED);
     assert_int_equal (held_blocks (&f).used, 0);
-    assert_int_equal (atomic_load (&f.disk->claims), 0);
+    assert_int_equal (atomic_load (&f.store->claims), 0);
     fixture_audit (&f);
   }
   fixture_close (&f);
@@ -370,14 +370,14 @@ test_punches (void **state)
   (void) state;
   setup (512);
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f.disk->backed->blocks, true);
+  blocks_set_punch (f.store->backed->blocks, true);
   for (unsigned i = 0; i < 300; i++)
     held_write (&f, i, 1);
   held_write_back (&f, 0, 300);
   uint64_t used = held_blocks (&f).used;
   held_hold (store, false, true, false);
   must_discard (&f, 0, DISK);
-  while (backed_tidy (f.disk->backed))
+  while (backed_tidy (f.store->backed))
     ;
   assert_true (held_blocks (&f).punching >= used / 2);
   fixture_audit (&f);
@@ -395,7 +395,7 @@ test_punches (void **state)
     held_expect (&f, i, 2);
   /* It can no more: blocks are used again all the same. */
   atomic_store (&store->base.can_punch, false);
-  assert_false (backed_tidy (f.disk->backed));
+  assert_false (backed_tidy (f.store->backed));
   must_discard (&f, 0, DISK);
   for (unsigned i = 0; i < 300; i++)
     held_write (&f, i, 3);
@@ -411,7 +411,7 @@ expect_all_punched (unsigned waiting)
 {
   assert_int_equal (held_blocks (&f).waiting, waiting);
   while (held_blocks (&f).waiting) { /* within a second or two */
-    (void) backed_tidy (f.disk->backed);
+    (void) backed_tidy (f.store->backed);
     unit_sleep_ms (10);
   }
   assert_int_equal (held_blocks (&f).punching, 0);
@@ -426,7 +426,7 @@ test_bits_are_punched (void **state)
 
   (void) state;
   setup (700);
-  b = f.disk->backed->blocks;
+  b = f.store->backed->blocks;
   atomic_store (&store->base.can_punch, true);
   blocks_set_punch (b, true);
   assert_int_equal (blocks_alloc (b, 700, &first), 700);
@@ -436,7 +436,7 @@ test_bits_are_punched (void **state)
   blocks_release (b, 600, 15);
   expect_all_punched (15);
   blocks_release (b, 615, 85); /* 64 KiB and more at once */
-  assert_false (backed_tidy (f.disk->backed));
+  assert_false (backed_tidy (f.store->backed));
   assert_int_equal (held_blocks (&f).waiting, 0);
   for (unsigned i = 1; i < 600; i += 2)
     blocks_release (b, i, 1);

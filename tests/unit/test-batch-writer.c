@@ -31,20 +31,20 @@ static void
 finish (void)
 {
   batch_writer_destroy (w);
-  assert_int_equal (atomic_load (&f.disk->claims), 0);
+  assert_int_equal (atomic_load (&f.store->claims), 0);
   fixture_close (&f);
 }
 
 static void
 limit (bool on, uint64_t units)
 {
-  writeback_limit_set (&f.disk->writeback_limit, on, units);
+  writeback_limit_set (&f.store->writeback_limit, on, units);
 }
 
 static uint64_t
 limit_left (void)
 {
-  return atomic_load (&f.disk->writeback_limit.left);
+  return atomic_load (&f.store->writeback_limit.left);
 }
 
 /* -- what goes right ---------------------------------------------------- */

@@ -305,7 +305,7 @@ try_store (void)
   if (store)
     disk = disk_create (store, LARGEST_DISK);
   if (disk && store_start (store) == 0)
-    r = buffer_set_size (&disk->buffer, MiB);
+    r = buffer_set_size (&disk->store->buffer, MiB);
   disk_destroy (disk);
   store_destroy (store);
   return r;
@@ -460,7 +460,7 @@ each (bool locked, bool buffered)
 
   open_it ();
   if (buffered)
-    check_always (buffer_set_size (&f.disk->buffer, MiB) == 0);
+    check_always (buffer_set_size (&f.store->buffer, MiB) == 0);
   atomic_store (&clobber_on, true);
   atomic_store (&clobber_locked, locked);
   for (unsigned i = 0; i < OPS; i++)
@@ -613,7 +613,7 @@ test_store_error (void **state)
 
   (void) state;
   open_it ();
-  h = held_of (f.disk->backed->io);
+  h = held_of (f.store->backed->io);
   held_write (&f, 7, 1);
   held_write_back (&f, 7, 8);
   atomic_store (&clobber_on, true);
@@ -678,7 +678,7 @@ release_parts (bool locked)
   STAYS ((void) claim_end (f.disk, 3, 1, 0));
   assert_true (content_make_buffered (f.disk, 4000, data, &new));
   STAYS (content_drop (f.disk, &new));
-  STAYS ((void) buffer_trim (&f.disk->buffer));
+  STAYS ((void) buffer_trim (&f.store->buffer));
   for (unsigned i = 0; i < 160; i++)
     handles[i] = pool_alloc (pool, SLOT, &mem);
   for (unsigned i = 0; i < 160; i++)
@@ -707,7 +707,7 @@ test_releases (void **state)
 
   (void) state;
   open_it ();
-  check_always (buffer_set_size (&f.disk->buffer, MiB) == 0);
+  check_always (buffer_set_size (&f.store->buffer, MiB) == 0);
   atomic_store (&clobber_on, true);
   release_parts (false);
   release_parts (true);

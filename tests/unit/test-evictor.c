@@ -289,14 +289,14 @@ test_store_fails (void **state)
 
   (void) state;
   setup (16384, 80, 90);
-  writeback_limit_set (&f.disk->writeback_limit, true, 100000);
+  writeback_limit_set (&f.store->writeback_limit, true, 100000);
   held_fail (store, 1, UINT32_MAX / 2, EIO);
   n = fill_up (0);
   assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 0);
   assert_true (fixture_count (&f, DISK_BD_WRITE_ERRORS) > 0);
   assert_true (evictor_stats (evictor).failed > 0);
   assert_int_equal (held_blocks (&f).used, 0);
-  assert_int_equal (atomic_load (&f.disk->writeback_limit.left), 100000);
+  assert_int_equal (atomic_load (&f.store->writeback_limit.left), 100000);
   for (unsigned i = 0; i < n; i++)
     held_expect (&f, i, 1);
   held_fail (store, 0, 0, 0);
@@ -314,14 +314,14 @@ test_budget_used_up (void **state)
 
   (void) state;
   setup (16384, 80, 90);
-  writeback_limit_set (&f.disk->writeback_limit, true, 0);
+  writeback_limit_set (&f.store->writeback_limit, true, 0);
   n = fill_up (0);
   assert_int_equal (fixture_count (&f, DISK_SLOTS_BACKED), 0);
-  writeback_limit_set (&f.disk->writeback_limit, true, 10);
+  writeback_limit_set (&f.store->writeback_limit, true, 10);
   n = fill_up (n);
   assert_int_equal (fixture_count (&f, DISK_BD_WRITES), 10);
-  assert_int_equal (atomic_load (&f.disk->writeback_limit.left), 0);
-  writeback_limit_set (&f.disk->writeback_limit, false, 0);
+  assert_int_equal (atomic_load (&f.store->writeback_limit.left), 0);
+  writeback_limit_set (&f.store->writeback_limit, false, 0);
   write_aged (n, 1, 0);
   finish ();
 }
@@ -349,7 +349,7 @@ test_punches_in_flight (void **state)
   (void) state;
   setup (400, 80, 90);
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f.disk->backed->blocks, true);
+  blocks_set_punch (f.store->backed->blocks, true);
   (void) fill_up (0);
   held_hold (store, false, true, false);
   must_discard (&f, 0, DISK);
@@ -377,11 +377,11 @@ test_punches_kept_back (void **state)
   (void) state;
   setup (400, 80, 90);
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f.disk->backed->blocks, true);
+  blocks_set_punch (f.store->backed->blocks, true);
   (void) fill_up (0);
   store->resent = true;
   must_discard (&f, 0, DISK);
-  while (backed_late_punches (f.disk->backed) < 400)
+  while (backed_late_punches (f.store->backed) < 400)
     unit_sleep_ms (1);
   start = clock_ns ();
   for (n = 0; try_write_aged (n, 1, 0) == 0; n++)
@@ -430,7 +430,7 @@ test_limit_raised_for_a_writer (void **state)
 
   (void) state;
   setup (16384, 80, 90);
-  writeback_limit_set (&f.disk->writeback_limit, true, 1000000);
+  writeback_limit_set (&f.store->writeback_limit, true, 1000000);
   start_stalled (&writer, &n);
   fixture_limit (&f, 0);
   held_release (store);

@@ -230,7 +230,7 @@ drains (void *arg)
     drain_hold (f.disk);
     (void) drain_step_locked (f.disk, 0, 16, 8, &totals);
     if (i % 64 == 0)
-      (void) buffer_trim (&f.disk->buffer);
+      (void) buffer_trim (&f.store->buffer);
     drain_unhold (f.disk);
     sched_yield ();
   }
@@ -284,10 +284,10 @@ open_all (uint64_t buffer)
   fixture_open (&f, SLOT, "lz4", 4, DISK);
   store = held_attach (&f, BLOCKS);
   atomic_store (&store->base.can_punch, true);
-  blocks_set_punch (f.disk->backed->blocks, true);
-  atomic_store (&f.disk->promote, true);
+  blocks_set_punch (f.store->backed->blocks, true);
+  atomic_store (&f.store->promote, true);
   fixture_limit (&f, LIMIT);
-  check_always (buffer_set_size (&f.disk->buffer, buffer) == 0);
+  check_always (buffer_set_size (&f.store->buffer, buffer) == 0);
   writeback_init (&writeback, f.disk);
   recompressor = recompressor_create (f.disk, &zstd, 1);
   compactor = compactor_create (f.disk, 0, 1);
@@ -306,7 +306,7 @@ close_all (void)
   writeback_destroy (&writeback);
   recompressor_destroy (recompressor);
   compactor_destroy (compactor);
-  check_always (atomic_load (&f.disk->claims) == 0);
+  check_always (atomic_load (&f.store->claims) == 0);
   fixture_close (&f);
 }
 

@@ -322,7 +322,7 @@ drains (void *arg)
     drain_hold (f.disk);
     (void) drain_step_locked (f.disk, unit_below (&rng, 10), 64, 16, &totals);
     if (unit_below (&rng, 8) == 0)
-      (void) buffer_trim (&f.disk->buffer);
+      (void) buffer_trim (&f.store->buffer);
     drain_unhold (f.disk);
     check_always (totals.failed == 0 || atomic_load (&f.store->budget.limit));
     if (unit_below (&rng, 64) == 0)
@@ -437,7 +437,7 @@ run_buffered (unsigned what, uint64_t limit, uint64_t buffer)
   struct unit_thread hammers[THREADS], others[BESIDE];
 
   open_all (limit);
-  check_always (buffer_set_size (&f.disk->buffer, buffer) == 0);
+  check_always (buffer_set_size (&f.store->buffer, buffer) == 0);
   for (unsigned i = 0; i < THREADS; i++) {
     h[i].id = i;
     h[i].rng = unit_rng (i);
@@ -467,7 +467,7 @@ static void
 finish (void)
 {
   must_discard (&f, 0, DISK);
-  (void) buffer_trim (&f.disk->buffer);
+  (void) buffer_trim (&f.store->buffer);
   fixture_check_empty (&f);
   fixture_close (&f);
 }

@@ -28,7 +28,7 @@ static void
 open_disk (unsigned buffered)
 {
   fixture_open (&f, SLOT, "lz4", 2, DISK);
-  check_always (buffer_set_size (&f.disk->buffer, buffer_of (buffered)) == 0);
+  check_always (buffer_set_size (&f.store->buffer, buffer_of (buffered)) == 0);
 }
 
 /* Noise until nothing more fits; returns the first slot that did not. */
@@ -157,7 +157,8 @@ test_same_part (void **state)
         memset (buf + 2000, 0, 1000);
       must_write (&f, buf, SLOT, slot * SLOT);
     }
-    check_always (buffer_set_size (&f.disk->buffer, buffer_of (buffered)) == 0);
+    check_always (buffer_set_size (&f.store->buffer, buffer_of (buffered)) ==
+                  0);
     if (!room)
       fixture_limit (&f, fixture_used (&f)); /* not a byte more */
     for (uint64_t slot = 0; slot < KINDS; slot++)
@@ -233,7 +234,7 @@ open_backed (unsigned buffered, bool head, bool tail)
     held_write_back (&f, HEAD, HEAD + 1);
   if (tail)
     held_write_back (&f, TAIL, TAIL + 1);
-  check_always (buffer_set_size (&f.disk->buffer, buffer_of (buffered)) == 0);
+  check_always (buffer_set_size (&f.store->buffer, buffer_of (buffered)) == 0);
   return h;
 }
 
@@ -299,8 +300,8 @@ no_room (void *ctx)
 {
   (void) ctx;
   asked++;
-  (void) room_answer (&f.disk->room);
-  room_hopeless (&f.disk->room, true);
+  (void) room_answer (&f.store->room);
+  room_hopeless (&f.store->room, true);
 }
 
 /* Memory is out, and what is in the store would have to come back. */
@@ -312,7 +313,7 @@ test_edges_without_room (void **state)
     bool trim = how & 1;
 
     open_backed (how / 2, true, true);
-    room_open (&f.disk->room, no_room, NULL);
+    room_open (&f.store->room, no_room, NULL);
     /* What comes free is taken at once. */
     must_discard (&f, (HEAD + 1) * SLOT, (TAIL - HEAD - 1) * SLOT);
     pool_give_back (f.store->pool);
@@ -326,7 +327,7 @@ test_edges_without_room (void **state)
     assert_int_equal (fixture_count (&f, DISK_WRITE_STALLS), 1);
     assert_true (asked > 0);
     check_range (false, false);
-    room_close (&f.disk->room);
+    room_close (&f.store->room);
     fixture_close (&f);
   }
 }

@@ -278,7 +278,7 @@ test_backed (void **state)
       r = held_put (&f, w, i);
   batch_writer_drain (w);
   batch_writer_trim (w);
-  atomic_store (&f.disk->promote, true);
+  atomic_store (&f.store->promote, true);
   for (uint64_t i = 0; i < 380; i++) {
     must_read (&f, got, 16384 - i % 2, i * 16384);
     must_write (&f, "part", 4, i * 16384 + i);

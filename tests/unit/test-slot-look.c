@@ -27,7 +27,7 @@ open_all (void)
 
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   held = held_attach (&f, 64);
-  check_always (buffer_set_size (&f.disk->buffer, MiB) == 0);
+  check_always (buffer_set_size (&f.store->buffer, MiB) == 0);
   fill_kind (text, SLOT, KIND_TEXT, &rng);
   memset (word, 0x5a, SLOT);
 }
@@ -93,7 +93,7 @@ test_told (void **state)
   assert_true (is_stored (0));
   /* Into zeroes and out of them by parts, in the buffer and not. */
   for (unsigned buffered = 0; buffered < 2; buffered++) {
-    check_always (buffer_set_size (&f.disk->buffer, buffered * MiB) == 0);
+    check_always (buffer_set_size (&f.store->buffer, buffered * MiB) == 0);
     must_write (&f, "x", 1, 77);
     assert_int_equal (type_of_slot (0), EXTENT_DATA);
     must_discard (&f, 70, 10);

@@ -140,7 +140,7 @@ drain (void)
 
   drain_hold (f.disk);
   (void) drain_step_locked (f.disk, 0, UINT32_MAX, UINT32_MAX, &totals);
-  (void) buffer_trim (&f.disk->buffer);
+  (void) buffer_trim (&f.store->buffer);
   drain_unhold (f.disk);
 }
 
@@ -213,7 +213,7 @@ live (void)
   }
   f.disk = disk_create (f.store, LARGEST_DISK);
   if (f.disk && buffered)
-    (void) done (buffer_set_size (&f.disk->buffer, MiB));
+    (void) done (buffer_set_size (&f.store->buffer, MiB));
   if (done (f.disk ? 0 : -1) && done (store_start (f.store))) {
     c = compactor_create (f.disk, 1, 1);
     if (done (c ? 0 : -1) && !done (compactor_start (c)))

@@ -22,7 +22,7 @@ static struct fixture f;
 static void
 set_size (uint64_t buffer)
 {
-  check_always (buffer_set_size (&f.disk->buffer, buffer) == 0);
+  check_always (buffer_set_size (&f.store->buffer, buffer) == 0);
 }
 
 static void
@@ -87,7 +87,7 @@ cell (uint64_t index)
 static struct drain_totals
 drain_once (uint32_t min_age_ms)
 {
-  uint32_t left = buffer_entries (&f.disk->buffer), n = 1;
+  uint32_t left = buffer_entries (&f.store->buffer), n = 1;
   struct drain_totals totals = { 0 };
 
   drain_hold (f.disk);
@@ -101,7 +101,7 @@ static void
 trim (void)
 {
   drain_hold (f.disk);
-  (void) buffer_trim (&f.disk->buffer);
+  (void) buffer_trim (&f.store->buffer);
   drain_unhold (f.disk);
 }
 
@@ -109,7 +109,7 @@ static void
 close_empty (void)
 {
   must_discard (&f, 0, DISK);
-  assert_int_equal (buffer_used (&f.disk->buffer), 0);
+  assert_int_equal (buffer_used (&f.store->buffer), 0);
   trim ();
   fixture_check_empty (&f);
   fixture_close (&f);
@@ -178,7 +178,7 @@ test_overwritten (void **state)
   }
   assert_int_equal (fixture_count (&f, DISK_BUFFER_HITS), 98);
   assert_int_equal (fixture_count (&f, DISK_BUFFER_WRITES), 1);
-  assert_int_equal (buffer_used (&f.disk->buffer), 1);
+  assert_int_equal (buffer_used (&f.store->buffer), 1);
   close_empty ();
 }
 
@@ -254,7 +254,7 @@ test_parts (void **state)
     must_discard (&f, 9 * SLOT + at, 512);
   }
   assert_int_equal (fixture_state (&f, 9), SLOT_SAME);
-  assert_int_equal (buffer_used (&f.disk->buffer), 0);
+  assert_int_equal (buffer_used (&f.store->buffer), 0);
   must_hold (&f, NULL, SLOT, 9 * SLOT);
   close_empty ();
 }
@@ -271,7 +271,7 @@ test_drained (void **state)
   totals = drain_once (0);
   assert_int_equal (totals.done, 500);
   assert_int_equal (totals.lost + totals.failed, 0);
-  assert_int_equal (buffer_used (&f.disk->buffer), 0);
+  assert_int_equal (buffer_used (&f.store->buffer), 0);
   assert_int_equal (fixture_count (&f, DISK_DRAINED), 500);
   assert_int_equal (fixture_count (&f, DISK_SLOTS_HUGE), 50);
   for (unsigned i = 0; i < 500; i++) {
@@ -284,7 +284,7 @@ test_drained (void **state)
   assert_int_equal (drain_once (0).done, 0);
   fixture_audit (&f);
   trim ();
-  assert_int_equal (buffer_memory (&f.disk->buffer), 0);
+  assert_int_equal (buffer_memory (&f.store->buffer), 0);
   close_empty ();
 }
 
@@ -297,7 +297,7 @@ test_age (void **state)
 
   (void) state;
   open_buffered ();
-  b = &f.disk->buffer;
+  b = &f.store->buffer;
   for (unsigned i = 0; i < 100; i++) {
     put (i, 1);
     buffer_stamp (b, (uint32_t) cell (i), now - 50000);
@@ -322,7 +322,7 @@ test_due (void **state)
 
   (void) state;
   open_buffered ();
-  b = &f.disk->buffer;
+  b = &f.store->buffer;
   n = buffer_capacity (b);
   for (unsigned i = 0; i < n; i++) {
     uint32_t due = drainer_due (b);
@@ -356,7 +356,7 @@ test_full (void **state)
     holds (i, 1);
   }
   assert_int_equal (fixture_count (&f, DISK_BUFFER_PASSED), n);
-  assert_int_equal (buffer_memory (&f.disk->buffer), MiB);
+  assert_int_equal (buffer_memory (&f.store->buffer), MiB);
   for (unsigned i = 0; i < 2 * n; i++) /* what is there still can change */
     put (i, 2);
   assert_int_equal (fixture_count (&f, DISK_BUFFER_HITS), n);
@@ -431,7 +431,7 @@ test_large_requests (void **state)
   }
   must_write (&f, data, len, 500);
   must_hold (&f, data, len, 500);
-  assert_true (buffer_used (&f.disk->buffer) > 3 * MiB / SLOT);
+  assert_true (buffer_used (&f.store->buffer) > 3 * MiB / SLOT);
   drain_once (0);
   must_hold (&f, data, len, 500);
   must_write (&f, data, 5 * SLOT, 1234);
@@ -450,7 +450,7 @@ test_given_back (void **state)
 
   (void) state;
   open_buffered ();
-  b = &f.disk->buffer;
+  b = &f.store->buffer;
   put (3000, 1); /* its leaf */
   must_discard (&f, 3001 * SLOT, SLOT);
   drain_once (0);
@@ -545,7 +545,7 @@ test_drained_for_room (void **state)
   for (unsigned i = 1000; i < 1100; i++)
     put_kind (i, 1, KIND_SPARSE);
   assert_true (fixture_count (&f, DISK_DRAINED) > 0);
-  assert_true (buffer_memory (&f.disk->buffer) < 512 * SLOT);
+  assert_true (buffer_memory (&f.store->buffer) < 512 * SLOT);
   for (unsigned i = 0; i < 512; i++)
     holds_kind (i, 1, KIND_SPARSE);
   for (unsigned i = 1000; i < 1100; i++)
@@ -589,11 +589,11 @@ test_share (void **state)
   fixture_limit (&f, 8 * MiB);
   for (unsigned i = 0; i < 600; i++)
     put (i, 1);
-  assert_int_equal (buffer_memory (&f.disk->buffer), MiB);
-  assert_int_equal (buffer_used (&f.disk->buffer), MiB / SLOT);
+  assert_int_equal (buffer_memory (&f.store->buffer), MiB);
+  assert_int_equal (buffer_used (&f.store->buffer), MiB / SLOT);
   assert_int_equal (drain_once (0).done, MiB / SLOT);
   fixture_limit (&f, fixture_used (&f) + MiB / 16);
-  assert_true (buffer_is_closed (&f.disk->buffer));
+  assert_true (buffer_is_closed (&f.store->buffer));
   put (0, 2);
   assert_int_equal (fixture_state (&f, 0), SLOT_OBJECT);
   holds (0, 2);
@@ -615,9 +615,9 @@ test_thread (void **state)
   assert_int_equal (drainer_start (d), 0);
   for (unsigned i = 0; i < 600; i++)
     put (i, 1);
-  while (buffer_used (&f.disk->buffer) > 0)
+  while (buffer_used (&f.store->buffer) > 0)
     unit_sleep_ms (20);
-  while (buffer_memory (&f.disk->buffer) > 0)
+  while (buffer_memory (&f.store->buffer) > 0)
     unit_sleep_ms (100);
   for (unsigned i = 0; i < 600; i++) {
     assert_int_equal (fixture_state (&f, i), SLOT_OBJECT);
@@ -635,7 +635,7 @@ test_thread (void **state)
   cancel = false;
   drainer_empty (f.disk, &pace, &cancel);
   assert_int_equal (fixture_state (&f, 1), SLOT_OBJECT);
-  assert_int_equal (buffer_memory (&f.disk->buffer), 0);
+  assert_int_equal (buffer_memory (&f.store->buffer), 0);
   holds (1, 2);
   drainer_destroy (d);
   close_empty ();
@@ -661,7 +661,7 @@ test_audit (void **state) NO_THREAD_SAFETY_ANALYSIS
 
   (void) state;
   open_buffered ();
-  b = &f.disk->buffer;
+  b = &f.store->buffer;
   for (unsigned i = 0; i < 40; i++)
     put (i, 1);
   put (40, 1);
@@ -785,7 +785,7 @@ drain_in_thread (void *arg)
 static void
 no_claims (void)
 {
-  check_always (atomic_load (&f.disk->claims) == 0);
+  check_always (atomic_load (&f.store->claims) == 0);
   for (uint64_t i = 0; i < SLOTS; i++)
     check_always (slot_meta_claim (fixture_meta (&f, i)) == 0);
 }
@@ -855,7 +855,7 @@ test_others_go_on (void **state)
       put (i, gen);
       holds (i, gen);
     }
-  assert_int_equal (buffer_trim (&f.disk->buffer), 0);
+  assert_int_equal (buffer_trim (&f.store->buffer), 0);
   fault_release ("drain.made");
   unit_join (&t);
   assert_true (totals.lost >= 1); /* another lane may have met one too */
@@ -961,7 +961,7 @@ test_take_fails (void **state)
     assert_true (fault_reached (why[w]) > 0);
     fault_clear ();
     assert_int_equal (fixture_state (&f, 2), SLOT_OBJECT);
-    assert_int_equal (buffer_memory (&f.disk->buffer), 0);
+    assert_int_equal (buffer_memory (&f.store->buffer), 0);
     holds (2, 1);
     fixture_audit (&f);
     put (3, 1);
@@ -987,7 +987,7 @@ test_leaf_fails (void **state)
   assert_int_equal (disk_write (f.disk, data, SLOT, far), -1);
   assert_int_equal (errno, ENOMEM);
   fault_clear ();
-  assert_int_equal (buffer_used (&f.disk->buffer), 0);
+  assert_int_equal (buffer_used (&f.store->buffer), 0);
   must_hold (&f, NULL, SLOT, far);
   fixture_audit (&f);
   must_write (&f, data, SLOT, far);
@@ -1016,7 +1016,7 @@ test_damaged (void **state)
   assert_int_equal (disk_write (f.disk, "x", 1, 5 * SLOT + 9), -1);
   assert_int_equal (errno, EIO);
   assert_int_equal (fixture_state (&f, 5), SLOT_OBJECT);
-  assert_int_equal (buffer_used (&f.disk->buffer), 0);
+  assert_int_equal (buffer_used (&f.store->buffer), 0);
   object = pool_pin (f.store->pool, &s->cell, &handle);
   memcpy (object, saved, sizeof saved);
   pool_unpin (f.store->pool, handle);
@@ -1054,13 +1054,13 @@ test_create_fails (void **state)
   assert_non_null (disk);
   for (n = 1;; n++) {
     fault_fail_nth ("reserve.open", n, true);
-    int r = buffer_set_size (&disk->buffer, BUFFER);
+    int r = buffer_set_size (&disk->store->buffer, BUFFER);
     fault_clear ();
     if (r == 0)
       break;
     assert_int_equal (errno, ENOMEM);
-    assert_false (buffer_is_on (&disk->buffer));
-    assert_null (disk->buffer.data.base);
+    assert_false (buffer_is_on (&disk->store->buffer));
+    assert_null (disk->store->buffer.data.base);
   }
   assert_int_equal (n, 4);
   disk_destroy (disk);

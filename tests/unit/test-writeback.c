@@ -35,7 +35,7 @@ finish (void)
 {
   for (unsigned i = 0; i < SLOTS; i++)
     held_expect (&f, i, 1);
-  assert_int_equal (atomic_load (&f.disk->claims), 0);
+  assert_int_equal (atomic_load (&f.store->claims), 0);
   writeback_destroy (&wb);
   fixture_close (&f);
 }
@@ -180,11 +180,11 @@ test_limit (void **state)
   for (unsigned i = 0; i < 5; i++) {
     uint64_t take = limits[i] - before;
 
-    writeback_limit_set (&f.disk->writeback_limit, true, take);
+    writeback_limit_set (&f.store->writeback_limit, true, take);
     assert_int_equal (run (&all), 0);
     assert_int_equal (totals.written.slots, take);
     assert_int_equal (totals.limit_reached, limits[i] < SLOTS);
-    assert_int_equal (atomic_load (&f.disk->writeback_limit.left), 0);
+    assert_int_equal (atomic_load (&f.store->writeback_limit.left), 0);
     assert_int_equal (backed_in (0, SLOTS), limits[i]);
     before = limits[i];
   }
@@ -217,7 +217,7 @@ test_errors (void **state)
   (void) state;
   do {
     setup (4096);
-    writeback_limit_set (&f.disk->writeback_limit, true, 10000);
+    writeback_limit_set (&f.store->writeback_limit, true, 10000);
     held_fail (store, nth, 1, nth % 2 ? EIO : ENOSPC);
     assert_int_equal (run (&all), 0);
     if (totals.written.failed) {
@@ -225,7 +225,7 @@ test_errors (void **state)
       assert_int_equal (fixture_count (&f, DISK_BD_WRITE_ERRORS),
                         totals.written.failed);
     }
-    assert_int_equal (atomic_load (&f.disk->writeback_limit.left),
+    assert_int_equal (atomic_load (&f.store->writeback_limit.left),
                       10000 - totals.written.slots);
     assert_int_equal (backed_in (0, SLOTS), totals.written.slots);
     fixture_audit (&f);
