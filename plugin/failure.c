@@ -53,7 +53,7 @@ is_recent (const struct backing_trouble *t)
 static enum cause
 why_full (struct disk *disk, const struct failure *f)
 {
-  struct writeback_limit *limit = &disk->writeback_limit;
+  struct writeback_limit *limit = &disk->store->writeback_limit;
 
   if (f->io.down)
     return CAUSE_DOWN;
@@ -71,12 +71,12 @@ failure_of (struct disk *disk, int err)
 {
   struct failure f = { .cause = CAUSE_UNKNOWN };
 
-  if (disk->backed) {
-    blocks_get_stats (disk->backed->blocks, &f.blocks);
-    backing_get_stats (disk->backed->io, &f.io);
+  if (disk->store->backed) {
+    blocks_get_stats (disk->store->backed->blocks, &f.blocks);
+    backing_get_stats (disk->store->backed->io, &f.io);
   }
   if (err == ENOSPC)
-    f.cause = disk->backed ? why_full (disk, &f) : CAUSE_LIMIT;
+    f.cause = disk->store->backed ? why_full (disk, &f) : CAUSE_LIMIT;
   else if (err == EIO && f.io.down)
     f.cause = CAUSE_DOWN;
   else if (err == EIO && is_recent (&f.io.trouble[BACKING_TROUBLE_READ]))
@@ -175,7 +175,7 @@ warn_if_nearly_full (struct disk *disk)
   /* It may have been lifted since; and a full memory is as it should be when
    * there is a store to evict to.  Who writes and trims can cross a mark often.
    */
-  if (percent && limit && !disk->backed &&
+  if (percent && limit && !disk->store->backed &&
       log_may (percent, "warnings of mem_limit"))
     nbdkit_error ("warning: %u %% of mem_limit=%" PRIu64 " is used", percent,
                   limit);

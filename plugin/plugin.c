@@ -162,12 +162,12 @@ set_up_methods (void)
     }
     method_key_forget (&keys.recompress[i]);
   }
-  recompressor = recompressor_create (disk, methods, keys.recompress_count);
+  recompressor = recompressor_create (store, methods, keys.recompress_count);
   if (!recompressor) {
     nbdkit_error ("cannot set up recompression: %m");
     return -1;
   }
-  recompress_policy_init (&engine.recompress_policy, disk, recompressor,
+  recompress_policy_init (&engine.recompress_policy, store, recompressor,
                           keys.auto_age, keys.auto_share);
   return 0;
 }
@@ -183,7 +183,7 @@ set_up_backing (void)
   struct backed *backed;
   char why[300];
 
-  writeback_init (&engine.writeback, disk);
+  writeback_init (&engine.writeback, store);
   if (!keys.backing)
     return 0;
   io = backing_open (&config, why, sizeof why);
@@ -197,12 +197,11 @@ set_up_backing (void)
     backing_close (io);
     return -1;
   }
-  store_set_backed (disk->store, backed);
-  atomic_store (&disk->store->promote, keys.promote);
+  store_set_backed (store, backed);
+  atomic_store (&store->promote, keys.promote);
   if (keys.writeback_limited)
-    writeback_limit_set (&disk->store->writeback_limit, true,
-                         keys.writeback_limit);
-  engine.evictor = evictor_create (disk, keys.evict_low, keys.evict_high);
+    writeback_limit_set (&store->writeback_limit, true, keys.writeback_limit);
+  engine.evictor = evictor_create (store, keys.evict_low, keys.evict_high);
   if (!engine.evictor) {
     nbdkit_error ("backing=%s: %m", keys.backing);
     return -1;
@@ -254,17 +253,17 @@ zram_get_ready (void)
     disk = disk_create (store, (uint64_t) keys.size);
   if (disk)
     compactor = zram_debug_compact
-                  ? compactor_create (disk, 1, 0)
-                  : compactor_create (disk, keys.compact_threshold,
+                  ? compactor_create (store, 1, 0)
+                  : compactor_create (store, keys.compact_threshold,
                                       keys.compact_pause);
   if (!compactor) {
     nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
     return -1;
   }
-  refill_init (&refill, disk);
-  engine.drainer = drainer_create (disk);
+  refill_init (&refill, store);
+  engine.drainer = drainer_create (store);
   if (!engine.drainer ||
-      buffer_set_size (&disk->store->buffer, keys.write_buffer) == -1) {
+      buffer_set_size (&store->buffer, keys.write_buffer) == -1) {
     nbdkit_error ("cannot set up the write buffer: %m");
     return -1;
   }
@@ -318,7 +317,7 @@ store_is_stuck (void)
   if (stuck) {
     atomic_store (&given_up, true);
     backing_shut (watched);
-    room_close (&disk->store->room);
+    room_close (&store->room);
   }
   pthread_mutex_unlock (&watched_lock);
   return stuck;
@@ -351,13 +350,13 @@ start_all (void)
     nbdkit_error ("swap=true: %s", why);
     return -1;
   }
-  if (engine.evictor && (backing_start (disk->store->backed->io) == -1 ||
+  if (engine.evictor && (backing_start (store->backed->io) == -1 ||
                          evictor_start (engine.evictor) == -1)) {
     nbdkit_error ("backing=%s: %m", keys.backing);
     return -1;
   }
-  if (disk->store->backed)
-    watch_store (disk->store->backed->io);
+  if (store->backed)
+    watch_store (store->backed->io);
   engine.started_ns = clock_ns ();
   if (store_start (store) == -1 || compactor_start (compactor) == -1 ||
       drainer_start (engine.drainer) == -1 || refill_start (&refill) == -1 ||
@@ -407,8 +406,8 @@ store_is_there (void)
 {
   struct backing_stats s = { .down = false };
 
-  if (disk->store->backed)
-    backing_get_stats (disk->store->backed->io, &s);
+  if (store->backed)
+    backing_get_stats (store->backed->io, &s);
   return !s.down;
 }
 
@@ -419,7 +418,7 @@ audit (void)
   char why[160];
 
   ending_audit_begin ();
-  if (disk_audit (disk, there, why, sizeof why) == -1) {
+  if (store_audit (store, there, why, sizeof why) == -1) {
     if (there != store_is_there ())
       nbdkit_error ("the audit did not end, since the store does not answer");
     else {
@@ -439,7 +438,7 @@ stop_all (void)
   if (!recompressor)
     return;
   read_files_cancel ();
-  room_close (&disk->store->room);
+  room_close (&store->room);
   /* First the policies: a job that waits for a pass need not wait long. */
   compactor_stop (compactor);
   drainer_stop (engine.drainer);
@@ -456,8 +455,8 @@ stop_all (void)
                   store_requests (store));
     return;
   }
-  if (disk->store->backed)
-    backing_drain (disk->store->backed->io); /* what is being punched */
+  if (store->backed)
+    backing_drain (store->backed->io); /* what is being punched */
   if (zram_debug_stats)
     log_stats ();
   if (zram_debug_audit)
@@ -684,7 +683,7 @@ zram_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
   if (store_request_begin (store) == -1)
     return request_failed (disk, "block status", offset, count);
   r = disk_extents (disk, offset, count, flags & NBDKIT_FLAG_REQ_ONE,
-                      add_extent, &answer);
+                    add_extent, &answer);
   store_request_end (store);
   return r == -1 ? -1 : 0;
 }

@@ -68,7 +68,7 @@ empty_buffer (struct jobs *jobs)
   struct pace pace;
 
   pace_init (&pace, jobs->engine->store, NULL, 100, PACE_BUSY_PERCENT);
-  drainer_empty (jobs->engine->disk, &pace, &jobs->progress.cancel);
+  drainer_empty (jobs->engine->store, &pace, &jobs->progress.cancel);
 }
 
 /* Who asks for it wants the memory now, so what the pool keeps for reuse goes
@@ -151,7 +151,7 @@ hold_passes (struct engine *e, const struct patience *p)
 static void
 unhold_store (struct engine *e) NO_THREAD_SAFETY_ANALYSIS
 {
-  if (!e->disk->store->backed)
+  if (!e->store->backed)
     return;
   if (e->evictor)
     evictor_unhold (e->evictor);
@@ -164,7 +164,7 @@ hold_store (struct engine *e, const struct patience *p)
 {
   static const char silent[] = "the backing store does not answer";
 
-  if (!e->disk->store->backed)
+  if (!e->store->backed)
     return NULL;
   if (!writeback_hold_patiently (&e->writeback, p))
     return silent;
@@ -187,7 +187,7 @@ unhold_all (void *ctx)
 {
   struct engine *e = ((struct audit *) ctx)->jobs->engine;
 
-  drain_unhold (e->disk);
+  drain_unhold (e->store);
   unhold_store (e);
   unhold_passes (e);
 }
@@ -205,7 +205,7 @@ hold_all (void *ctx, const struct patience *p)
     return what;
   what = hold_store (e, p);
   if (!what) {
-    if (drain_hold_patiently (e->disk, p))
+    if (drain_hold_patiently (e->store, p))
       return NULL;
     what = "the write buffer's draining does not come to an end";
     unhold_store (e);
@@ -218,16 +218,17 @@ hold_all (void *ctx, const struct patience *p)
  * waits for any more.
  */
 static int
-read_slot (void *ctx, uint64_t index, void *buf, const struct patience *p)
+read_slot (void *ctx, struct disk *disk, uint64_t index, void *buf,
+           const struct patience *p)
 {
   struct audit *a = ctx;
   struct jobs *jobs = a->jobs;
 
   if (!jobs->reader)
-    jobs->reader = deep_reader_create (jobs->engine->disk);
+    jobs->reader = deep_reader_create (jobs->engine->store);
   if (!jobs->reader)
     return -1;
-  return deep_reader_read (jobs->reader, index, buf, p, &a->requests);
+  return deep_reader_read (jobs->reader, disk, index, buf, p, &a->requests);
 }
 
 static uint64_t
@@ -277,8 +278,8 @@ run_audit (struct jobs *jobs, struct job *job)
   job->slots = disk_stats (disk).slots_stored;
   atomic_store (&jobs->progress.total, job->slots);
   pause_policy (jobs);
-  r = disk_audit_live (disk, job->request.deep, &watch, job->message,
-                       sizeof job->message);
+  r = store_audit_live (disk->store, job->request.deep, &watch, job->message,
+                        sizeof job->message);
   int err = errno;
   resume_policy (jobs);
   if (r == 0)
@@ -425,7 +426,7 @@ run_train (struct jobs *jobs, struct job *job)
   struct engine *e = jobs->engine;
 
   empty_buffer (jobs);
-  int r = dictionary_train (e->disk, e->recompressor, &job->request.train,
+  int r = dictionary_train (e->store, e->recompressor, &job->request.train,
                             &jobs->progress, &job->trained, job->message,
                             sizeof job->message);
 
@@ -454,8 +455,8 @@ describe_stop (struct engine *e, const struct writeback_totals *t, char *buf,
 {
   struct backing_stats io = { .down = false };
 
-  if (t->error && e->disk->store->backed)
-    backing_get_stats (e->disk->store->backed->io, &io);
+  if (t->error && e->store->backed)
+    backing_get_stats (e->store->backed->io, &io);
   if (io.down)
     snprintf (buf, size, "%s: the backing store cannot be reached: %s",
               job_stopped_by (t), io.trouble[BACKING_TROUBLE_LOST].why);

@@ -157,6 +157,7 @@ recompress_range (struct engine *e, const json_t *params, struct reply *r,
   if (!optional (params, "start", 0, slots - 1, r, &q->first) ||
       !optional (params, "count", 1, slots - q->first, r, &count))
     return false;
+  q->disk = e->disk;
   q->end = count ? q->first + count : 0;
   return true;
 }

@@ -39,8 +39,7 @@ stats_head (struct engine *e)
                !compactor_is_running (e->compactor) &&
                !recompressor_is_running (e->recompressor) &&
                !atomic_load (&e->writeback.running) &&
-               buffer_used (&e->disk->store->buffer) ==
-                 0; /* it drains by itself */
+               buffer_used (&e->store->buffer) == 0; /* it drains by itself */
 
   return json_pack (
     "{s:I, s:I, s:I, s:o, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
@@ -119,7 +118,7 @@ stats_buffer (struct engine *e, const struct disk_stats *st)
 {
   return json_pack ("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
                     "write_buffer", "size",
-                    N (atomic_load (&e->disk->store->buffer.size)), "memory",
+                    N (atomic_load (&e->store->buffer.size)), "memory",
                     N (st->buffer_bytes), "capacity", N (st->buffer_capacity),
                     "slots", N (st->slots_buffered), "written",
                     N (st->buffer_writes), "overwritten", N (st->buffer_hits),

@@ -86,7 +86,7 @@ set_methods_locked (struct engine *e, const struct method_key *keys,
     if (method_key_format (e->store->zcomp, &keys[i], &methods[i], why) == -1)
       return false;
   recompressor_set_methods (e->recompressor, methods, count);
-  claim_clear_marks (e->disk);
+  claim_clear_marks (e->store);
   return true;
 }
 

@@ -120,7 +120,7 @@ run_mem_used_max (struct engine *e, const json_t *params, struct reply *r)
 void
 run_write_buffer (struct engine *e, const json_t *params, struct reply *r)
 {
-  struct buffer *b = &e->disk->store->buffer;
+  struct buffer *b = &e->store->buffer;
   const json_t *set = json_object_get (params, "set");
   json_int_t bytes = json_integer_value (set);
 

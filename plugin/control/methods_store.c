@@ -19,7 +19,7 @@
 static bool
 has_store (struct engine *e, struct reply *r)
 {
-  if (e->disk->store->backed)
+  if (e->store->backed)
     return true;
   reply_error (r, ZRAM_ERROR_REFUSED,
                "there is no backing store: start the server with backing=");
@@ -88,7 +88,7 @@ json_t *
 backing_json (struct engine *e, const struct disk_stats *st)
 {
   struct store_view v = store_view (e);
-  struct backing *io = v.present ? e->disk->store->backed->io : NULL;
+  struct backing *io = v.present ? e->store->backed->io : NULL;
 
   if (!v.present)
     return json_null ();
@@ -103,8 +103,8 @@ backing_json (struct engine *e, const struct disk_stats *st)
     "memory", N (v.blocks.memory), "writeback_running",
     (int) atomic_load (&e->writeback.running), "writeback_limit",
     v.limited ? json_integer (N (v.limit)) : json_null (), "promote",
-    (int) atomic_load (&e->disk->store->promote), "slots", slots_json (st),
-    "io", io_json (&v.io), "eviction", eviction_json (&v, st));
+    (int) atomic_load (&e->store->promote), "slots", slots_json (st), "io",
+    io_json (&v.io), "eviction", eviction_json (&v, st));
 }
 
 /* clang-format on */
@@ -189,6 +189,7 @@ writeback_ranges (struct engine *e, const json_t *params, struct reply *r,
                 json_array_size (json_object_get (params, "page_indexes"));
   struct slot_range *ranges = calloc (most + 1, sizeof *ranges);
 
+  q->disk = e->disk;
   q->ranges = ranges;
   if (!ranges) {
     reply_error (r, ZRAM_ERROR_INTERNAL, "out of memory");
@@ -227,7 +228,7 @@ run_writeback (struct engine *e, const json_t *params, struct reply *r)
 void
 run_writeback_limit (struct engine *e, const json_t *params, struct reply *r)
 {
-  struct writeback_limit *limit = &e->disk->store->writeback_limit;
+  struct writeback_limit *limit = &e->store->writeback_limit;
   const json_t *set = json_object_get (params, "set");
   const char *word = json_string_value (set);
   bool off = word && strcmp (word, "off") == 0;
@@ -289,7 +290,7 @@ run_promote (struct engine *e, const json_t *params, struct reply *r)
   if (!params_flag (r, params, "set", &on) || !has_store (e, r))
     return;
   if (params_has (params, "set"))
-    atomic_store (&e->disk->store->promote, on);
+    atomic_store (&e->store->promote, on);
   text_printf (r->result, "{\"promote\":%s}",
-               atomic_load (&e->disk->store->promote) ? "true" : "false");
+               atomic_load (&e->store->promote) ? "true" : "false");
 }

@@ -290,7 +290,7 @@ add_buffer (struct engine *e, const struct disk_stats *st, struct text *out)
 
   one (out, "write_buffer_size_bytes", "gauge",
        "How much may be kept as it was written, 0 if nothing is.",
-       atomic_load (&e->disk->store->buffer.size));
+       atomic_load (&e->store->buffer.size));
   one (out, "write_buffer_memory_bytes", "gauge",
        "Memory that the write buffer has now.", st->buffer_bytes);
   one (out, "buffered_slots", "gauge", "Slots in the write buffer.",

@@ -16,7 +16,7 @@
 #define BATCH_FILTER 2048u /* bits */
 
 struct record_ref {
-  uint64_t index;
+  uint64_t slot; /* its number in the store */
   uint32_t at;   /* in the buffer */
   uint32_t meta; /* when it was copied */
 };
@@ -37,7 +37,7 @@ struct batch {
 };
 
 struct batch_writer {
-  struct disk *disk;
+  struct store *store;
   struct batch *open, *idle;
   unsigned made, most;
   bool keeps; /* what was made */
@@ -112,22 +112,21 @@ open_batch (struct batch_writer *w)
   if (!b)
     return PUT_FAILED;
   /* All claims are taken, but some by batches of our own. */
-  while (!(b->claim = claim_take (w->disk)) && batch_writer_reap (w, true) > 0)
+  while (!(b->claim = claim_take (w->store)) && batch_writer_reap (w, true) > 0)
     ;
   if (!b->claim) {
     put_back (b);
     errno = EBUSY;
     return PUT_FAILED;
   }
-  b->blocks = blocks_alloc (w->disk->store->backed->blocks, BATCH_BLOCKS,
-                            &b->first);
+  b->blocks = blocks_alloc (w->store->backed->blocks, BATCH_BLOCKS, &b->first);
   if (!b->blocks) {
-    claim_release (w->disk, b->claim);
+    claim_release (w->store, b->claim);
     put_back (b);
     return PUT_FULL;
   }
   b->used = b->n = 0;
-  b->setting = writeback_limit_setting (&w->disk->store->writeback_limit);
+  b->setting = writeback_limit_setting (&w->store->writeback_limit);
   memset (b->maybe, 0, sizeof b->maybe);
   w->open = b;
   return PUT_DONE;
@@ -139,8 +138,8 @@ abandon_open (struct batch_writer *w)
 {
   struct batch *b = w->open;
 
-  blocks_release (w->disk->store->backed->blocks, b->first, b->blocks);
-  claim_release (w->disk, b->claim);
+  blocks_release (w->store->backed->blocks, b->first, b->blocks);
+  claim_release (w->store, b->claim);
   w->open = NULL;
   put_back (b);
 }
@@ -152,37 +151,36 @@ has_room (const struct batch *b, uint32_t size)
 {
   return b->n < BATCH_RECORDS &&
          b->setting ==
-           writeback_limit_setting (&b->w->disk->store->writeback_limit) &&
+           writeback_limit_setting (&b->w->store->writeback_limit) &&
          b->used + record_bytes (size) <= b->blocks * BACKING_BLOCK;
 }
 
 static unsigned
-filter_bit (uint64_t index)
+filter_bit (uint64_t slot)
 {
-  return (unsigned) (index * UINT64_C (0x9e3779b97f4a7c15) >> 32) %
-         BATCH_FILTER;
+  return (unsigned) (slot * UINT64_C (0x9e3779b97f4a7c15) >> 32) % BATCH_FILTER;
 }
 
 static bool
-has_slot (const struct batch *b, uint64_t index)
+has_slot (const struct batch *b, uint64_t slot)
 {
-  unsigned bit = filter_bit (index);
+  unsigned bit = filter_bit (slot);
 
   if (!(b->maybe[bit / 64] >> bit % 64 & 1))
     return false;
   for (unsigned i = 0; i < b->n; i++)
-    if (b->refs[i].index == index)
+    if (b->refs[i].slot == slot)
       return true;
   return false;
 }
 
 /* An open batch with room for the record. */
 static enum put_result
-need_room (struct batch_writer *w, uint64_t index, uint32_t size)
+need_room (struct batch_writer *w, uint64_t slot, uint32_t size)
 {
   enum put_result r;
 
-  if (w->open && (!has_room (w->open, size) || has_slot (w->open, index)))
+  if (w->open && (!has_room (w->open, size) || has_slot (w->open, slot)))
     batch_writer_flush (w);
   if (!w->open && (r = open_batch (w)) != PUT_DONE)
     return r;
@@ -195,24 +193,25 @@ need_room (struct batch_writer *w, uint64_t index, uint32_t size)
 static unsigned
 units (const struct batch_writer *w)
 {
-  return w->disk->store->config.slot_size / 4096;
+  return w->store->config.slot_size / 4096;
 }
 
 enum put_result
-batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
+batch_writer_put (struct batch_writer *w, struct disk *disk, uint64_t index,
+                  uint32_t meta)
 {
   uint32_t size = slot_meta_size (meta);
-  enum put_result r = need_room (w, index, size);
+  uint64_t slot = disk_slot (disk, index);
+  enum put_result r = need_room (w, slot, size);
   struct batch *b = w->open;
 
   if (r != PUT_DONE)
     return r;
-  if (!writeback_limit_take (&w->disk->store->writeback_limit, units (w)))
+  if (!writeback_limit_take (&w->store->writeback_limit, units (w)))
     r = PUT_LIMIT;
-  else if (!claim_copy (w->disk, index, meta, b->claim,
+  else if (!claim_copy (disk, index, meta, b->claim,
                         b->buf + b->used + RECORD_HEADER)) {
-    writeback_limit_refund (&w->disk->store->writeback_limit, units (w),
-                            b->setting);
+    writeback_limit_refund (&w->store->writeback_limit, units (w), b->setting);
     r = PUT_SKIPPED;
   }
   if (r != PUT_DONE) {
@@ -220,11 +219,11 @@ batch_writer_put (struct batch_writer *w, uint64_t index, uint32_t meta)
       abandon_open (w);
     return r;
   }
-  record_seal (w->disk->store->backed, b->buf + b->used,
-               b->first * BACKING_BLOCK + b->used, index,
+  record_seal (w->store->backed, b->buf + b->used,
+               b->first * BACKING_BLOCK + b->used, slot,
                slot_meta_format (meta), size);
-  b->refs[b->n++] = (struct record_ref){ index, b->used, meta };
-  b->maybe[filter_bit (index) / 64] |= UINT64_C (1) << filter_bit (index) % 64;
+  b->refs[b->n++] = (struct record_ref){ slot, b->used, meta };
+  b->maybe[filter_bit (slot) / 64] |= UINT64_C (1) << filter_bit (slot) % 64;
   b->used += record_bytes (size);
   return PUT_DONE;
 }
@@ -257,7 +256,7 @@ batch_writer_flush (struct batch_writer *w)
   /* What the buffer held before is none of the store's business. */
   memset (b->buf + b->used, 0, bytes - b->used);
   if (blocks < b->blocks)
-    blocks_release (w->disk->store->backed->blocks, b->first + blocks,
+    blocks_release (w->store->backed->blocks, b->first + blocks,
                     b->blocks - blocks);
   b->blocks = blocks;
   b->io = (struct backing_io){ .op = BACKING_WRITE,
@@ -271,22 +270,22 @@ batch_writer_flush (struct batch_writer *w)
   pthread_mutex_lock (&w->lock);
   w->in_flight++;
   pthread_mutex_unlock (&w->lock);
-  backing_submit (w->disk->store->backed->io, &b->io);
+  backing_submit (w->store->backed->io, &b->io);
 }
 
 static void
 swap (struct batch_writer *w, const struct batch *b,
-      const struct record_ref *ref)
+      const struct record_ref *ref, struct disk *disk)
 {
   uint32_t size = slot_meta_size (ref->meta);
   struct content new;
 
-  content_make_backed (w->disk, b->first * BACKING_BLOCK + ref->at,
+  content_make_backed (disk, b->first * BACKING_BLOCK + ref->at,
                        slot_meta_format (ref->meta), size, &new);
   new.marks = ref->meta &SLOT_MARKS;
   /* Before it can be seen: who sees the slot in the store sees it counted. */
-  disk_count (w->disk, DISK_BD_WRITES, 1);
-  if (claim_replace (w->disk, ref->index, b->claim, &new)) {
+  disk_count (disk, DISK_BD_WRITES, 1);
+  if (claim_replace (disk, disk_index_of (ref->slot), b->claim, &new)) {
     w->totals.slots++;
     w->totals.bytes += size;
   }
@@ -296,15 +295,32 @@ swap (struct batch_writer *w, const struct batch *b,
 
 static void
 give_up (struct batch_writer *w, const struct batch *b,
-         const struct record_ref *ref)
+         const struct record_ref *ref, struct disk *disk)
 {
-  claim_end (w->disk, ref->index, b->claim, ref->meta & SLOT_MARKS);
-  writeback_limit_refund (&w->disk->store->writeback_limit, units (w),
-                          b->setting);
-  disk_count (w->disk, DISK_BD_WRITE_ERRORS, 1);
+  claim_end (disk, disk_index_of (ref->slot), b->claim, ref->meta & SLOT_MARKS);
+  writeback_limit_refund (&w->store->writeback_limit, units (w), b->setting);
+  disk_count (disk, DISK_BD_WRITE_ERRORS, 1);
   w->totals.failed++;
   if (!w->totals.error)
     w->totals.error = b->io.error;
+}
+
+/* If its disk is gone, so is the slot's content: the record is nobody's. */
+static void
+finish_record (struct batch_writer *w, const struct batch *b,
+               const struct record_ref *ref)
+{
+  struct disk *disk = store_disk (w->store, disk_id_of (ref->slot));
+
+  if (!disk)
+    w->totals.lost++;
+  else {
+    if (b->io.error)
+      give_up (w, b, ref, disk);
+    else
+      swap (w, b, ref, disk);
+    disk_put (disk);
+  }
 }
 
 static void
@@ -312,15 +328,12 @@ finish (struct batch_writer *w, struct batch *b)
 {
   fault_pause ("batch.finish");
   for (unsigned i = 0; i < b->n; i++)
-    if (b->io.error)
-      give_up (w, b, &b->refs[i]);
-    else
-      swap (w, b, &b->refs[i]);
-  claim_release (w->disk, b->claim);
+    finish_record (w, b, &b->refs[i]);
+  claim_release (w->store, b->claim);
   if (b->io.resent)
-    backed_release_later (w->disk->store->backed, b->first, b->blocks);
+    backed_release_later (w->store->backed, b->first, b->blocks);
   else
-    blocks_release (w->disk->store->backed->blocks, b->first, b->blocks);
+    blocks_release (w->store->backed->blocks, b->first, b->blocks);
   put_back (b);
 }
 
@@ -408,14 +421,14 @@ batch_writer_totals (struct batch_writer *w)
 /* -- life --------------------------------------------------------------- */
 
 struct batch_writer *
-batch_writer_create (struct disk *disk)
+batch_writer_create (struct store *store)
 {
   struct batch_writer *w = alloc_zeroed (CACHE_LINE, sizeof *w);
 
   if (!w)
     return NULL;
-  w->disk = disk;
-  w->keeps = disk->store->config.keep_ready != 0;
+  w->store = store;
+  w->keeps = store->config.keep_ready != 0;
   w->most = w->keeps ? BATCHES_KEPT : BATCHES;
   pthread_mutex_init (&w->lock, NULL);
   pthread_cond_init (&w->completed, NULL);

@@ -49,7 +49,7 @@ struct batch_writer;
  * made now: a write may be waiting for the room that they make.  NULL with
  * errno ENOMEM.
  */
-struct batch_writer *batch_writer_create (struct disk *disk) MUST_USE;
+struct batch_writer *batch_writer_create (struct store *store) MUST_USE;
 
 /* Waits for what is in flight. */
 void batch_writer_destroy (struct batch_writer *w);
@@ -66,8 +66,8 @@ enum put_result {
 /* Copy the slot, which had that meta (OBJECT) at a look without lock.  May wait
  * for a batch to complete, and swap the slots of those that have.
  */
-enum put_result batch_writer_put (struct batch_writer *w, uint64_t index,
-                                  uint32_t meta) MUST_USE;
+enum put_result batch_writer_put (struct batch_writer *w, struct disk *disk,
+                                  uint64_t index, uint32_t meta) MUST_USE;
 
 /* Send the open batch, if there is one. */
 void batch_writer_flush (struct batch_writer *w);

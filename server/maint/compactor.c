@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/keep_errno.h"
 #include "maint/compactor.h"
+#include "store/slot_walk.h"
 #include "maint/ticker.h"
 
 /* Leaves (a page each) worth a look through the table. */
@@ -26,7 +27,7 @@
 #define BUSY_PAUSE_NS 500000
 
 struct compactor {
-  struct disk *disk;
+  struct store *store;
   unsigned threshold, pause;
   struct mutex control;                                /* held for a pass */
   struct pass_progress *progress GUARDED_BY (control); /* or NULL */
@@ -41,13 +42,13 @@ struct compactor {
 };
 
 struct compactor *
-compactor_create (struct disk *disk, unsigned threshold, unsigned pause)
+compactor_create (struct store *store, unsigned threshold, unsigned pause)
 {
   struct compactor *c = alloc_zeroed (CACHE_LINE, sizeof *c);
 
   if (!c)
     return NULL;
-  c->disk = disk;
+  c->store = store;
   c->threshold = threshold;
   c->pause = pause;
   mutex_init (&c->control, RANK_CONTROL);
@@ -72,7 +73,7 @@ compactor_destroy (struct compactor *c)
 static uint64_t
 pages_compacted (struct compactor *c)
 {
-  return (uint64_t) counter_sum (&c->disk->store->pool->counters,
+  return (uint64_t) counter_sum (&c->store->pool->counters,
                                  POOL_PAGES_COMPACTED);
 }
 
@@ -80,7 +81,7 @@ pages_compacted (struct compactor *c)
 static bool
 let_requests_go_first (struct compactor *c) REQUIRES (c->control)
 {
-  struct store *store = c->disk->store;
+  struct store *store = c->store;
   struct pass_progress *p = c->progress;
 
   if (store_requests (store) >= (int64_t) zcomp_workers (store->zcomp)) {
@@ -99,26 +100,40 @@ let_requests_go_first (struct compactor *c) REQUIRES (c->control)
 static uint64_t
 reclaim_leaves (struct compactor *c) REQUIRES (c->control)
 {
-  struct slot_table *t = &c->disk->table;
   uint64_t freed = 0;
   unsigned looked_at = 0;
+  struct slot_walk w;
 
-  for (uint64_t i = slot_table_next_present (t, 0, t->slots);
-       i < t->slots && leaves_empty (t->leaves) > 0;
-       i = slot_table_next_present (t, (i | (LEAF_SLOTS - 1)) + 1, t->slots)) {
-    if (slot_table_leaf_is_empty (t, i))
-      freed += slot_table_reclaim (t, i);
+  slot_walk_all (&w, c->store);
+  while (leaves_empty (&c->store->leaves) > 0 && slot_walk_next_present (&w)) {
+    if (slot_table_leaf_is_empty (&w.disk->table, w.index))
+      freed += slot_table_reclaim (&w.disk->table, w.index);
+    slot_walk_skip_leaf (&w);
     if (++looked_at % 64 == 0 && !let_requests_go_first (c))
       break;
   }
+  slot_walk_end (&w);
   return freed;
+}
+
+/* What the pool has counted so far. */
+static struct compactor_result
+counted (struct pool *pool)
+{
+  struct counter_set *c = &pool->counters;
+
+  return (struct compactor_result){
+    .pages_freed = (uint64_t) counter_sum (c, POOL_PAGES_COMPACTED),
+    .objects_moved = (uint64_t) counter_sum (c, POOL_OBJECTS_MOVED),
+    .zspages_migrated = (uint64_t) counter_sum (c, POOL_ZSPAGES_MIGRATED),
+  };
 }
 
 static struct compactor_result
 pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
 {
-  struct pool *pool = c->disk->store->pool;
-  struct disk_stats before = disk_stats (c->disk), after;
+  struct pool *pool = c->store->pool;
+  const struct compactor_result before = counted (pool);
   struct pool_cursor at = { 0 };
   struct compactor_result result = { 0 };
   bool go_on = true;
@@ -134,11 +149,11 @@ pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
     if (pool_spread (pool).top > 2 * used)
       break; /* what is left is in use right now */
   }
-  if (go_on && (c->progress || !store_keeps_leaves (c->disk->store)))
+  if (go_on && (c->progress || !store_keeps_leaves (c->store)))
     result.leaves_freed = reclaim_leaves (c);
 
-  after = disk_stats (c->disk);
-  result.pages_freed = after.pages_compacted - before.pages_compacted;
+  const struct compactor_result after = counted (pool);
+  result.pages_freed = after.pages_freed - before.pages_freed;
   result.objects_moved = after.objects_moved - before.objects_moved;
   result.zspages_migrated = after.zspages_migrated - before.zspages_migrated;
   return result;
@@ -153,7 +168,7 @@ run (struct compactor *c, bool compact, struct pass_progress *progress)
   c->progress = progress;
   c->start_pages = pages_compacted (c);
   if (progress)
-    atomic_store (&progress->total, pool_freeable_pages (c->disk->store->pool));
+    atomic_store (&progress->total, pool_freeable_pages (c->store->pool));
   atomic_store (&c->running, true);
   result = pass_locked (c, compact);
   atomic_store (&c->running, false);
@@ -208,7 +223,7 @@ compactor_is_running (struct compactor *c)
 static bool
 pays (struct compactor *c)
 {
-  struct store *store = c->disk->store;
+  struct store *store = c->store;
   uint64_t used = atomic_load_explicit (&store->budget.used,
                                         memory_order_relaxed);
   uint64_t freeable = pool_freeable_pages (store->pool) * MEM_PAGE;
@@ -225,10 +240,9 @@ pays (struct compactor *c)
 static void
 rest (struct compactor *c)
 {
-  struct counter_set *n = &c->disk->counters;
-  int64_t requests = counter_sum (n, DISK_READ_REQUESTS) +
-                     counter_sum (n, DISK_WRITE_REQUESTS) +
-                     counter_sum (n, DISK_DISCARD_REQUESTS);
+  int64_t requests = store_sum (c->store, DISK_READ_REQUESTS) +
+                     store_sum (c->store, DISK_WRITE_REQUESTS) +
+                     store_sum (c->store, DISK_DISCARD_REQUESTS);
 
   if (requests != c->seen_requests) {
     c->seen_requests = requests;
@@ -237,9 +251,9 @@ rest (struct compactor *c)
   }
   if (c->rested)
     return;
-  pool_give_back (c->disk->store->pool);
+  pool_give_back (c->store->pool);
 #ifdef __GLIBC__
-  if (!c->disk->store->config.keep_ready)
+  if (!c->store->config.keep_ready)
     malloc_trim (0);
 #endif
   c->rested = true;
@@ -253,7 +267,7 @@ sweep_old_slots (struct compactor *c)
 
   if (now - c->swept < SWEEP_PAUSE)
     return;
-  disk_mark_idle (c->disk, 0, c->disk->table.slots, SLOT_OLD, now);
+  store_mark_idle (c->store, SLOT_OLD, now);
   c->swept = now;
 }
 

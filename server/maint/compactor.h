@@ -36,7 +36,7 @@ struct compactor;
  * after pass without a look at the threshold (for tests and benches).  The
  * disk is not owned and must outlive the compactor.  NULL with errno ENOMEM.
  */
-struct compactor *compactor_create (struct disk *disk, unsigned threshold,
+struct compactor *compactor_create (struct store *store, unsigned threshold,
                                     unsigned pause) MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */

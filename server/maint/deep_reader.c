@@ -16,7 +16,7 @@
 #define LOOK_MS 10
 
 struct deep_reader {
-  struct disk *disk;
+  struct store *store;
   char *buf; /* the thread's own while it is BUSY */
   pthread_t thread;
 
@@ -25,20 +25,27 @@ struct deep_reader {
   enum { IDLE, BUSY, ANSWERED } state;
   bool left_alone; /* BUSY, and nobody wants the answer any more */
   bool stop;
-  uint64_t index;
-  int error; /* ANSWERED: errno, or 0 */
+  uint64_t slot; /* its number in the store */
+  int error;     /* ANSWERED: errno, or 0 */
 };
 
+/* The disk may be removed while nobody waits for the answer. */
 static int
-read_as_a_request (struct deep_reader *r, uint64_t index)
+read_as_a_request (struct deep_reader *r, uint64_t slot)
 {
-  int error = 0;
+  struct disk *disk;
+  int error = ENOENT;
 
-  if (store_request_begin (r->disk->store) == -1)
+  if (store_request_begin (r->store) == -1)
     return errno;
-  if (slot_read_unnoticed (r->disk, index, r->buf) == -1)
-    error = errno;
-  store_request_end (r->disk->store);
+  disk = store_disk (r->store, disk_id_of (slot));
+  if (disk) {
+    error = slot_read_unnoticed (disk, disk_index_of (slot), r->buf) == -1
+              ? errno
+              : 0;
+    disk_put (disk);
+  }
+  store_request_end (r->store);
   return error;
 }
 
@@ -49,14 +56,14 @@ reader_thread (void *arg)
 
   pthread_mutex_lock (&r->lock);
   while (!r->stop) {
-    uint64_t index = r->index;
+    uint64_t slot = r->slot;
 
     if (r->state != BUSY) {
       pthread_cond_wait (&r->changed, &r->lock);
       continue;
     }
     pthread_mutex_unlock (&r->lock);
-    int error = read_as_a_request (r, index);
+    int error = read_as_a_request (r, slot);
     pthread_mutex_lock (&r->lock);
     r->error = error;
     r->state = r->left_alone ? IDLE : ANSWERED;
@@ -87,12 +94,12 @@ wait_locked (struct deep_reader *r, int state, const struct patience *p)
 }
 
 static int
-ask_locked (struct deep_reader *r, uint64_t index, void *buf,
+ask_locked (struct deep_reader *r, uint64_t slot, void *buf,
             const struct patience *p)
 {
   if (!wait_locked (r, IDLE, p))
     return patience_errno (p);
-  r->index = index;
+  r->slot = slot;
   r->left_alone = false;
   r->state = BUSY;
   pthread_cond_broadcast (&r->changed);
@@ -102,30 +109,30 @@ ask_locked (struct deep_reader *r, uint64_t index, void *buf,
   }
   r->state = IDLE;
   if (!r->error)
-    memcpy (buf, r->buf, r->disk->store->config.slot_size);
+    memcpy (buf, r->buf, r->store->config.slot_size);
   return r->error;
 }
 
 int
-deep_reader_read (struct deep_reader *r, uint64_t index, void *buf,
-                  const struct patience *p, unsigned *requests)
+deep_reader_read (struct deep_reader *r, struct disk *disk, uint64_t index,
+                  void *buf, const struct patience *p, unsigned *requests)
 {
   int error;
 
-  if (slot_read_in_memory (r->disk, index, buf) == 0)
+  if (slot_read_in_memory (disk, index, buf) == 0)
     return 0;
   if (errno != EREMOTE)
     return -1;
   ++*requests;
   pthread_mutex_lock (&r->lock);
-  error = ask_locked (r, index, buf, p);
+  error = ask_locked (r, disk_slot (disk, index), buf, p);
   pthread_mutex_unlock (&r->lock);
   errno = error;
   return error ? -1 : 0;
 }
 
 struct deep_reader *
-deep_reader_create (struct disk *disk)
+deep_reader_create (struct store *store)
 {
   struct deep_reader *r = alloc_zeroed (CACHE_LINE, sizeof *r);
   pthread_condattr_t attr;
@@ -133,8 +140,8 @@ deep_reader_create (struct disk *disk)
 
   if (!r)
     return NULL;
-  r->disk = disk;
-  r->buf = alloc_zeroed (CACHE_LINE, disk->store->config.slot_size);
+  r->store = store;
+  r->buf = alloc_zeroed (CACHE_LINE, store->config.slot_size);
   if (!r->buf) {
     free (r);
     return NULL;

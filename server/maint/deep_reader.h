@@ -20,12 +20,12 @@
 #define ZRAM_DEEP_READER_H
 
 #include "base/patience.h"
-#include "store/disk.h"
+#include "store/slot_walk.h"
 
 struct deep_reader;
 
 /* Starts the thread, so after the last fork.  NULL with errno set. */
-struct deep_reader *deep_reader_create (struct disk *disk) MUST_USE;
+struct deep_reader *deep_reader_create (struct store *store) MUST_USE;
 
 /* Waits for the read at hand: an NBD store answers or fails within its timeout,
  * and once the server stops all requests to a store fail at once; what the
@@ -38,7 +38,8 @@ void deep_reader_destroy (struct deep_reader *r);
  * ESHUTDOWN; ETIMEDOUT or ECANCELED when patience ended before the store had
  * answered.  *requests grows by those that were the reader's own.
  */
-int deep_reader_read (struct deep_reader *r, uint64_t index, void *buf,
-                      const struct patience *p, unsigned *requests) MUST_USE;
+int deep_reader_read (struct deep_reader *r, struct disk *disk, uint64_t index,
+                      void *buf, const struct patience *p, unsigned *requests)
+  MUST_USE;
 
 #endif /* ZRAM_DEEP_READER_H */

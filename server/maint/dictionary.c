@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "comp/train.h"
 #include "maint/dictionary.h"
+#include "store/slot_walk.h"
 #include "store/claim.h"
 #include "store/slot_io.h"
 
@@ -26,7 +27,7 @@
 #define PAYS_PERMILLE_PRIMARY 50
 
 struct training {
-  struct disk *disk;
+  struct store *store;
   struct recompressor *r;
   const struct train_request *request;
   struct pass_progress *progress; /* or NULL */
@@ -70,48 +71,41 @@ next_random (uint64_t *state)
   return *state;
 }
 
-/* A hint: what becomes a sample is read under the slot's lock. */
-static bool
-is_object (struct disk *disk, uint64_t index)
-{
-  const struct slot *s = slot_table_peek (&disk->table, index);
-
-  return s && slot_meta_state (slot_load_meta (s)) == SLOT_OBJECT;
-}
-
-/* Each object with the same chance: wanted out of those that are left. */
+/* Each object with the same chance: wanted out of those that are left.  That it
+ * is one is a hint: what becomes a sample is read under the slot's lock.
+ */
 static void
 collect (struct training *t)
 {
-  struct disk *disk = t->disk;
-  uint32_t slot_size = disk->store->config.slot_size;
-  uint64_t left = (uint64_t) counter_sum (&disk->counters, DISK_OBJECTS);
+  uint32_t slot_size = t->store->config.slot_size;
+  uint64_t left = (uint64_t) store_sum (t->store, DISK_OBJECTS);
   uint64_t wanted = t->wanted, random = clock_ns () | 1;
   struct train_result *r = t->result;
+  struct slot_walk w;
 
-  for (uint64_t i = disk_next_stored (disk, 0, disk->table.slots);
-       i < disk->table.slots && left > 0 && wanted > 0 && !cancelled (t);
-       i = disk_next_stored (disk, i + 1, disk->table.slots)) {
-    if (!is_object (disk, i))
+  slot_walk_all (&w, t->store);
+  while (left > 0 && wanted > 0 && !cancelled (t) && slot_walk_next (&w)) {
+    if (slot_meta_state (w.meta) != SLOT_OBJECT)
       continue;
     if (next_random (&random) % left-- >= wanted)
       continue;
     bool held = wanted-- % HELD_OUT == 0;
     char *to = held ? t->held + r->held_out * slot_size
                     : t->train + r->samples * slot_size;
-    if (slot_read_in_memory (disk, i, to) == 0) {
+    if (slot_read_in_memory (w.disk, w.index, to) == 0) {
       r->held_out += held;
       r->samples += !held;
     }
     advance (t, 1);
   }
+  slot_walk_end (&w);
 }
 
 static int
 make_room (struct training *t)
 {
-  uint32_t slot_size = t->disk->store->config.slot_size;
-  uint64_t objects = (uint64_t) counter_sum (&t->disk->counters, DISK_OBJECTS);
+  uint32_t slot_size = t->store->config.slot_size;
+  uint64_t objects = (uint64_t) store_sum (t->store, DISK_OBJECTS);
   uint64_t most = TRAIN_BYTES_MAX / slot_size;
 
   t->wanted = t->request->samples ? t->request->samples
@@ -145,12 +139,12 @@ memory_for (struct store *store, size_t n)
 static uint64_t
 measure (struct training *t, const struct zcomp_method *method)
 {
-  struct store *store = t->disk->store;
+  struct store *store = t->store;
   uint32_t slot_size = store->config.slot_size;
   uint64_t sum = 0;
 
   for (uint64_t i = 0; i < t->result->held_out && !cancelled (t); i++) {
-    struct zcomp_stream *stream = zcomp_stream_get (t->disk->store->zcomp);
+    struct zcomp_stream *stream = zcomp_stream_get (t->store->zcomp);
     const void *out;
     ssize_t n = zcomp_compress (stream, method, t->held + i * slot_size,
                                 slot_size, pool_largest (store->pool), &out);
@@ -166,8 +160,7 @@ measure (struct training *t, const struct zcomp_method *method)
 static bool
 is_user (const struct training *t, unsigned i, const struct codec *codec)
 {
-  return zcomp_format_codec (t->disk->store->zcomp, t->users[i].format) ==
-         codec;
+  return zcomp_format_codec (t->store->zcomp, t->users[i].format) == codec;
 }
 
 /* Compare for each method of the codec; false with errno. */
@@ -194,7 +187,7 @@ compare (struct training *t, struct train_gain *gain, unsigned format)
 static bool
 pays (struct training *t, struct train_gain *gain)
 {
-  uint64_t objects = (uint64_t) counter_sum (&t->disk->counters, DISK_OBJECTS);
+  uint64_t objects = (uint64_t) store_sum (t->store, DISK_OBJECTS);
   uint64_t won = gain->before > gain->after ? gain->before - gain->after : 0;
   uint64_t measured = t->result->held_out * gain->methods;
   uint64_t least = is_user (t, 0, gain->codec) ? PAYS_PERMILLE_PRIMARY
@@ -213,7 +206,7 @@ pays (struct training *t, struct train_gain *gain)
 static int
 use_format (struct training *t, const struct codec *codec, unsigned format)
 {
-  struct store *store = t->disk->store;
+  struct store *store = t->store;
   struct zcomp_method methods[RECOMPRESS_METHODS];
   unsigned n = recompressor_methods (t->r, methods);
 
@@ -227,7 +220,7 @@ use_format (struct training *t, const struct codec *codec, unsigned format)
       return -1;
   }
   recompressor_set_methods (t->r, methods, n);
-  claim_clear_marks (t->disk);
+  claim_clear_marks (t->store);
   return 0;
 }
 
@@ -238,7 +231,7 @@ static int
 try_out (struct training *t, struct train_gain *gain,
          const struct dict_bytes *bytes)
 {
-  struct zcomp *zcomp = t->disk->store->zcomp;
+  struct zcomp *zcomp = t->store->zcomp;
   struct zcomp_dict_info info;
   const char *why = "";
   unsigned format;
@@ -278,7 +271,7 @@ level_for (const struct training *t, const struct codec *codec)
 static void
 find_users (struct training *t)
 {
-  t->users[0] = zcomp_primary (t->disk->store->zcomp);
+  t->users[0] = zcomp_primary (t->store->zcomp);
   t->users_count = 1 + recompressor_methods (t->r, t->users + 1);
 }
 
@@ -295,10 +288,10 @@ train_codec (struct training *t, const struct codec *codec, const size_t *sizes)
   if (dict_train (codec, level_for (t, codec), t->train, sizes,
                   (unsigned) t->result->samples, size, &bytes, &why) == -1)
     return fail (t, codec->name, why);
-  mutex_lock (&t->disk->store->settings);
+  mutex_lock (&t->store->settings);
   find_users (t); /* they may be others than when the training began */
   r = try_out (t, gain, &bytes);
-  mutex_unlock (&t->disk->store->settings);
+  mutex_unlock (&t->store->settings);
   free (bytes.bytes);
   if (r == 0)
     t->result->n++;
@@ -316,7 +309,7 @@ train_codecs (struct training *t)
   if (!sizes)
     return fail (t, "train", strerror (ENOMEM));
   for (uint64_t i = 0; i < n; i++)
-    sizes[i] = t->disk->store->config.slot_size;
+    sizes[i] = t->store->config.slot_size;
   for (unsigned id = 1; id < CODEC_IDS && r == 0 && !cancelled (t); id++) {
     const struct codec *codec = codec_by_id (id);
     bool used = false;
@@ -334,12 +327,12 @@ train_codecs (struct training *t)
 }
 
 int
-dictionary_train (struct disk *disk, struct recompressor *r,
+dictionary_train (struct store *store, struct recompressor *r,
                   const struct train_request *request,
                   struct pass_progress *progress, struct train_result *result,
                   char *why, size_t why_size)
 {
-  struct training t = { .disk = disk,
+  struct training t = { .store = store,
                         .r = r,
                         .request = request,
                         .progress = progress,
@@ -349,7 +342,7 @@ dictionary_train (struct disk *disk, struct recompressor *r,
   int rc;
 
   memset (result, 0, sizeof *result);
-  (void) dictionary_sweep (disk, r); /* make room among the formats */
+  (void) dictionary_sweep (store, r); /* make room among the formats */
   find_users (&t);
   rc = make_room (&t);
   if (rc == 0) {
@@ -375,10 +368,9 @@ is_named (struct store *store, const struct zcomp_method *methods, unsigned n,
 }
 
 unsigned
-dictionary_sweep (struct disk *disk, struct recompressor *r)
+dictionary_sweep (struct store *store, struct recompressor *r)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  struct store *store = disk->store;
   struct zcomp_method methods[RECOMPRESS_METHODS];
   unsigned n, gone = 0;
 

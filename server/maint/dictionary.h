@@ -58,7 +58,7 @@ struct train_result {
  * 0, also when it was cancelled or did not pay.  'progress' counts slots; it
  * may be NULL.
  */
-int dictionary_train (struct disk *disk, struct recompressor *r,
+int dictionary_train (struct store *store, struct recompressor *r,
                       const struct train_request *request,
                       struct pass_progress *progress,
                       struct train_result *result, char *why, size_t why_size)
@@ -67,7 +67,7 @@ int dictionary_train (struct disk *disk, struct recompressor *r,
 /* Throw away what no method names and no object needs.  Does nothing if
  * somebody is changing the settings.  Returns how many went.
  */
-unsigned dictionary_sweep (struct disk *disk, struct recompressor *r);
+unsigned dictionary_sweep (struct store *store, struct recompressor *r);
 
 struct dictionary_usage {
   unsigned number;

@@ -20,7 +20,7 @@
 #define STEP_LOOKS 2048u
 
 struct drainer {
-  struct disk *disk;
+  struct store *store;
   struct ticker ticker;
   uint64_t trimmed_ns; /* the thread's own: when it last gave back */
 };
@@ -43,78 +43,79 @@ drainer_due (const struct buffer *b)
 
 /* Once around, or until *cancel; 'all': whatever its age. */
 static void
-go_around (struct disk *disk, struct pace *pace, const atomic_bool *cancel,
+go_around (struct store *store, struct pace *pace, const atomic_bool *cancel,
            bool all)
 {
-  uint32_t left = buffer_entries (&disk->store->buffer), n = 1;
+  uint32_t left = buffer_entries (&store->buffer), n = 1;
   struct drain_totals totals = { 0 };
 
-  while (n > 0 && left > 0 && buffer_used (&disk->store->buffer) > 0 &&
+  while (n > 0 && left > 0 && buffer_used (&store->buffer) > 0 &&
          !atomic_load (cancel)) {
     uint64_t start = clock_ns ();
 
-    drain_hold (disk);
-    n = drain_step_locked (disk, all ? 0 : drainer_due (&disk->store->buffer),
+    drain_hold (store);
+    n = drain_step_locked (store, all ? 0 : drainer_due (&store->buffer),
                            left < STEP_LOOKS ? left : STEP_LOOKS, DRAIN_BATCH,
                            &totals);
-    drain_unhold (disk);
-    step_aside (&disk->store->drain.wished);
+    drain_unhold (store);
+    step_aside (&store->drain.wished);
     left -= n;
     pace_step (pace, clock_ns () - start);
   }
 }
 
 void
-drainer_empty (struct disk *disk, struct pace *pace, const atomic_bool *cancel)
+drainer_empty (struct store *store, struct pace *pace,
+               const atomic_bool *cancel)
 {
-  go_around (disk, pace, cancel, true);
-  drain_hold (disk);
-  (void) buffer_trim (&disk->store->buffer);
-  drain_unhold (disk);
+  go_around (store, pace, cancel, true);
+  drain_hold (store);
+  (void) buffer_trim (&store->buffer);
+  drain_unhold (store);
 }
 
 static void
 give_back (struct drainer *d)
 {
-  struct buffer *b = &d->disk->store->buffer;
+  struct buffer *b = &d->store->buffer;
   uint64_t now = clock_ns ();
 
-  drain_hold (d->disk); /* an audit compares what is charged */
+  drain_hold (d->store); /* an audit compares what is charged */
   if (buffer_is_closed (b))
     (void) buffer_trim (b);
   else if (now - d->trimmed_ns >= TRIM_NS) {
     (void) buffer_trim_unneeded (b);
     d->trimmed_ns = now;
   }
-  drain_unhold (d->disk);
+  drain_unhold (d->store);
 }
 
 static void *
 drainer_thread (void *arg)
 {
   struct drainer *d = arg;
-  struct buffer *b = &d->disk->store->buffer;
+  struct buffer *b = &d->store->buffer;
   struct pace pace;
 
   d->trimmed_ns = clock_ns ();
-  pace_init (&pace, d->disk->store, &d->ticker, 100, PACE_BUSY_PERCENT);
+  pace_init (&pace, d->store, &d->ticker, 100, PACE_BUSY_PERCENT);
   while (
     ticker_sleep_ns (&d->ticker, buffer_used (b) ? PAUSE_NS : EMPTY_PAUSE_NS)) {
     if (buffer_used (b) > 0)
-      go_around (d->disk, &pace, &d->ticker.stop, false);
+      go_around (d->store, &pace, &d->ticker.stop, false);
     give_back (d);
   }
   return NULL;
 }
 
 struct drainer *
-drainer_create (struct disk *disk)
+drainer_create (struct store *store)
 {
   struct drainer *d = alloc_zeroed (CACHE_LINE, sizeof *d);
 
   if (!d)
     return NULL;
-  d->disk = disk;
+  d->store = store;
   ticker_init (&d->ticker);
   return d;
 }

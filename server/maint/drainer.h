@@ -27,7 +27,7 @@
 #define ZRAM_DRAINER_H
 
 #include "maint/pace.h"
-#include "store/disk.h"
+#include "store/slot_walk.h"
 
 #define DRAIN_AGE_MS 1000u      /* not written for so long: due */
 #define DRAIN_LEAST_AGE_MS 125u /* the same when the buffer is full */
@@ -36,7 +36,7 @@ struct drainer;
 
 /* The disk is not owned and must outlive the drainer.  NULL with errno
  * ENOMEM. */
-struct drainer *drainer_create (struct disk *disk) MUST_USE;
+struct drainer *drainer_create (struct store *store) MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int drainer_start (struct drainer *d) MUST_USE;
@@ -48,7 +48,7 @@ void drainer_destroy (struct drainer *d); /* NULL is allowed */
 /* In the calling thread: drain all that is in the buffer, unless it is written
  * again meanwhile or somebody sets *cancel; and give its memory back.
  */
-void drainer_empty (struct disk *disk, struct pace *pace,
+void drainer_empty (struct store *store, struct pace *pace,
                     const atomic_bool *cancel);
 
 /* The age that is due now, in ms. */

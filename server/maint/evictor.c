@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/keep_errno.h"
 #include "maint/evictor.h"
+#include "store/slot_walk.h"
 #include "store/query.h"
 
 /* Without being woken it looks this often: the limit may have been changed,
@@ -45,14 +46,16 @@
 /* Pages that the pool is asked for in one step. */
 #define STEP_PAGES 64
 
+#define HAND_END UINT64_MAX /* as slot_walk_position says it */
+
 struct evictor {
-  struct disk *disk;
+  struct store *store;
   struct mutex control;
   atomic_uint wished;    /* patience.h: somebody wants 'control' */
   atomic_uint low, high; /* percent */
   struct ticker ticker;
   struct batch_writer *w GUARDED_BY (control);
-  uint64_t hand GUARDED_BY (control);
+  uint64_t hand GUARDED_BY (control);   /* number of a slot, or HAND_END */
   unsigned bucket GUARDED_BY (control); /* evict from this age on */
   uint64_t wanted GUARDED_BY (control); /* bytes, of this turn */
   uint64_t taken GUARDED_BY (control);  /* bytes, put in batches so far */
@@ -68,22 +71,22 @@ struct evictor {
 static uint64_t
 percent_of_limit (struct evictor *e, unsigned percent)
 {
-  return atomic_load (&e->disk->store->budget.limit) / 100 * percent;
+  return atomic_load (&e->store->budget.limit) / 100 * percent;
 }
 
 static uint64_t
 used (struct evictor *e)
 {
-  return store_memory_to_evict (e->disk->store);
+  return store_memory_to_evict (e->store);
 }
 
 static void
 publish_marks (struct evictor *e)
 {
-  bool limited = atomic_load (&e->disk->store->budget.limit) != 0;
+  bool limited = atomic_load (&e->store->budget.limit) != 0;
 
   room_set_marks (
-    &e->disk->store->room,
+    &e->store->room,
     limited ? percent_of_limit (e, atomic_load (&e->low)) : UINT64_MAX,
     limited ? percent_of_limit (e, atomic_load (&e->high)) : UINT64_MAX);
 }
@@ -144,26 +147,26 @@ count_leaf (struct disk *disk, uint64_t first, uint32_t now, uint64_t *bytes)
 }
 
 /* The oldest bucket such that it and those above hold 'need' bytes; sets
- * *found to whether there are any.  Of a large table only every so many leaves
- * are counted.
+ * *found to whether there are any.  Of much data only every so many leaves are
+ * counted.
  */
 static unsigned
 choose_bucket (struct evictor *e, uint64_t need, bool *found)
 {
-  struct disk *disk = e->disk;
-  uint64_t n = disk->table.slots, leaves = 0, bytes[AGE_BUCKETS] = { 0 },
-           sum = 0;
-  uint64_t stored = (uint64_t) counter_sum (&disk->counters, DISK_SLOTS_STORED);
-  uint64_t every = stored / COUNT_SLOTS + 1;
+  uint64_t stored = (uint64_t) store_sum (e->store, DISK_SLOTS_STORED);
+  uint64_t every = stored / COUNT_SLOTS + 1, leaves = 0, sum = 0;
+  uint64_t bytes[AGE_BUCKETS] = { 0 };
   uint32_t now = clock_coarse_s ();
   unsigned b = AGE_BUCKETS;
+  struct slot_walk w;
 
-  for (uint64_t i = slot_table_next_present (&disk->table, 0, n);
-       i < n && !ticker_stopping (&e->ticker);
-       i =
-         slot_table_next_present (&disk->table, (i | (LEAF_SLOTS - 1)) + 1, n))
+  slot_walk_all (&w, e->store);
+  while (!ticker_stopping (&e->ticker) && slot_walk_next_present (&w)) {
     if (leaves++ % every == 0)
-      count_leaf (disk, i, now, bytes);
+      count_leaf (w.disk, w.index, now, bytes);
+    slot_walk_skip_leaf (&w);
+  }
+  slot_walk_end (&w);
   while (b > 0 && sum < need)
     sum += bytes[--b] * every;
   *found = sum > 0;
@@ -182,39 +185,48 @@ note_totals (struct evictor *e) REQUIRES (e->control)
   atomic_fetch_add (&e->failed, t.failed);
   e->stuck |= t.error != 0;
   if (t.slots)
-    room_made (&e->disk->store->room);
+    room_made (&e->store->room);
 }
 
-/* The hand goes on by some slots; false at the end of the table or when no
- * more can or need be done.
+/* Put the slot that the walk has found into a batch, if it is old enough. False
+ * if no more can be put.
+ */
+static bool
+put_locked (struct evictor *e, const struct slot_walk *w, uint32_t now)
+  REQUIRES (e->control)
+{
+  enum put_result r;
+
+  if (!can_go (w->meta) || bucket_of (w->slot, w->meta, now) < e->bucket)
+    return true;
+  r = batch_writer_put (e->w, w->disk, w->index, w->meta);
+  e->full |= r == PUT_FULL || r == PUT_NO_RUN;
+  if (r == PUT_FULL || r == PUT_LIMIT || r == PUT_FAILED) {
+    e->stuck = true;
+    return false;
+  }
+  if (r == PUT_DONE)
+    e->taken += slot_meta_size (w->meta);
+  return true;
+}
+
+/* The hand goes on by some slots; false at the end (HAND_END) or when no more
+ * can or need be done.
  */
 static bool
 step_locked (struct evictor *e) REQUIRES (e->control)
 {
-  struct disk *disk = e->disk;
   uint32_t now = clock_coarse_s ();
+  struct slot_walk w;
+  bool more = true;
 
-  for (unsigned n = 0; n < STEP_SLOTS; n++) {
-    e->hand = disk_next_stored (disk, e->hand, disk->table.slots);
-    if (e->hand >= disk->table.slots || e->taken >= e->wanted)
-      return false;
-    const struct slot *s = slot_table_peek (&disk->table, e->hand);
-    uint32_t meta = s ? slot_load_meta (s) : 0;
-
-    if (s && can_go (meta) && bucket_of (s, meta, now) >= e->bucket) {
-      enum put_result r = batch_writer_put (e->w, e->hand, meta);
-
-      e->full |= r == PUT_FULL || r == PUT_NO_RUN;
-      if (r == PUT_FULL || r == PUT_LIMIT || r == PUT_FAILED) {
-        e->stuck = true;
-        return false;
-      }
-      if (r == PUT_DONE)
-        e->taken += slot_meta_size (meta);
-    }
-    e->hand++;
-  }
-  return true;
+  slot_walk_from (&w, e->store, e->hand);
+  for (unsigned n = 0; n < STEP_SLOTS && more; n++)
+    more = e->taken < e->wanted && slot_walk_next (&w) &&
+           put_locked (e, &w, now);
+  e->hand = slot_walk_position (&w);
+  slot_walk_end (&w);
+  return more;
 }
 
 /* Turn until enough is under way, once around at the most. */
@@ -230,7 +242,7 @@ turn (struct evictor *e)
   while (more && !e->stuck && !ticker_stopping (&e->ticker)) {
     mutex_lock (&e->control);
     more = step_locked (e);
-    if (!more && e->hand >= e->disk->table.slots) {
+    if (!more && e->hand == HAND_END) {
       /* A batch takes a slot once; the next round may find this one again. */
       batch_writer_flush (e->w);
       e->hand = 0;
@@ -253,15 +265,21 @@ static bool
 put_cell (void *ctx, pool_cell *cell) NO_THREAD_SAFETY_ANALYSIS
 {
   struct evictor *e = ctx;
-  struct slot_table *t = &e->disk->table;
-  uint64_t index = leaves_slot_of (t->leaves, cell);
-  const struct slot *s = index < t->slots ? slot_table_peek (t, index) : NULL;
-  uint32_t meta = s ? slot_load_meta (s) : 0;
-  enum put_result r;
+  uint64_t slot = leaves_slot_of (&e->store->leaves, cell);
+  struct disk *disk = slot == UINT64_MAX
+                        ? NULL
+                        : store_disk (e->store, disk_id_of (slot));
+  enum put_result r = PUT_SKIPPED;
 
-  if (!s || &s->cell != cell || !can_go (meta))
-    return false;
-  r = batch_writer_put (e->w, index, meta);
+  if (disk) {
+    uint64_t index = disk_index_of (slot);
+    const struct slot *s = slot_table_peek (&disk->table, index);
+    uint32_t meta = s ? slot_load_meta (s) : 0;
+
+    if (s && &s->cell == cell && can_go (meta))
+      r = batch_writer_put (e->w, disk, index, meta);
+    disk_put (disk);
+  }
   if (r != PUT_DONE && r != PUT_SKIPPED) {
     e->stuck = true;
     e->full = r == PUT_FULL;
@@ -277,7 +295,7 @@ put_cell (void *ctx, pool_cell *cell) NO_THREAD_SAFETY_ANALYSIS
 static void
 turn_lru (struct evictor *e)
 {
-  struct store *store = e->disk->store;
+  struct store *store = e->store;
   uint64_t pages = pool_spread (store->pool).used;
   bool more = true;
 
@@ -302,7 +320,7 @@ turn_lru (struct evictor *e)
 static void
 give_pages_back (struct evictor *e, uint64_t target)
 {
-  struct pool *pool = e->disk->store->pool;
+  struct pool *pool = e->store->pool;
   uint64_t before = used (e);
   struct pool_cursor at = { 0 };
   bool more = true;
@@ -317,7 +335,7 @@ give_pages_back (struct evictor *e, uint64_t target)
   pool_give_back (pool);
   mutex_unlock (&e->control);
   if (used (e) < before)
-    room_made (&e->disk->store->room);
+    room_made (&e->store->room);
 }
 
 static void
@@ -357,7 +375,7 @@ idle (struct evictor *e)
 static uint64_t
 worthwhile (struct evictor *e)
 {
-  uint64_t part = atomic_load (&e->disk->store->budget.limit) / 32;
+  uint64_t part = atomic_load (&e->store->budget.limit) / 32;
   uint64_t batch = BATCH_BLOCKS * BACKING_BLOCK;
 
   return part < batch ? part : batch;
@@ -374,7 +392,7 @@ run_round (struct evictor *e, uint64_t target)
   while (used (e) > target && found && !e->stuck &&
          !ticker_stopping (&e->ticker)) {
     uint64_t over = used (e) - target, least = worthwhile (e);
-    bool lru = pool_has_lru (e->disk->store->pool);
+    bool lru = pool_has_lru (e->store->pool);
 
     if (over < least)
       over = least;
@@ -406,7 +424,7 @@ static uint64_t
 target_for (struct evictor *e, bool needed)
 {
   uint64_t low = percent_of_limit (e, atomic_load (&e->low));
-  uint64_t limit = atomic_load (&e->disk->store->budget.limit), now = used (e);
+  uint64_t limit = atomic_load (&e->store->budget.limit), now = used (e);
   uint64_t more = limit / NEEDED_SHARE;
 
   if (!needed)
@@ -428,7 +446,7 @@ has_room_after_all (struct evictor *e)
 
   e->was_empty = true;
   if (!again)
-    room_made (&e->disk->store->room);
+    room_made (&e->store->room);
   return !again;
 }
 
@@ -436,9 +454,9 @@ has_room_after_all (struct evictor *e)
 static bool
 look (struct evictor *e)
 {
-  bool needed = room_answer (&e->disk->store->room);
+  bool needed = room_answer (&e->store->room);
   uint64_t high = percent_of_limit (e, atomic_load (&e->high));
-  bool limited = atomic_load (&e->disk->store->budget.limit) != 0;
+  bool limited = atomic_load (&e->store->budget.limit) != 0;
 
   publish_marks (e);
   e->full = false;
@@ -448,7 +466,7 @@ look (struct evictor *e)
   if (limited && (needed || used (e) > high))
     return run_round (e, target_for (e, needed));
   if (needed) /* the limit is gone: try again */
-    room_made (&e->disk->store->room);
+    room_made (&e->store->room);
   idle (e);
   return !needed;
 }
@@ -456,11 +474,10 @@ look (struct evictor *e)
 static bool
 is_punching (struct evictor *e)
 {
-  uint64_t late = backed_late_punches (
-    e->disk->store->backed); /* for minutes */
+  uint64_t late = backed_late_punches (e->store->backed); /* for minutes */
   struct blocks_stats st;
 
-  blocks_get_stats (e->disk->store->backed->blocks, &st);
+  blocks_get_stats (e->store->backed->blocks, &st);
   return st.punching > late;
 }
 
@@ -484,7 +501,7 @@ static bool
 sleep_after_failure (struct evictor *e)
 {
   for (;;) {
-    bool needed = room_is_needed (&e->disk->store->room);
+    bool needed = room_is_needed (&e->store->room);
     uint64_t due = e->failed_ns + (needed ? NEEDED_NS : RETRY_NS);
     uint64_t now = clock_ns ();
 
@@ -501,7 +518,7 @@ tidy (struct evictor *e)
   bool more;
 
   mutex_lock (&e->control);
-  more = backed_tidy (e->disk->store->backed);
+  more = backed_tidy (e->store->backed);
   mutex_unlock (&e->control);
   return more;
 }
@@ -523,7 +540,7 @@ evictor_thread (void *arg)
     if (ok)
       e->looked_again = false;
     atomic_store (&e->hopeless, !ok && !wait);
-    room_hopeless (&e->disk->store->room, !ok && !wait);
+    room_hopeless (&e->store->room, !ok && !wait);
     e->failed_ns = ok || wait ? 0 : clock_ns ();
     pause = wait ? PUNCHED_NS : PAUSE_NS;
     if (more && !wait)
@@ -543,14 +560,14 @@ wake (void *ctx)
 }
 
 struct evictor *
-evictor_create (struct disk *disk, unsigned low, unsigned high)
+evictor_create (struct store *store, unsigned low, unsigned high)
 {
   struct evictor *e = alloc_zeroed (CACHE_LINE, sizeof *e);
 
   if (!e)
     return NULL;
-  e->disk = disk;
-  e->w = batch_writer_create (disk);
+  e->store = store;
+  e->w = batch_writer_create (store);
   if (!e->w) {
     free (e);
     return NULL;
@@ -578,7 +595,7 @@ evictor_destroy (struct evictor *e)
 int
 evictor_start (struct evictor *e)
 {
-  room_open (&e->disk->store->room, wake, e);
+  room_open (&e->store->room, wake, e);
   publish_marks (e);
   return ticker_start (&e->ticker, evictor_thread, e);
 }
@@ -586,9 +603,9 @@ evictor_start (struct evictor *e)
 void
 evictor_stop (struct evictor *e)
 {
-  room_close (&e->disk->store->room);
+  room_close (&e->store->room);
   ticker_stop (&e->ticker);
-  room_close (&e->disk->store->room); /* it may just have said otherwise */
+  room_close (&e->store->room); /* it may just have said otherwise */
 }
 
 struct evictor_stats
@@ -606,7 +623,7 @@ evictor_hold (struct evictor *e) ACQUIRE (e->control) NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&e->control);
   batch_writer_drain (e->w);
-  backing_drain (e->disk->store->backed->io); /* what is being punched */
+  backing_drain (e->store->backed->io); /* what is being punched */
 }
 
 /* Writers that wait for room have it of what comes in meanwhile. */
@@ -616,7 +633,7 @@ drain_patiently (struct evictor *e, const struct patience *p)
 {
   bool all = batch_writer_drain_patiently (e->w, p);
 
-  room_made (&e->disk->store->room);
+  room_made (&e->store->room);
   while (all && is_punching (e))
     all = patience_nap (p);
   return all;

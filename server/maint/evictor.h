@@ -42,8 +42,8 @@ struct evictor;
 /* low and high: percent of the store's limit, low <= high <= 100.  The disk,
  * which has a backing store, is not owned.  NULL with errno ENOMEM.
  */
-struct evictor *evictor_create (struct disk *disk, unsigned low, unsigned high)
-  MUST_USE;
+struct evictor *evictor_create (struct store *store, unsigned low,
+                                unsigned high) MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int evictor_start (struct evictor *e) MUST_USE;

@@ -29,7 +29,7 @@ recompress_old (struct recompress_policy *p, unsigned age)
   atomic_store (&p->progress.cancel, false);
   if (atomic_load (&p->pauses))
     return;
-  pace_init (&pace, p->disk->store, &p->ticker, p->share, busy ? busy : 1);
+  pace_init (&pace, p->store, &p->ticker, p->share, busy ? busy : 1);
   /* If there are no methods: nothing to do.  If a pass by hand is running:
    * next time.
    */
@@ -49,16 +49,16 @@ policy_thread (void *arg)
 
     if (age)
       recompress_old (p, age);
-    (void) dictionary_sweep (p->disk, p->r);
+    (void) dictionary_sweep (p->store, p->r);
   }
   return NULL;
 }
 
 void
-recompress_policy_init (struct recompress_policy *p, struct disk *disk,
+recompress_policy_init (struct recompress_policy *p, struct store *store,
                         struct recompressor *r, unsigned age, unsigned share)
 {
-  p->disk = disk;
+  p->store = store;
   p->r = r;
   atomic_init (&p->age, age);
   atomic_init (&p->pauses, 0);

@@ -17,7 +17,7 @@
 #define RECOMPRESS_SHARE 50 /* percent, the default */
 
 struct recompress_policy {
-  struct disk *disk;      /* not owned */
+  struct store *store;    /* not owned */
   struct recompressor *r; /* not owned */
   atomic_uint age;        /* seconds, below SLOT_OLD; 0: not by itself */
   unsigned share;         /* percent, 1 to 100 */
@@ -26,7 +26,7 @@ struct recompress_policy {
   struct pass_progress progress; /* of the pass that it runs */
 };
 
-void recompress_policy_init (struct recompress_policy *p, struct disk *disk,
+void recompress_policy_init (struct recompress_policy *p, struct store *store,
                              struct recompressor *r, unsigned age,
                              unsigned share);
 

@@ -11,6 +11,7 @@
 #include "base/keep_errno.h"
 #include "maint/pace.h"
 #include "maint/recompressor.h"
+#include "store/slot_walk.h"
 #include "store/claim.h"
 
 /* Failures in a row after which a pass gives up: memory is out. */
@@ -20,7 +21,7 @@
 #define LOOKS 4096
 
 struct recompressor {
-  struct disk *disk;
+  struct store *store;
   struct mutex control;
   struct zcomp_method methods[RECOMPRESS_METHODS] GUARDED_BY (control);
   unsigned count GUARDED_BY (control);
@@ -32,14 +33,14 @@ struct recompressor {
 };
 
 struct recompressor *
-recompressor_create (struct disk *disk, const struct zcomp_method *methods,
+recompressor_create (struct store *store, const struct zcomp_method *methods,
                      unsigned count)
 {
   struct recompressor *r = alloc_zeroed (CACHE_LINE, sizeof *r);
 
   if (!r)
     return NULL;
-  r->disk = disk;
+  r->store = store;
   mutex_init (&r->control, RANK_RECOMPRESS);
   recompressor_set_methods (r, methods, count);
   return r;
@@ -140,7 +141,7 @@ struct pass {
   struct pass_progress *progress;
   struct recompress_totals *totals;
   struct pace *pace;
-  uint64_t end, tried;
+  uint64_t tried;
   unsigned claim, failures;
   uint32_t now;
   void *buf;
@@ -230,17 +231,17 @@ note (struct pass *p, enum recompress_result result, int err)
 }
 
 static void
-step (struct pass *p, uint64_t index, uint32_t meta)
+step (struct pass *p, const struct slot_walk *w)
 {
   struct recompressor *r = p->r;
-  struct disk *disk = r->disk;
   uint64_t start = clock_ns ();
   enum recompress_result result;
   int err;
 
   mutex_lock (&r->control);
   struct recompress_plan plan = plan_locked (r, p->request);
-  result = slot_recompress (disk, index, meta, &plan, p->claim, p->buf);
+  result = slot_recompress (w->disk, w->index, w->meta, &plan, p->claim,
+                            p->buf);
   err = errno;
   mutex_unlock (&r->control);
 
@@ -251,50 +252,56 @@ step (struct pass *p, uint64_t index, uint32_t meta)
   pace_step (p->pace, clock_ns () - start);
 }
 
+static void
+begin_walk (const struct pass *p, struct slot_walk *w)
+{
+  const struct recompress_request *q = p->request;
+
+  if (q->disk)
+    slot_walk_disk (w, q->disk, q->first, q->end ? q->end : UINT64_MAX);
+  else
+    slot_walk_all (w, p->r->store);
+}
+
 /* One walk: visit every candidate of that rank.  The looks are hints:
  * slot_recompress takes a slot only with the very meta that was seen.
  */
 static void
 walk (struct pass *p, bool by_idle, bool idle, unsigned tier)
 {
-  struct disk *disk = p->r->disk;
   const struct recompress_plan plan = plan_now (p);
+  uint32_t slot_size = p->r->store->config.slot_size;
   uint64_t looks = 0;
+  struct slot_walk w;
 
-  for (uint64_t i = disk_next_stored (disk, p->request->first, p->end);
-       i < p->end; i = disk_next_stored (disk, i + 1, p->end)) {
-    const struct slot *s = slot_table_peek (&disk->table, i);
-    uint32_t meta = s ? slot_load_meta (s) : 0;
+  begin_walk (p, &w);
+  while (slot_walk_next (&w)) {
+    bool mine = is_wanted (p, &plan, w.slot, w.meta) &&
+                tier_of (slot_meta_size (w.meta), slot_size) == tier &&
+                (!by_idle || slot_is_idle (w.slot) == idle);
 
-    if (s && is_wanted (p, &plan, s, meta) &&
-        tier_of (slot_meta_size (meta), disk->store->config.slot_size) ==
-          tier &&
-        (!by_idle || slot_is_idle (s) == idle)) {
-      step (p, i, meta);
-      looks = 0;
-      if (!goes_on (p))
-        return;
-    }
-    else if (++looks % LOOKS == 0 && !goes_on (p))
-      return;
+    if (mine)
+      step (p, &w);
+    if ((mine || ++looks % LOOKS == 0) && !goes_on (p))
+      break;
   }
+  slot_walk_end (&w);
 }
 
 static uint64_t
 count_candidates (struct pass *p)
 {
-  struct disk *disk = p->r->disk;
   const struct recompress_plan plan = plan_now (p);
-  uint64_t n = 0;
+  uint64_t n = 0, looks = 0;
+  struct slot_walk w;
 
-  for (uint64_t i = disk_next_stored (disk, p->request->first, p->end);
-       i < p->end; i = disk_next_stored (disk, i + 1, p->end)) {
-    const struct slot *s = slot_table_peek (&disk->table, i);
-
-    n += s && is_wanted (p, &plan, s, slot_load_meta (s));
-    if (i % LOOKS == 0 && !goes_on (p))
+  begin_walk (p, &w);
+  while (slot_walk_next (&w)) {
+    n += is_wanted (p, &plan, w.slot, w.meta);
+    if (++looks % LOOKS == 0 && !goes_on (p))
       break;
   }
+  slot_walk_end (&w);
   return p->request->max_slots && n > p->request->max_slots
            ? p->request->max_slots
            : n;
@@ -312,33 +319,33 @@ run_pass (struct pass *p)
       walk (p, by_idle, idle, tier);
 }
 
-/* There is one pass at a time, so the disk's count is the pass's. */
+/* There is one pass at a time, so the disks' count is the pass's. */
 static uint64_t
-bytes_won (struct disk *disk)
+bytes_won (struct store *store)
 {
-  return (uint64_t) counter_sum (&disk->counters, DISK_RECOMPRESS_WON);
+  return (uint64_t) store_sum (store, DISK_RECOMPRESS_WON);
 }
 
 static int
 run (struct pass *p)
 {
-  struct disk *disk = p->r->disk;
-  uint64_t before = bytes_won (disk), after;
+  struct store *store = p->r->store;
+  uint64_t before = bytes_won (store), after;
   int rc = -1;
 
-  p->buf = alloc_zeroed (CACHE_LINE, disk->store->config.slot_size);
-  p->claim = claim_take (disk);
+  p->buf = alloc_zeroed (CACHE_LINE, store->config.slot_size);
+  p->claim = claim_take (store);
   atomic_store (&p->progress->done, 0);
   if (p->buf && p->claim) {
     run_pass (p);
-    after = bytes_won (disk); /* a reset starts it anew */
+    after = bytes_won (store); /* a reset starts it anew */
     p->totals->bytes_won = after >= before ? after - before : after;
     rc = 0;
   }
   else
     errno = p->buf ? EBUSY : ENOMEM;
   if (p->claim)
-    claim_release (disk, p->claim);
+    claim_release (store, p->claim);
   free (p->buf);
   return rc;
 }
@@ -355,8 +362,7 @@ recompressor_run (struct recompressor *r,
                     .request = request,
                     .pace = pace,
                     .progress = progress,
-                    .totals = totals,
-                    .end = r->disk->table.slots };
+                    .totals = totals };
   bool idle = false;
   int rc;
 
@@ -365,8 +371,6 @@ recompressor_run (struct recompressor *r,
     errno = EINVAL;
     return -1;
   }
-  if (request->end && request->end < p.end)
-    p.end = request->end;
   if (!atomic_compare_exchange_strong (&r->running, &idle, true)) {
     errno = EBUSY;
     return -1;

@@ -29,7 +29,7 @@ struct recompressor;
 /* The disk is not owned and must outlive the recompressor.  NULL with
  * errno ENOMEM.
  */
-struct recompressor *recompressor_create (struct disk *disk,
+struct recompressor *recompressor_create (struct store *store,
                                           const struct zcomp_method *methods,
                                           unsigned count) MUST_USE;
 void recompressor_destroy (struct recompressor *r); /* NULL is allowed */
@@ -40,7 +40,8 @@ struct recompress_request {
   uint32_t threshold;  /* bytes: only objects of at least that; 0: all */
   uint64_t max_slots;  /* to try; 0: all */
   unsigned priority;   /* 1 … 3: only this method; 0: all, in order */
-  uint64_t first, end; /* slots; end 0: to the last */
+  struct disk *disk;   /* NULL: all of them */
+  uint64_t first, end; /* its slots; end 0: to the last */
   uint32_t min_age;    /* seconds: only what is idle or that old; 0: all */
 };
 

@@ -16,9 +16,9 @@
 #define LONGEST_PAUSE_NS 100000000
 
 void
-refill_init (struct refill *r, struct disk *disk)
+refill_init (struct refill *r, struct store *store)
 {
-  r->disk = disk;
+  r->store = store;
   r->real_time = false;
   r->meminfo = open ("/proc/meminfo", O_RDONLY | O_CLOEXEC);
   r->min_free = open ("/proc/sys/vm/min_free_kbytes", O_RDONLY | O_CLOEXEC);
@@ -59,13 +59,13 @@ system_has_memory (struct refill *r)
 static bool
 fill_up (struct refill *r)
 {
-  struct pool *pool = r->disk->store->pool;
+  struct pool *pool = r->store->pool;
   bool missing = false;
 
   while (!ticker_stopping (&r->ticker)) {
     if (!system_has_memory (r))
       return true;
-    leaves_fill (&r->disk->store->leaves);
+    leaves_fill (&r->store->leaves);
     if (!pool_fill (pool))
       return missing;
     missing = true;
@@ -94,7 +94,7 @@ refill_thread (void *arg)
 int
 refill_start (struct refill *r)
 {
-  if (!r->disk->store->config.keep_ready)
+  if (!r->store->config.keep_ready)
     return 0;
   fill_up (r);
   return ticker_start (&r->ticker, refill_thread, r);

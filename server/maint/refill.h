@@ -25,17 +25,17 @@
 #define ZRAM_REFILL_H
 
 #include "maint/ticker.h"
-#include "store/disk.h"
+#include "store/slot_walk.h"
 
 struct refill {
-  struct disk *disk;
+  struct store *store;
   struct ticker ticker;
   /* The thread's own: */
   bool real_time;
   int meminfo, min_free; /* files of /proc, -1: not there */
 };
 
-void refill_init (struct refill *r, struct disk *disk);
+void refill_init (struct refill *r, struct store *store);
 
 /* Fills up, then starts the thread.  0, or -1 with errno EAGAIN. */
 int refill_start (struct refill *r) MUST_USE;

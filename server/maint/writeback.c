@@ -7,15 +7,16 @@
 
 #include "base/clock.h"
 #include "maint/writeback.h"
+#include "store/slot_walk.h"
 #include "store/query.h"
 
 /* Slots looked at between two looks at "cancel". */
 #define LOOKS 4096
 
 void
-writeback_init (struct writeback *wb, struct disk *disk)
+writeback_init (struct writeback *wb, struct store *store)
 {
-  wb->disk = disk;
+  wb->store = store;
   mutex_init (&wb->control, RANK_WRITEBACK);
   wb->w = NULL;
   atomic_init (&wb->running, false);
@@ -106,14 +107,14 @@ collect_totals (struct pass *p)
 }
 
 static void
-step (struct pass *p, uint64_t index, uint32_t meta)
+step (struct pass *p, const struct slot_walk *w)
 {
   uint64_t start = clock_ns ();
   enum put_result r;
   int err;
 
   mutex_lock (&p->wb->control);
-  r = batch_writer_put (p->w, index, meta);
+  r = batch_writer_put (p->w, w->disk, w->index, w->meta);
   err = errno;
   collect_totals (p);
   mutex_unlock (&p->wb->control);
@@ -130,48 +131,45 @@ step (struct pass *p, uint64_t index, uint32_t meta)
   pace_step (p->pace, clock_ns () - start);
 }
 
-/* The ranges, cut to the disk; one that covers it if none were given. */
-static struct slot_range
-range_at (const struct pass *p, unsigned i)
-{
-  uint64_t slots = p->wb->disk->table.slots;
-  struct slot_range r = { 0, slots };
-
-  if (p->request->ranges)
-    r = p->request->ranges[i];
-  if (r.end > slots)
-    r.end = slots;
-  return r;
-}
-
 static unsigned
 range_count (const struct pass *p)
 {
   return p->request->ranges ? p->request->ranges_count : 1;
 }
 
+/* The i-th range; without any, all of the disk, or of all disks. */
+static void
+begin_walk (const struct pass *p, unsigned i, struct slot_walk *w)
+{
+  const struct writeback_request *q = p->request;
+
+  if (q->ranges)
+    slot_walk_disk (w, q->disk, q->ranges[i].first, q->ranges[i].end);
+  else
+    slot_walk_of (w, p->wb->store, q->disk);
+}
+
 /* Call fn for each candidate of a range, or NULL to count them.  The looks are
  * hints: batch_writer_put takes a slot only with the very meta that was seen.
  */
 static uint64_t
-walk (struct pass *p, struct slot_range range,
-      void (*fn) (struct pass *, uint64_t, uint32_t))
+walk (struct pass *p, unsigned range,
+      void (*fn) (struct pass *, const struct slot_walk *))
 {
-  struct disk *disk = p->wb->disk;
   uint64_t n = 0, looks = 0;
+  struct slot_walk w;
 
-  for (uint64_t i = disk_next_stored (disk, range.first, range.end);
-       i < range.end; i = disk_next_stored (disk, i + 1, range.end)) {
-    const struct slot *s = slot_table_peek (&disk->table, i);
-    uint32_t meta = s ? slot_load_meta (s) : 0;
-    bool wanted = s && is_wanted (p, s, meta);
+  begin_walk (p, range, &w);
+  while (slot_walk_next (&w)) {
+    bool wanted = is_wanted (p, w.slot, w.meta);
 
     n += wanted;
     if (wanted && fn)
-      fn (p, i, meta);
+      fn (p, &w);
     if ((wanted || ++looks % LOOKS == 0) && !goes_on (p))
       break;
   }
+  slot_walk_end (&w);
   return n;
 }
 
@@ -181,10 +179,10 @@ run_pass (struct pass *p)
   uint64_t total = 0;
 
   for (unsigned i = 0; i < range_count (p); i++)
-    total += walk (p, range_at (p, i), NULL);
+    total += walk (p, i, NULL);
   atomic_store (&p->progress->total, total);
   for (unsigned i = 0; i < range_count (p) && goes_on (p); i++) {
-    walk (p, range_at (p, i), step);
+    walk (p, i, step);
     /* The next range may overlap this one. */
     mutex_lock (&p->wb->control);
     batch_writer_flush (p->w);
@@ -217,7 +215,7 @@ writeback_run (struct writeback *wb, const struct writeback_request *request,
   bool idle = false;
 
   memset (totals, 0, sizeof *totals);
-  if (!wb->disk->store->backed) {
+  if (!wb->store->backed) {
     errno = ENODEV;
     return -1;
   }
@@ -225,7 +223,7 @@ writeback_run (struct writeback *wb, const struct writeback_request *request,
     errno = EBUSY;
     return -1;
   }
-  p.w = batch_writer_create (wb->disk);
+  p.w = batch_writer_create (wb->store);
   set_writer (wb, p.w);
   if (p.w)
     run_pass (&p);

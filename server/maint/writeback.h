@@ -16,14 +16,14 @@
 #include "maint/progress.h"
 
 struct writeback {
-  struct disk *disk; /* not owned */
+  struct store *store; /* not owned */
   struct mutex control;
   struct batch_writer *w GUARDED_BY (control); /* of the pass that runs */
   atomic_bool running;
   atomic_uint wished; /* patience.h: somebody wants 'control' */
 };
 
-void writeback_init (struct writeback *wb, struct disk *disk);
+void writeback_init (struct writeback *wb, struct store *store);
 void writeback_destroy (struct writeback *wb);
 
 struct slot_range {
@@ -33,7 +33,8 @@ struct slot_range {
 /* What to write: slots in one of the ranges that are all that is asked for. */
 struct writeback_request {
   bool idle, huge, incompressible;
-  const struct slot_range *ranges; /* NULL: the whole disk */
+  struct disk *disk;               /* NULL: all disks, and no ranges */
+  const struct slot_range *ranges; /* NULL: all of it */
   unsigned ranges_count;
 };
 

@@ -10,8 +10,10 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "store/audit.h"
 #include "store/slot_io.h"
+#include "store/slot_walk.h"
 
 /* A live audit shuts the gate for so long, and twice as long the next time, to
  * see whether the requests inside come to an end; and then lets them all be for
@@ -73,13 +75,13 @@ is_attached (struct pool *pool, struct slot *s)
 
 /* The entry of a slot in the write buffer must be its own. */
 static bool
-has_its_entry (const struct buffer *b, const struct slot *s, uint64_t index)
+has_its_entry (const struct buffer *b, const struct slot *s, uint64_t number)
 {
   uint64_t entry = slot_load_cell (s);
 
   return slot_meta_state (slot_load_meta (s)) != SLOT_BUFFERED ||
          (entry < buffer_entries (b) &&
-          atomic_load (&buffer_entry (b, (uint32_t) entry)->slot) == index);
+          atomic_load (&buffer_entry (b, (uint32_t) entry)->slot) == number);
 }
 
 static bool
@@ -112,7 +114,7 @@ has_its_own (struct disk *disk, struct slot *s, uint64_t index, char *why,
 
   if (!is_attached (disk->store->pool, s))
     what = "object";
-  else if (!has_its_entry (&disk->store->buffer, s, index))
+  else if (!has_its_entry (&disk->store->buffer, s, disk_slot (disk, index)))
     what = "entry in the write buffer";
   if (what)
     snprintf (why, why_size, "slot %" PRIu64 ": its %s is not its own", index,
@@ -125,21 +127,31 @@ static int
 audit_slots (struct disk *disk, const struct audit_watch *watch, bool links,
              struct tally *t, char *why, size_t why_size)
 {
-  uint64_t n = disk->table.slots;
+  struct slot_walk w;
+  int r = 0;
 
-  for (uint64_t i = slot_table_next_present (&disk->table, 0, n); i < n;
-       i = slot_table_next_present (&disk->table, i + 1, n)) {
-    struct slot *s = (struct slot *) slot_table_peek (&disk->table, i);
-
-    if (slot_meta_state (slot_load_meta (s)) == SLOT_EMPTY)
-      continue;
-    tally_slot (s, t);
-    if (links && !has_its_own (disk, s, i, why, why_size))
-      return -1;
-    if (is_cancelled (watch))
-      return cancelled (t, why, why_size);
+  slot_walk_disk (&w, disk, 0, UINT64_MAX);
+  while (r == 0 && slot_walk_next (&w)) {
+    tally_slot (w.slot, t);
+    if (links &&
+        !has_its_own (disk, (struct slot *) w.slot, w.index, why, why_size))
+      r = -1;
+    else if (is_cancelled (watch))
+      r = cancelled (t, why, why_size);
   }
-  return 0;
+  slot_walk_end (&w);
+  return r;
+}
+
+static void
+tally_add (struct tally *sum, const struct tally *t)
+{
+  sum->claimed += t->claimed;
+  sum->objects += t->objects;
+  sum->buffered += t->buffered;
+  for (unsigned f = 0; f < FORMATS; f++)
+    sum->formats[f] += t->formats[f];
+  sum->cancelled |= t->cancelled;
 }
 
 static int
@@ -172,12 +184,12 @@ audit_claims (const struct tally *t, char *why, size_t n)
 }
 
 static int
-audit_formats (struct disk *disk, const struct tally *t, char *why, size_t n)
+audit_formats (struct store *store, const struct tally *t, char *why, size_t n)
 {
   for (unsigned f = 0; f < FORMATS; f++)
     if (format_is_dict (f) &&
-        differs ("objects of a dictionary",
-                 store_format_objects (disk->store, f), t->formats[f], why, n))
+        differs ("objects of a dictionary", store_format_objects (store, f),
+                 t->formats[f], why, n))
       return -1;
   return 0;
 }
@@ -199,15 +211,20 @@ audit_counters (struct disk *disk, const struct tally *t, char *why, size_t n)
                       why, n) ||
              differs ("buffered", counter_sum (c, DISK_SLOTS_BUFFERED),
                       t->buffered, why, n) ||
-             differs ("entries of the write buffer",
-                      buffer_used (&disk->store->buffer), t->buffered, why,
-                      n) ||
              differs ("backed bytes", counter_sum (c, DISK_BACKED_BYTES),
                       t->backed_bytes, why, n) ||
              differs ("compressed bytes", counter_sum (c, DISK_COMPR_BYTES),
-                      t->bytes, why, n) ||
-             differs ("requests in flight", requests_inside (disk->store), 0,
-                      why, n)
+                      t->bytes, why, n)
+           ? -1
+           : 0;
+}
+
+static int
+audit_inside (struct store *store, const struct tally *t, char *why, size_t n)
+{
+  return differs ("entries of the write buffer", buffer_used (&store->buffer),
+                  t->buffered, why, n) ||
+             differs ("requests in flight", requests_inside (store), 0, why, n)
            ? -1
            : 0;
 }
@@ -216,31 +233,27 @@ audit_counters (struct disk *disk, const struct tally *t, char *why, size_t n)
  * else but runs that are released later.
  */
 static int
-audit_blocks (struct disk *disk, const struct audit_watch *watch,
+audit_blocks (struct store *store, const struct audit_watch *watch,
               struct tally *t, char *why, size_t n)
 {
-  uint64_t slots = disk->table.slots;
   struct blocks_audit *a;
+  struct slot_walk w;
   char wrong[120];
 
-  if (!disk->store->backed)
+  if (!store->backed)
     return 0;
-  a = blocks_audit_begin (disk->store->backed->blocks);
+  a = blocks_audit_begin (store->backed->blocks);
   if (!a) {
     snprintf (why, n, "no memory to audit the backing store");
     return -1;
   }
-  for (uint64_t i = slot_table_next_present (&disk->table, 0, slots);
-       i < slots && !is_cancelled (watch);
-       i = slot_table_next_present (&disk->table, i + 1, slots)) {
-    const struct slot *s = slot_table_peek (&disk->table, i);
-    uint32_t meta = slot_load_meta (s);
-
-    if (slot_meta_state (meta) == SLOT_BACKED)
-      blocks_audit_object (a, slot_load_cell (s),
-                           record_bytes (slot_meta_size (meta)));
-  }
-  backed_audit_late (disk->store->backed, a);
+  slot_walk_all (&w, store);
+  while (slot_walk_next (&w) && !is_cancelled (watch))
+    if (slot_meta_state (w.meta) == SLOT_BACKED)
+      blocks_audit_object (a, slot_load_cell (w.slot),
+                           record_bytes (slot_meta_size (w.meta)));
+  slot_walk_end (&w);
+  backed_audit_late (store->backed, a);
   int r = blocks_audit_end (a, wrong, sizeof wrong);
   if (is_cancelled (watch)) /* not all of them were counted */
     return cancelled (t, why, n);
@@ -251,11 +264,11 @@ audit_blocks (struct disk *disk, const struct audit_watch *watch,
 }
 
 static int
-audit_memory (struct disk *disk, const struct audit_watch *watch,
+audit_memory (struct store *store, const struct audit_watch *watch,
               struct tally *t, char *why, size_t n)
 {
   struct pool_audit zs = { 0 };
-  const char *wrong = pool_audit_until (disk->store->pool,
+  const char *wrong = pool_audit_until (store->pool,
                                         watch ? watch->cancel : NULL, &zs);
 
   if (wrong && strcmp (wrong, POOL_AUDIT_CANCELLED) == 0)
@@ -266,44 +279,66 @@ audit_memory (struct disk *disk, const struct audit_watch *watch,
   }
   if (differs ("attached objects", (int64_t) zs.objects, t->objects, why, n))
     return -1;
-  wrong = buffer_audit (&disk->store->buffer);
+  wrong = buffer_audit (&store->buffer);
   if (wrong) {
     snprintf (why, n, "write buffer: %s", wrong);
     return -1;
   }
   uint64_t charged = zs.resident_pages * MEM_PAGE +
-                     leaves_memory (&disk->store->leaves) +
-                     buffer_memory (&disk->store->buffer);
-  return differs ("bytes charged", atomic_load (&disk->store->budget.used),
+                     leaves_memory (&store->leaves) +
+                     buffer_memory (&store->buffer);
+  return differs ("bytes charged", atomic_load (&store->budget.used),
                   (int64_t) charged, why, n);
+}
+
+/* The disks' tables, counters and slots; their sum in *sum. */
+static int
+audit_disks (struct store *store, const struct audit_watch *watch, bool links,
+             struct tally *sum, char *why, size_t n)
+{
+  struct leaves_audit counted = { 0 };
+  const char *wrong = NULL;
+  struct disk *disk, *next;
+  int r = 0;
+
+  for (disk = store_disk_from (store, 0); disk && r == 0; disk = next) {
+    struct tally t = { 0 };
+
+    wrong = slot_table_audit (&disk->table, &counted);
+    if (wrong || audit_slots (disk, watch, links, &t, why, n) ||
+        audit_counters (disk, &t, why, n))
+      r = -1;
+    tally_add (sum, &t);
+    next = store_disk_from (store, disk->id + 1);
+    disk_put (disk);
+  }
+  if (disk)
+    disk_put (disk);
+  if (!wrong && r == 0)
+    wrong = leaves_audit (&store->leaves, &counted);
+  if (wrong)
+    snprintf (why, n, "slot table: %s", wrong);
+  return wrong ? -1 : r;
 }
 
 /* All that is linked and counted, in a world where nothing moves. */
 static int
-audit_world (struct disk *disk, const struct audit_watch *watch, bool links,
+audit_world (struct store *store, const struct audit_watch *watch, bool links,
              char *why, size_t why_size)
 {
-  struct leaves_audit counted = { 0 };
-  const char *wrong = slot_table_audit (&disk->table, &counted);
   struct tally t = { 0 };
 
-  if (!wrong)
-    wrong = leaves_audit (&disk->store->leaves, &counted);
   errno = EBADMSG;
-  if (wrong) {
-    snprintf (why, why_size, "slot table: %s", wrong);
-    return -1;
-  }
-  if (!zcomp_is_idle (disk->store->zcomp)) {
+  if (!zcomp_is_idle (store->zcomp)) {
     snprintf (why, why_size, "a stream is held");
     return -1;
   }
-  if (audit_slots (disk, watch, links, &t, why, why_size) ||
-      audit_counters (disk, &t, why, why_size) ||
+  if (audit_disks (store, watch, links, &t, why, why_size) ||
+      audit_inside (store, &t, why, why_size) ||
       audit_claims (&t, why, why_size) ||
-      audit_formats (disk, &t, why, why_size) ||
-      audit_blocks (disk, watch, &t, why, why_size) ||
-      audit_memory (disk, watch, &t, why, why_size)) {
+      audit_formats (store, &t, why, why_size) ||
+      audit_blocks (store, watch, &t, why, why_size) ||
+      audit_memory (store, watch, &t, why, why_size)) {
     errno = t.cancelled ? ECANCELED : EBADMSG;
     return -1;
   }
@@ -353,7 +388,7 @@ static int
 read_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
            void *buf, const struct patience *p)
 {
-  int r = watch && watch->read ? watch->read (watch->ctx, index, buf, p)
+  int r = watch && watch->read ? watch->read (watch->ctx, disk, index, buf, p)
                                : slot_read_unnoticed (disk, index, buf);
 
   return r == -1 && errno == ENOENT ? 0 : r;
@@ -378,12 +413,12 @@ say_why (uint64_t index, int err, char *why, size_t why_size)
 
 /* A store that is down fails what it is asked at once. */
 static bool
-store_is_down (struct disk *disk)
+store_is_down (struct store *store)
 {
   struct backing_stats io = { 0 };
 
-  if (disk->store->backed)
-    backing_get_stats (disk->store->backed->io, &io);
+  if (store->backed)
+    backing_get_stats (store->backed->io, &io);
   return io.down;
 }
 
@@ -408,7 +443,7 @@ audit_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
       continue;
     if (err == EAGAIN)
       err = patience_errno (&p);
-    if (err == EIO && store_is_down (disk))
+    if (err == EIO && store_is_down (disk->store))
       err = ETIMEDOUT; /* which says nothing of the slot */
     if (err)
       say_why (index, err, why, why_size);
@@ -419,53 +454,53 @@ audit_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
 }
 
 static int
-audit_each (struct disk *disk, const struct audit_watch *watch, void *buf,
+audit_each (struct store *store, const struct audit_watch *watch, void *buf,
             char *why, size_t why_size)
 {
-  uint64_t n = disk->table.slots, since = clock_ns (), looks = 0;
+  uint64_t since = clock_ns (), looks = 0;
+  struct slot_walk w;
+  int r = 0;
 
-  for (uint64_t i = slot_table_next_present (&disk->table, 0, n); i < n;
-       i = slot_table_next_present (&disk->table, i + 1, n)) {
-    if (!is_stored (disk, i))
-      continue;
+  slot_walk_all (&w, store);
+  while (r == 0 && slot_walk_next (&w)) {
     if (is_cancelled (watch)) {
-      say_why (i, ECANCELED, why, why_size);
+      say_why (w.index, ECANCELED, why, why_size);
       errno = ECANCELED;
-      return -1;
+      r = -1;
     }
-    if (audit_slot (disk, watch, i, buf, why, why_size) == -1)
-      return -1;
-    count_slot (watch);
-    if (watch && watch->rest && (buf || ++looks % LINKS == 0))
+    else
+      r = audit_slot (w.disk, watch, w.index, buf, why, why_size);
+    if (r == 0)
+      count_slot (watch);
+    if (r == 0 && watch && watch->rest && (buf || ++looks % LINKS == 0))
       since = watch->rest (watch->ctx, since);
   }
-  return 0;
+  KEEP_ERRNO;
+  slot_walk_end (&w);
+  return r;
 }
 
 static int
-audit_slot_by_slot (struct disk *disk, bool deep,
+audit_slot_by_slot (struct store *store, bool deep,
                     const struct audit_watch *watch, char *why, size_t why_size)
 {
-  char *buf = deep ? alloc_zeroed (CACHE_LINE, disk->store->config.slot_size)
-                   : NULL;
+  char *buf = deep ? alloc_zeroed (CACHE_LINE, store->config.slot_size) : NULL;
   int r = -1;
 
   if (deep && !buf)
     snprintf (why, why_size, "no memory to read slots");
   else
-    r = audit_each (disk, watch, buf, why, why_size);
-  int err = errno;
+    r = audit_each (store, watch, buf, why, why_size);
   free (buf);
-  errno = err;
   return r;
 }
 
 int
-disk_audit (struct disk *disk, bool deep, char *why, size_t why_size)
+store_audit (struct store *store, bool deep, char *why, size_t why_size)
 {
-  if (audit_world (disk, NULL, true, why, why_size) == -1)
+  if (audit_world (store, NULL, true, why, why_size) == -1)
     return -1;
-  return deep ? audit_slot_by_slot (disk, true, NULL, why, why_size) : 0;
+  return deep ? audit_slot_by_slot (store, true, NULL, why, why_size) : 0;
 }
 
 /* -- while clients are connected ---------------------------------------- */
@@ -498,12 +533,12 @@ drain_passes (const struct audit_watch *watch, const struct patience *all)
 }
 
 static const char *
-who_is_inside (struct disk *disk)
+who_is_inside (struct store *store)
 {
   struct backing_stats io = { 0 };
 
-  if (disk->store->backed)
-    backing_get_stats (disk->store->backed->io, &io);
+  if (store->backed)
+    backing_get_stats (store->backed->io, &io);
   return io.in_flight ? "the backing store does not answer"
                       : "requests do not come to an end";
 }
@@ -513,23 +548,23 @@ who_is_inside (struct disk *disk)
  * errno; or what did not come to an end.
  */
 static const char *
-try_frozen (struct disk *disk, const struct audit_watch *watch, unsigned ms,
+try_frozen (struct store *store, const struct audit_watch *watch, unsigned ms,
             int *r, char *why, size_t why_size)
 {
   const char *what;
 
-  if (!store_freeze (disk->store, ms))
-    return who_is_inside (disk);
+  if (!store_freeze (store, ms))
+    return who_is_inside (store);
   const struct patience p = patience_ms (HOLD_MS, watch ? watch->cancel : NULL);
   what = hold (watch, &p);
   if (!what) {
-    *r = audit_world (disk, watch, false, why, why_size);
+    *r = audit_world (store, watch, false, why, why_size);
     int err = errno;
     unhold (watch);
     errno = err;
   }
   int err = errno;
-  store_thaw (disk->store);
+  store_thaw (store);
   errno = err;
   return what;
 }
@@ -546,7 +581,7 @@ leave_alone (unsigned ms, const struct patience *all)
 }
 
 static int
-audit_frozen (struct disk *disk, const struct audit_watch *watch, char *why,
+audit_frozen (struct store *store, const struct audit_watch *watch, char *why,
               size_t why_size)
 {
   const struct patience all = patience_of (watch);
@@ -558,7 +593,7 @@ audit_frozen (struct disk *disk, const struct audit_watch *watch, char *why,
     what = drain_passes (watch, &all);
     if (what)
       break;
-    what = try_frozen (disk, watch, ms, &r, why, why_size);
+    what = try_frozen (store, watch, ms, &r, why, why_size);
     if (!what)
       return r;
     if (ms < FREEZE_MOST_MS)
@@ -576,10 +611,10 @@ audit_frozen (struct disk *disk, const struct audit_watch *watch, char *why,
 }
 
 int
-disk_audit_live (struct disk *disk, bool deep, const struct audit_watch *watch,
-                 char *why, size_t why_size)
+store_audit_live (struct store *store, bool deep,
+                  const struct audit_watch *watch, char *why, size_t why_size)
 {
-  if (audit_frozen (disk, watch, why, why_size) == -1)
+  if (audit_frozen (store, watch, why, why_size) == -1)
     return -1;
-  return audit_slot_by_slot (disk, deep, watch, why, why_size);
+  return audit_slot_by_slot (store, deep, watch, why, why_size);
 }

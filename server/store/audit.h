@@ -20,10 +20,10 @@
 #include "base/patience.h"
 #include "store/disk.h"
 
-/* The disk must be its store's only one, with no request running and no
- * pass.  0, or -1 and a description of what is wrong in 'why'.
+/* All of the store, with no request running and no pass.  0, or -1 and a
+ * description of what is wrong in 'why'.
  */
-int disk_audit (struct disk *disk, bool deep, char *why, size_t why_size)
+int store_audit (struct store *store, bool deep, char *why, size_t why_size)
   MUST_USE;
 
 /* Milliseconds that a live audit waits for what does not come to an end. */
@@ -32,22 +32,24 @@ int disk_audit (struct disk *disk, bool deep, char *why, size_t why_size)
 /* Who waits for an audit, and what it asks of those who run passes and pay
  * attention to requests.  Everything may be NULL or 0.
  *
- *   done     counts the slots that are done; 'cancel', when set, ends the audit
- *   hold     from now on no pass takes a step, and nothing is in flight: NULL,
- *            or, if that could not be had with so much patience, what did not
- *            come to an end, and nothing is held
+ *   done     counts the slots that are done
+ *   cancel   when set, ends the audit
+ *   hold     from now on no pass takes a step, and nothing is in flight: NULL;
+ *            or what did not come to an end with so much patience, and nothing
+ *            is held
  *   unhold   ends that
- *   read     the whole slot for a deep audit, no access: as
- * slot_read_unnoticed; also ETIMEDOUT or ECANCELED when patience ended rest now
- * and then where slots are looked at one by one: 'since' is when the last rest
- * ended (clock_ns); returns when this one did
+ *   read     the whole slot for a deep audit, as slot_read_unnoticed; also
+ *            ETIMEDOUT or ECANCELED when patience ended
+ *   rest     now and then where slots are looked at one by one: 'since' is when
+ *            the last rest ended (clock_ns); returns when this one did
  */
 struct audit_watch {
   _Atomic uint64_t *done;
   const atomic_bool *cancel;
   const char *(*hold) (void *ctx, const struct patience *p);
   void (*unhold) (void *ctx);
-  int (*read) (void *ctx, uint64_t index, void *buf, const struct patience *p);
+  int (*read) (void *ctx, struct disk *disk, uint64_t index, void *buf,
+               const struct patience *p);
   uint64_t (*rest) (void *ctx, uint64_t since);
   void *ctx;
   unsigned patience_ms; /* 0: AUDIT_PATIENCE_MS */
@@ -55,11 +57,11 @@ struct audit_watch {
 
 /* The same while clients are connected.
  *
- *   gate open   what passes have in flight comes in (may take its time)
- *   gate shut   requests inside come to an end   10 … 160 ms, or once more
- * later passes are held                  100 ms, likewise all that is counted
- * 25 to 45 ms a million slots gate open   slot by slot, under its lock, as it
- * is by then: does what it names name it; deep: can it be read
+ *   gate open   what passes have in flight comes in: may take its time
+ *   gate shut   requests inside come to an end: 10 to 160 ms, or once more
+ * later passes are held: 100 ms, likewise all that is counted: 25 to 45 ms a
+ * million slots gate open   slot by slot, under its lock, as it is by then:
+ * does what it names name it; deep: can it be read
  *
  * So requests are held back only for what waits for nobody, and for those
  * milliseconds.  0, or -1 with a description in 'why' and errno: EBADMSG
@@ -67,8 +69,8 @@ struct audit_watch {
  * come to an end did not, in patience_ms; or, of a deep audit, the store did
  * not answer, and it ends at that slot).
  */
-int disk_audit_live (struct disk *disk, bool deep,
-                     const struct audit_watch *watch, char *why,
-                     size_t why_size) MUST_USE;
+int store_audit_live (struct store *store, bool deep,
+                      const struct audit_watch *watch, char *why,
+                      size_t why_size) MUST_USE;
 
 #endif /* ZRAM_AUDIT_H */

@@ -6,29 +6,29 @@
 
 #include "base/fault.h"
 #include "store/claim.h"
+#include "store/slot_walk.h"
 
 #define CLAIM_MASK ((uint32_t) (SLOT_CLAIMS - 1) << SLOT_CLAIM_SHIFT)
 
 unsigned
-claim_take (struct disk *disk)
+claim_take (struct store *store)
 {
-  uint64_t taken = atomic_load (&disk->store->claims), bit;
+  uint64_t taken = atomic_load (&store->claims), bit;
 
   do {
     bit = ~(taken | 1); /* 0 is no claim */
     bit &= -bit;
     if (!bit)
       return 0;
-  } while (
-    !atomic_compare_exchange_weak (&disk->store->claims, &taken, taken | bit));
+  } while (!atomic_compare_exchange_weak (&store->claims, &taken, taken | bit));
   return (unsigned) __builtin_ctzll (bit);
 }
 
 void
-claim_release (struct disk *disk, unsigned claim)
+claim_release (struct store *store, unsigned claim)
 {
   uint64_t bit = UINT64_C (1) << claim;
-  uint64_t taken = atomic_fetch_and (&disk->store->claims, ~bit);
+  uint64_t taken = atomic_fetch_and (&store->claims, ~bit);
 
   check_debug (taken & bit);
   (void) taken;
@@ -71,28 +71,32 @@ claim_copy (struct disk *disk, uint64_t index, uint32_t meta, unsigned claim,
   return claimed;
 }
 
-void
-claim_clear_marks (struct disk *disk) NO_THREAD_SAFETY_ANALYSIS
+static void
+clear_marks (struct disk *disk, uint64_t index) NO_THREAD_SAFETY_ANALYSIS
 {
-  uint64_t n = disk->table.slots;
+  struct slot *s = slot_table_try_read_lock (&disk->table, index);
 
-  for (uint64_t i = slot_table_next_present (&disk->table, 0, n); i < n;
-       i = slot_table_next_present (&disk->table, i + 1, n)) {
-    const struct slot *peek = slot_table_peek (&disk->table, i);
-    struct slot *s = peek && (slot_load_meta (peek) & SLOT_MARKS)
-                       ? slot_table_try_read_lock (&disk->table, i)
-                       : NULL;
+  if (!s)
+    return;
+  uint32_t meta = slot_load_meta (s);
+  /* A claim that comes first wins; its work will set marks of its own. */
+  if (slot_meta_claim (meta) == 0)
+    (void) atomic_compare_exchange_strong_explicit (
+      &s->meta, &meta, meta & ~SLOT_MARKS, memory_order_relaxed,
+      memory_order_relaxed);
+  slot_read_unlock (s);
+}
 
-    if (!s)
-      continue;
-    uint32_t meta = slot_load_meta (s);
-    /* A claim that comes first wins; its work will set marks of its own. */
-    if (slot_meta_claim (meta) == 0)
-      (void) atomic_compare_exchange_strong_explicit (
-        &s->meta, &meta, meta & ~SLOT_MARKS, memory_order_relaxed,
-        memory_order_relaxed);
-    slot_read_unlock (s);
-  }
+void
+claim_clear_marks (struct store *store)
+{
+  struct slot_walk w;
+
+  slot_walk_all (&w, store);
+  while (slot_walk_next (&w))
+    if (w.meta & SLOT_MARKS)
+      clear_marks (w.disk, w.index);
+  slot_walk_end (&w);
 }
 
 bool

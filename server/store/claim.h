@@ -23,8 +23,8 @@
 #include "store/content.h"
 
 /* A number for one piece of work; 0 if all 63 are taken. */
-unsigned claim_take (struct disk *disk) MUST_USE;
-void claim_release (struct disk *disk, unsigned claim);
+unsigned claim_take (struct store *store) MUST_USE;
+void claim_release (struct store *store, unsigned claim);
 
 /* Put the claim to a slot with that meta whose lock the caller holds; false if
  * there is another already.
@@ -57,6 +57,6 @@ bool claim_end (struct disk *disk, uint64_t index, unsigned claim,
  * methods.  Slots that are locked or claimed right now keep their marks.  The
  * caller holds store->settings, so no audit meets the locks that it takes.
  */
-void claim_clear_marks (struct disk *disk);
+void claim_clear_marks (struct store *store);
 
 #endif /* ZRAM_CLAIM_H */

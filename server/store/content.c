@@ -81,7 +81,7 @@ content_make_buffered (struct disk *disk, uint64_t slot, const void *data,
                        struct content *new)
 {
   struct buffer *b = &disk->store->buffer;
-  uint32_t entry = buffer_take (b, slot);
+  uint32_t entry = buffer_take (b, disk_slot (disk, slot));
 
   if (entry == BUFFER_NONE)
     return false;

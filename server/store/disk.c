@@ -4,11 +4,154 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/keep_errno.h"
 #include "store/disk.h"
 #include "store/range.h"
+
+/* -- the list ----------------------------------------------------------- */
+
+static bool
+grow_list_locked (struct store *store) REQUIRES (store->disks_lock)
+{
+  unsigned room = store->disks_room ? 2 * store->disks_room : 4;
+  struct disk **list;
+
+  if (room > DISKS_MAX) {
+    errno = ENFILE;
+    return false;
+  }
+  list = alloc_zeroed (0, room * sizeof *list);
+  if (!list)
+    return false;
+  if (store->disks)
+    memcpy (list, store->disks, store->disks_room * sizeof *list);
+  free (store->disks);
+  store->disks = list;
+  store->disks_room = room;
+  return true;
+}
+
+/* A free id, which is the disk's from now on, though nobody finds it yet. */
+static bool
+take_id (struct store *store, struct disk *disk)
+{
+  unsigned id = 0;
+  bool ok;
+
+  disk->removed = true;
+  mutex_lock (&store->disks_lock);
+  while (id < store->disks_room && store->disks[id])
+    id++;
+  ok = id < store->disks_room || grow_list_locked (store);
+  if (ok)
+    store->disks[id] = disk;
+  disk->id = id;
+  mutex_unlock (&store->disks_lock);
+  return ok;
+}
+
+/* The id is free again only when nothing of the disk is left: its slots'
+ * numbers lead to no other disk before.
+ */
+static void
+give_id_back (struct disk *disk)
+{
+  mutex_lock (&disk->store->disks_lock);
+  disk->store->disks[disk->id] = NULL;
+  mutex_unlock (&disk->store->disks_lock);
+}
+
+static void
+show (struct disk *disk, bool shown)
+{
+  mutex_lock (&disk->store->disks_lock);
+  disk->removed = !shown;
+  mutex_unlock (&disk->store->disks_lock);
+}
+
+struct disk *
+store_disk_from (struct store *store, unsigned id)
+{
+  struct disk *disk = NULL;
+
+  mutex_lock (&store->disks_lock);
+  for (; id < store->disks_room && !disk; id++)
+    if (store->disks[id] && !store->disks[id]->removed)
+      disk = store->disks[id];
+  if (disk)
+    disk_get (disk);
+  mutex_unlock (&store->disks_lock);
+  return disk;
+}
+
+struct disk *
+store_disk (struct store *store, unsigned id)
+{
+  struct disk *disk = store_disk_from (store, id);
+
+  if (disk && disk->id != id) {
+    disk_put (disk);
+    disk = NULL;
+  }
+  return disk;
+}
+
+int64_t
+store_sum (struct store *store, enum disk_counter counter)
+{
+  int64_t sum = 0;
+
+  mutex_lock (&store->disks_lock);
+  for (unsigned id = 0; id < store->disks_room; id++)
+    if (store->disks[id])
+      sum += counter_sum (&store->disks[id]->counters, counter);
+  mutex_unlock (&store->disks_lock);
+  return sum;
+}
+
+/* -- life --------------------------------------------------------------- */
+
+void
+disk_get (struct disk *disk)
+{
+  atomic_fetch_add_explicit (&disk->refs, 1, memory_order_relaxed);
+}
+
+static void
+free_counters (struct disk *disk)
+{
+  for (unsigned i = 0; i < LATENCY_KINDS; i++)
+    histogram_destroy (&disk->latency[i]);
+  counter_set_destroy (&disk->counters);
+}
+
+void
+disk_put (struct disk *disk)
+{
+  KEEP_ERRNO;
+
+  /* Acquire and release: what all others did with it comes before. */
+  if (atomic_fetch_sub_explicit (&disk->refs, 1, memory_order_acq_rel) != 1)
+    return;
+  slot_table_destroy (&disk->table);
+  give_id_back (disk);
+  free_counters (disk);
+  free (disk);
+}
+
+static int
+init_counters (struct disk *disk)
+{
+  if (counter_set_init (&disk->counters, DISK_COUNTERS) == -1)
+    return -1;
+  for (unsigned i = 0; i < LATENCY_KINDS; i++)
+    if (histogram_init (&disk->latency[i]) == -1)
+      return -1;
+  return 0;
+}
 
 struct disk *
 disk_create (struct store *store, uint64_t size)
@@ -20,20 +163,19 @@ disk_create (struct store *store, uint64_t size)
     return NULL;
   disk->store = store;
   disk->size = size;
-  if (counter_set_init (&disk->counters, DISK_COUNTERS) == -1)
-    goto fail_counters;
-  for (unsigned i = 0; i < LATENCY_KINDS; i++)
-    if (histogram_init (&disk->latency[i]) == -1)
-      goto fail_latency;
-  if (slot_table_init (&disk->table, &store->leaves, 0, slots) == -1)
-    goto fail_latency;
+  atomic_init (&disk->refs, 1);
+  if (init_counters (disk) == -1 || !take_id (store, disk))
+    goto fail;
+  if (slot_table_init (&disk->table, &store->leaves,
+                       (uint64_t) disk->id << DISK_INDEX_BITS, slots) == -1)
+    goto fail_table;
+  show (disk, true);
   return disk;
 
-fail_latency:
-  for (unsigned i = 0; i < LATENCY_KINDS; i++)
-    histogram_destroy (&disk->latency[i]);
-  counter_set_destroy (&disk->counters);
-fail_counters:
+fail_table:
+  give_id_back (disk);
+fail:
+  free_counters (disk);
   free (disk);
   return NULL;
 }
@@ -45,10 +187,7 @@ disk_destroy (struct disk *disk)
 
   if (!disk)
     return;
+  show (disk, false);
   disk_discard_all (disk);
-  slot_table_destroy (&disk->table);
-  for (unsigned i = 0; i < LATENCY_KINDS; i++)
-    histogram_destroy (&disk->latency[i]);
-  counter_set_destroy (&disk->counters);
-  free (disk);
+  disk_put (disk);
 }

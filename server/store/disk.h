@@ -68,17 +68,65 @@ enum latency_kind {
 
 struct disk {
   struct store *store; /* not owned */
+  unsigned id;         /* its place in the store's list */
   uint64_t size;       /* bytes */
   struct slot_table table;
   struct counter_set counters;
   struct histogram latency[LATENCY_KINDS]; /* of whole requests */
+
+  /* Its maker's, and one for each walk that is in it or lookup by number.  Who
+   * drops the last frees the disk.
+   */
+  atomic_uint refs;
+  bool
+    removed; /* guarded by the store's disks_lock: nobody finds it any more */
 };
 
-/* size: 1 to 2^63 - 1 bytes.  NULL with errno ENOMEM. */
+/* A slot's number in the store: the disk's id above the index in the disk. */
+#define DISK_INDEX_BITS 51
+#define DISKS_MAX (1u << 12)
+
+static inline unsigned
+disk_id_of (uint64_t slot)
+{
+  return (unsigned) (slot >> DISK_INDEX_BITS);
+}
+
+static inline uint64_t
+disk_index_of (uint64_t slot)
+{
+  return slot & ((UINT64_C (1) << DISK_INDEX_BITS) - 1);
+}
+
+static inline uint64_t
+disk_slot (const struct disk *disk, uint64_t index)
+{
+  return disk->table.first + index;
+}
+
+/* A disk of the store, with the caller's reference.  size: 1 to 2^63 - 1 bytes.
+ * NULL with errno ENOMEM, or ENFILE: there are DISKS_MAX.
+ */
 struct disk *disk_create (struct store *store, uint64_t size) MUST_USE;
 
-/* Frees every object.  No request may be running. */
+/* Take it out of the list, free every object, and drop the caller's reference.
+ * No request may be running on it; walks may be in it, and the last of them
+ * frees what is left.  NULL is allowed.
+ */
 void disk_destroy (struct disk *disk);
+
+/* One reference more, for who has one, and one less. */
+void disk_get (struct disk *disk);
+void disk_put (struct disk *disk);
+
+/* The disk with that id, or the first from that id on; with a reference.  NULL:
+ * there is none.  Take the lock of the list for a moment.
+ */
+struct disk *store_disk (struct store *store, unsigned id) MUST_USE;
+struct disk *store_disk_from (struct store *store, unsigned id) MUST_USE;
+
+/* A counter of all disks together. */
+int64_t store_sum (struct store *store, enum disk_counter id);
 
 static inline void
 disk_count (struct disk *disk, enum disk_counter id, int64_t delta)

@@ -85,13 +85,12 @@ pack_copy (struct disk *disk, const void *copy, struct content *new)
 }
 
 static enum drain_result
-drain_entry (struct disk *disk, uint32_t entry, unsigned claim, void *copy)
+drain_slot (struct disk *disk, uint64_t index, uint32_t entry, unsigned claim,
+            void *copy)
 {
-  uint64_t index = atomic_load_explicit (
-    &buffer_entry (&disk->store->buffer, entry)->slot, memory_order_relaxed);
   struct content new;
 
-  if (index == BUFFER_NO_SLOT || !claim_entry (disk, index, entry, claim, copy))
+  if (!claim_entry (disk, index, entry, claim, copy))
     return DRAIN_SKIPPED;
   fault_pause ("drain.copied");
   if (pack_copy (disk, copy, &new) == -1) {
@@ -129,11 +128,31 @@ note (struct disk *disk, enum drain_result r, struct drain_totals *totals)
     disk_count (disk, DISK_DRAIN_FAILED, 1);
 }
 
+/* An entry says which slot it is for; the disk may be gone, or the slot may
+ * have left the buffer.
+ */
+static void
+drain_entry (struct store *store, uint32_t entry, unsigned claim, void *copy,
+             struct drain_totals *totals)
+{
+  uint64_t slot = atomic_load_explicit (
+    &buffer_entry (&store->buffer, entry)->slot, memory_order_relaxed);
+  struct disk *disk = slot == BUFFER_NO_SLOT
+                        ? NULL
+                        : store_disk (store, disk_id_of (slot));
+
+  if (!disk)
+    return;
+  note (disk, drain_slot (disk, disk_index_of (slot), entry, claim, copy),
+        totals);
+  disk_put (disk);
+}
+
 /* The entries of a step, and the lanes that work on them side by side: lane i
  * has every lanes-th from the i-th on, a claim and a copy of its own.
  */
 struct batch {
-  struct disk *disk;
+  struct store *store;
   char *copies;
   unsigned lanes, n;
   uint32_t entries[DRAIN_BATCH];
@@ -144,37 +163,36 @@ static void
 drain_lane (void *ctx, unsigned lane)
 {
   struct batch *b = ctx;
-  unsigned claim = claim_take (b->disk);
-  char *copy = b->copies + (size_t) lane * b->disk->store->buffer.slot_size;
+  unsigned claim = claim_take (b->store);
+  char *copy = b->copies + (size_t) lane * b->store->buffer.slot_size;
 
   if (!claim)
     return;
   for (unsigned i = lane; i < b->n; i += b->lanes)
-    note (b->disk, drain_entry (b->disk, b->entries[i], claim, copy),
-          &b->totals[lane]);
-  claim_release (b->disk, claim);
+    drain_entry (b->store, b->entries[i], claim, copy, &b->totals[lane]);
+  claim_release (b->store, claim);
 }
 
 /* While requests run their CPUs are not taken for this: one lane is enough
  * then, and the drainer's pace (maint/pace.h) is for one.
  */
 static unsigned
-lanes_for (struct disk *disk, unsigned n)
+lanes_for (struct store *store, unsigned n)
 {
-  unsigned lanes = zcomp_workers (disk->store->zcomp);
+  unsigned lanes = zcomp_workers (store->zcomp);
 
-  if (n < 2 * DRAIN_LANES || store_requests (disk->store) > 0)
+  if (n < 2 * DRAIN_LANES || store_requests (store) > 0)
     return 1;
-  if (lanes > disk->store->cpus)
-    lanes = disk->store->cpus;
+  if (lanes > store->cpus)
+    lanes = store->cpus;
   return lanes < DRAIN_LANES ? lanes : DRAIN_LANES;
 }
 
 static void
 drain_batch (struct batch *b, struct drain_totals *totals)
 {
-  b->lanes = lanes_for (b->disk, b->n);
-  workpool_share (b->disk->store->workpool, b->lanes, drain_lane, b);
+  b->lanes = lanes_for (b->store, b->n);
+  workpool_share (b->store->workpool, b->lanes, drain_lane, b);
   for (unsigned lane = 0; lane < b->lanes; lane++) {
     totals->done += b->totals[lane].done;
     totals->lost += b->totals[lane].lost;
@@ -183,12 +201,12 @@ drain_batch (struct batch *b, struct drain_totals *totals)
 }
 
 uint32_t
-drain_step_locked (struct disk *disk, uint32_t min_age_ms, uint32_t looks,
+drain_step_locked (struct store *store, uint32_t min_age_ms, uint32_t looks,
                    uint32_t most, struct drain_totals *totals)
 {
-  struct drain *d = &disk->store->drain;
-  struct batch b = { .disk = disk, .copies = d->copies };
-  uint32_t entries = buffer_entries (&disk->store->buffer);
+  struct drain *d = &store->drain;
+  struct batch b = { .store = store, .copies = d->copies };
+  uint32_t entries = buffer_entries (&store->buffer);
   uint32_t now = clock_coarse_ms (), looked = 0;
 
   if (most > DRAIN_BATCH)
@@ -196,7 +214,7 @@ drain_step_locked (struct disk *disk, uint32_t min_age_ms, uint32_t looks,
   for (; looked < looks && looked < entries && b.n < most; looked++) {
     if (d->hand >= entries)
       d->hand = 0;
-    if (is_due (buffer_entry (&disk->store->buffer, d->hand), now, min_age_ms))
+    if (is_due (buffer_entry (&store->buffer, d->hand), now, min_age_ms))
       b.entries[b.n++] = d->hand;
     d->hand++;
   }
@@ -208,62 +226,60 @@ drain_step_locked (struct disk *disk, uint32_t min_age_ms, uint32_t looks,
 /* -- for those who need it done ------------------------------------------ */
 
 static bool
-make_room_locked (struct disk *disk) REQUIRES (disk->store->drain.lock)
+make_room_locked (struct store *store) REQUIRES (store->drain.lock)
 {
-  uint32_t entries = buffer_entries (&disk->store->buffer), looked = 0, n = 1;
-  bool made = buffer_trim (&disk->store->buffer) > 0;
+  uint32_t entries = buffer_entries (&store->buffer), looked = 0, n = 1;
+  bool made = buffer_trim (&store->buffer) > 0;
   struct drain_totals totals = { 0 };
 
   while (!made && n > 0 && looked < entries && totals.done < ROOM_ENTRIES &&
-         totals.failed < MAX_FAILURES &&
-         buffer_used (&disk->store->buffer) > 0) {
-    n = drain_step_locked (disk, 0, entries - looked, 1, &totals);
+         totals.failed < MAX_FAILURES && buffer_used (&store->buffer) > 0) {
+    n = drain_step_locked (store, 0, entries - looked, 1, &totals);
     looked += n;
   }
   if (totals.done) {
-    (void) buffer_trim (&disk->store->buffer);
+    (void) buffer_trim (&store->buffer);
     made = true;
   }
   if (made)
-    atomic_fetch_add (&disk->store->drain.rounds, 1);
+    atomic_fetch_add (&store->drain.rounds, 1);
   return made;
 }
 
 bool
-drain_for_room (struct disk *disk)
+drain_for_room (struct store *store)
 {
   KEEP_ERRNO;
-  uint64_t rounds = atomic_load (&disk->store->drain.rounds);
+  uint64_t rounds = atomic_load (&store->drain.rounds);
   bool made;
 
-  if (buffer_memory (&disk->store->buffer) == 0)
+  if (buffer_memory (&store->buffer) == 0)
     return false;
-  mutex_lock (&disk->store->drain.lock);
+  mutex_lock (&store->drain.lock);
   /* Perhaps somebody else has made some while we waited. */
-  made = atomic_load (&disk->store->drain.rounds) != rounds ||
-         make_room_locked (disk);
-  mutex_unlock (&disk->store->drain.lock);
+  made = atomic_load (&store->drain.rounds) != rounds ||
+         make_room_locked (store);
+  mutex_unlock (&store->drain.lock);
   return made;
 }
 
 void
-drain_hold (struct disk *disk) ACQUIRE (disk->store->drain.lock)
+drain_hold (struct store *store) ACQUIRE (store->drain.lock)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  mutex_lock (&disk->store->drain.lock);
+  mutex_lock (&store->drain.lock);
 }
 
 bool
-drain_hold_patiently (struct disk *disk, const struct patience *p)
+drain_hold_patiently (struct store *store, const struct patience *p)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  return mutex_lock_patiently (&disk->store->drain.lock,
-                               &disk->store->drain.wished, p);
+  return mutex_lock_patiently (&store->drain.lock, &store->drain.wished, p);
 }
 
 void
-drain_unhold (struct disk *disk) RELEASE (disk->store->drain.lock)
+drain_unhold (struct store *store) RELEASE (store->drain.lock)
   NO_THREAD_SAFETY_ANALYSIS
 {
-  mutex_unlock (&disk->store->drain.lock);
+  mutex_unlock (&store->drain.lock);
 }

@@ -41,7 +41,7 @@
 
 #include "base/patience.h"
 
-struct disk;
+struct store;
 
 struct drain {
   struct mutex lock;
@@ -67,7 +67,7 @@ void drain_destroy (struct drain *d);
  * *totals; returns how many entries it looked at.  Takes slot locks and a
  * stream.
  */
-uint32_t drain_step_locked (struct disk *disk, uint32_t min_age_ms,
+uint32_t drain_step_locked (struct store *store, uint32_t min_age_ms,
                             uint32_t looks, uint32_t most,
                             struct drain_totals *totals);
 
@@ -75,14 +75,14 @@ uint32_t drain_step_locked (struct disk *disk, uint32_t min_age_ms,
  * nothing to be had.  errno stays.  The caller holds no lock of rank DRAIN or
  * above; may sleep.
  */
-bool drain_for_room (struct disk *disk) MUST_USE;
+bool drain_for_room (struct store *store) MUST_USE;
 
 /* No step is taken between these two.  The patient one is false if a step took
  * too long.
  */
-void drain_hold (struct disk *disk);
-bool drain_hold_patiently (struct disk *disk, const struct patience *p)
+void drain_hold (struct store *store);
+bool drain_hold_patiently (struct store *store, const struct patience *p)
   MUST_USE;
-void drain_unhold (struct disk *disk);
+void drain_unhold (struct store *store);
 
 #endif /* ZRAM_DRAIN_H */

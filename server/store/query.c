@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "store/query.h"
 #include "store/range.h"
+#include "store/slot_walk.h"
 
 struct disk_stats
 disk_stats (struct disk *disk)
@@ -132,24 +133,42 @@ disk_next_stored (struct disk *disk, uint64_t index, uint64_t end)
   return index;
 }
 
+static uint64_t
+mark_idle (struct slot_walk *w, uint32_t min_age_s, uint32_t now)
+{
+  uint64_t marked = 0;
+
+  while (slot_walk_next (w)) {
+    /* Type-stable: a leaf given back meanwhile at worst marks another slot
+     * idle, which its next access mends.
+     */
+    struct slot *s = (struct slot *) w->slot;
+
+    if (slot_is_idle (s) ||
+        (slot_age (s, now) >= min_age_s && slot_mark_idle (s)))
+      marked++;
+  }
+  slot_walk_end (w);
+  return marked;
+}
+
 uint64_t
 disk_mark_idle (struct disk *disk, uint64_t first, uint64_t end,
                 uint32_t min_age_s, uint32_t now)
 {
-  uint64_t marked = 0;
+  struct slot_walk w;
 
-  for (uint64_t i = disk_next_stored (disk, first, end); i < end;
-       i = disk_next_stored (disk, i + 1, end)) {
-    /* Type-stable: a leaf given back meanwhile at worst marks another slot
-     * idle, which its next access mends.
-     */
-    struct slot *s = (struct slot *) slot_table_peek (&disk->table, i);
+  slot_walk_disk (&w, disk, first, end);
+  return mark_idle (&w, min_age_s, now);
+}
 
-    if (s && (slot_is_idle (s) ||
-              (slot_age (s, now) >= min_age_s && slot_mark_idle (s))))
-      marked++;
-  }
-  return marked;
+uint64_t
+store_mark_idle (struct store *store, uint32_t min_age_s, uint32_t now)
+{
+  struct slot_walk w;
+
+  slot_walk_all (&w, store);
+  return mark_idle (&w, min_age_s, now);
 }
 
 static void

@@ -64,6 +64,10 @@ uint64_t disk_next_stored (struct disk *disk, uint64_t index, uint64_t end);
 uint64_t disk_mark_idle (struct disk *disk, uint64_t first, uint64_t end,
                          uint32_t min_age_s, uint32_t now);
 
+/* The same of all disks. */
+uint64_t store_mark_idle (struct store *store, uint32_t min_age_s,
+                          uint32_t now);
+
 /* An equal part of the disk (the last may be smaller). */
 struct map_cell {
   uint64_t slots, stored, same, huge, idle, backed;

@@ -266,7 +266,7 @@ fetch_into_buffer_locked (struct disk *disk, struct slot *s, uint64_t index,
 {
   struct content new = { .state = SLOT_BUFFERED,
                          .size = disk->store->config.slot_size };
-  uint32_t entry = buffer_take (&disk->store->buffer, index);
+  uint32_t entry = buffer_take (&disk->store->buffer, disk_slot (disk, index));
   char *record = NULL;
 
   if (entry == BUFFER_NONE) {
@@ -366,7 +366,7 @@ static bool
 may_try_again (struct disk *disk, struct stall *stall)
 {
   return errno == ENOSPC &&
-         (drain_for_room (disk) ||
+         (drain_for_room (disk->store) ||
           (stall && disk->store->backed && stall_wait (disk, stall)));
 }
 

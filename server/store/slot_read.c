@@ -87,8 +87,9 @@ slot_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
   rank_release (RANK_STREAM);
   if (!record)
     return NULL;
-  if (backed_read (disk->store->backed, slot_load_cell (s), record, index,
-                   slot_meta_format (meta), size) == 0) {
+  if (backed_read (disk->store->backed, slot_load_cell (s), record,
+                   disk_slot (disk, index), slot_meta_format (meta),
+                   size) == 0) {
     disk_count (disk, DISK_BD_READS, 1);
     return record;
   }
@@ -233,9 +234,9 @@ claim_to_promote_locked (struct disk *disk, struct slot *s) REQUIRES_SHARED (s)
         atomic_load_explicit (&disk->store->room.low, memory_order_relaxed) ||
       __builtin_popcountll (atomic_load (&disk->store->claims)) >= PROMOTIONS)
     return 0;
-  claim = claim_take (disk);
+  claim = claim_take (disk->store);
   if (claim && !claim_put_locked (s, slot_load_meta (s), claim)) {
-    claim_release (disk, claim);
+    claim_release (disk->store, claim);
     claim = 0;
   }
   return claim;
@@ -258,7 +259,7 @@ promote (struct disk *disk, uint64_t index, unsigned claim, uint32_t meta,
     if (claim_replace (disk, index, claim, &new))
       disk_count (disk, DISK_PROMOTED, 1);
   }
-  claim_release (disk, claim);
+  claim_release (disk->store, claim);
 }
 
 /* Cell and meta may be of different moments, so the handle may be none at all.

@@ -81,6 +81,7 @@ store_create (const struct store_config *config)
   store->slot_shift = (uint32_t) __builtin_ctz (config->slot_size);
   budget_init (&store->budget, config->mem_limit);
   mutex_init (&store->settings, RANK_SETTINGS);
+  mutex_init (&store->disks_lock, RANK_DISKS);
   room_init (&store->room);
   buffer_init (&store->buffer, config->slot_size,
                buffer_addresses (config->disk_bytes / config->slot_size + 1,
@@ -268,6 +269,10 @@ store_destroy (struct store *store)
   counter_set_destroy (&store->requests);
   pthread_cond_destroy (&store->gate_opened);
   pthread_mutex_destroy (&store->gate_lock);
+  for (unsigned id = 0; id < store->disks_room; id++)
+    check_always (!store->disks[id]);
+  free (store->disks);
+  mutex_destroy (&store->disks_lock);
   mutex_destroy (&store->settings);
   free (store);
 }

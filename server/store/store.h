@@ -44,7 +44,10 @@ struct store {
   unsigned cpus;        /* that the process may run on */
   struct budget budget; /* pool and slot tables */
   struct pool *pool;
-  struct leaves leaves;  /* of all slot tables */
+  struct mutex disks_lock;                     /* rank DISKS */
+  struct disk **disks GUARDED_BY (disks_lock); /* by id, owned; some NULL */
+  unsigned disks_room GUARDED_BY (disks_lock); /* ids below this */
+  struct leaves leaves;                        /* of all slot tables */
   struct backed *backed; /* owned; NULL: no backing store */
   struct writeback_limit writeback_limit;
   struct buffer buffer;    /* of writes; of size 0: off */
@@ -211,7 +214,7 @@ store_format_objects (struct store *store, unsigned format)
   return counter_sum (&store->formats, format) - freed;
 }
 
-/* All disks must be gone. */
+/* All disks must be gone.  NULL is allowed. */
 void store_destroy (struct store *store);
 
 #endif /* ZRAM_STORE_H */

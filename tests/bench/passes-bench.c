@@ -78,7 +78,7 @@ open_disk (void)
   store = store_create (&config);
   disk = store && store_start (store) == 0 ? disk_create (store, image_bytes)
                                            : NULL;
-  recompressor = disk ? recompressor_create (disk, NULL, 0) : NULL;
+  recompressor = disk ? recompressor_create (disk->store, NULL, 0) : NULL;
   if (!recompressor)
     die ("open");
   fill ();
@@ -89,7 +89,7 @@ close_device (void)
 {
   char why[200];
 
-  if (disk_audit (disk, false, why, sizeof why)) {
+  if (store_audit (disk->store, false, why, sizeof why)) {
     fprintf (stderr, "passes-bench: audit: %s\n", why);
     exit (1);
   }
@@ -266,7 +266,7 @@ train (void)
   char why[200];
   uint64_t start = clock_ns ();
 
-  if (dictionary_train (disk, recompressor, &request, NULL, &result, why,
+  if (dictionary_train (disk->store, recompressor, &request, NULL, &result, why,
                         sizeof why) == -1) {
     fprintf (stderr, "passes-bench: train: %s\n", why);
     exit (1);
@@ -427,7 +427,7 @@ write_back (void *arg)
   struct writeback wb;
   struct pace pace;
 
-  writeback_init (&wb, disk);
+  writeback_init (&wb, disk->store);
   pace_init (&pace, store, NULL, 100, PACE_BUSY_PERCENT);
   if (writeback_run (&wb, &request, &pace, &p->progress, &p->written) == -1)
     die ("writeback");

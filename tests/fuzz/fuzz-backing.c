@@ -98,7 +98,7 @@ check_all (void)
 
   for (unsigned slot = 0; slot < SLOTS; slot++)
     check_slot (slot, 0, f.slot_size);
-  if (disk_audit (f.disk, false, why, sizeof why) == -1) {
+  if (store_audit (f.store, false, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }
@@ -313,7 +313,7 @@ open_all (struct input *in)
   f.store->backed->secret = 1; /* the same input, the same records */
   atomic_store (&store->base.can_punch, punch);
   blocks_set_punch (f.store->backed->blocks, punch);
-  writeback_init (&writeback, f.disk);
+  writeback_init (&writeback, f.store);
   memset (what, 0, sizeof what);
   memset (parted, 0, sizeof parted);
   memset (pristine, 0, sizeof pristine);

@@ -242,12 +242,12 @@ op_buffer (struct input *in, struct fuzzed *d)
     return;
   }
   if (choice % 8 == 7)
-    (void) !drain_for_room (disk);
-  drain_hold (disk);
-  (void) drain_step_locked (disk, 0, 1 + n, 1 + choice / 8, &totals);
+    (void) !drain_for_room (disk->store);
+  drain_hold (disk->store);
+  (void) drain_step_locked (disk->store, 0, 1 + n, 1 + choice / 8, &totals);
   if (choice % 8 == 3)
     (void) buffer_trim (&disk->store->buffer);
-  drain_unhold (disk);
+  drain_unhold (disk->store);
   check_always (totals.failed == 0 || d->limited || d->trouble);
 }
 
@@ -270,7 +270,7 @@ op_methods (struct input *in, struct fuzzed *d)
     methods[i] = choose_method (in);
   mutex_lock (&d->f.store->settings);
   recompressor_set_methods (d->recompressor, methods, n);
-  claim_clear_marks (d->f.disk);
+  claim_clear_marks (d->f.store);
   mutex_unlock (&d->f.store->settings);
 }
 
@@ -295,7 +295,7 @@ op_dictionary (struct input *in, struct fuzzed *d)
   unsigned way = take8 (in);
   const char *why = NULL;
 
-  (void) dictionary_sweep (d->f.disk, d->recompressor);
+  (void) dictionary_sweep (d->f.store, d->recompressor);
   mutex_lock (&d->f.store->settings);
   if (zcomp_dict_add (d->f.store->zcomp, codec_by_id (m.format),
                       d->model + from, size, &m.format, &why) == 0) {
@@ -370,7 +370,7 @@ static const struct operation {
 static void
 open_store (struct fuzzed *d, unsigned choice, unsigned blocks)
 {
-  writeback_init (&d->writeback, d->f.disk);
+  writeback_init (&d->writeback, d->f.store);
   if (!(choice & 1))
     return;
   d->held = held_attach (&d->f, 256 + blocks * 4);
@@ -379,7 +379,7 @@ open_store (struct fuzzed *d, unsigned choice, unsigned blocks)
   atomic_store (&d->f.store->promote, (choice & 4) != 0);
   if ((choice & 0x18) != 0x18)
     return;
-  d->evictor = evictor_create (d->f.disk, EVICT_LOW, EVICT_HIGH);
+  d->evictor = evictor_create (d->f.store, EVICT_LOW, EVICT_HIGH);
   check_always (d->evictor && evictor_start (d->evictor) == 0);
 }
 
@@ -402,8 +402,8 @@ open_disk (struct fuzzed *d, struct input *in)
   memset (model, 0, d->size);
   choose_allocator (workers >> 7);
   fixture_open_id (&d->f, slot_size, primary.format, 1 + workers % 3, d->size);
-  d->recompressor = recompressor_create (d->f.disk, NULL, 0);
-  d->compactor = compactor_create (d->f.disk, 0, 1);
+  d->recompressor = recompressor_create (d->f.store, NULL, 0);
+  d->compactor = compactor_create (d->f.store, 0, 1);
   check_always (d->recompressor && d->compactor);
   choice = take8 (in);
   blocks = take8 (in);

@@ -307,7 +307,7 @@ recompress_all (void)
 {
   static const struct recompress_request all = { .priority = 0 };
   struct zcomp_method zstd = { codec_named ("zstd"), 1 };
-  struct recompressor *r = recompressor_create (f.disk, &zstd, 1);
+  struct recompressor *r = recompressor_create (f.store, &zstd, 1);
   struct pass_progress progress = { .done = 0 };
   struct recompress_totals totals;
   struct pace pace;
@@ -322,7 +322,7 @@ recompress_all (void)
 static void
 write_back_all (void)
 {
-  struct batch_writer *w = batch_writer_create (f.disk);
+  struct batch_writer *w = batch_writer_create (f.store);
 
   check_always (w);
   for (unsigned i = 0; i < SLOTS; i++)
@@ -376,7 +376,7 @@ fuzz_pool (struct input *in, const struct method *m, unsigned choice)
   must_hold (&f, data, BROKEN * slot_size, 0);
   must_hold (&f, data + (BROKEN + 1) * slot_size,
              (SLOTS - BROKEN - 1) * slot_size, (BROKEN + 1) * slot_size);
-  if (disk_audit (f.disk, false, why, sizeof why) == -1) {
+  if (store_audit (f.store, false, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }

@@ -58,11 +58,11 @@ set_up (void)
   check_always (engine.store && store_start (engine.store) == 0);
   engine.disk = disk_create (engine.store, DISK);
   check_always (engine.disk);
-  engine.compactor = compactor_create (engine.disk, 0, 1);
+  engine.compactor = compactor_create (engine.disk->store, 0, 1);
   check_always (engine.compactor);
-  engine.recompressor = recompressor_create (engine.disk, NULL, 0);
+  engine.recompressor = recompressor_create (engine.disk->store, NULL, 0);
   check_always (engine.recompressor);
-  recompress_policy_init (&engine.recompress_policy, engine.disk,
+  recompress_policy_init (&engine.recompress_policy, engine.disk->store,
                           engine.recompressor, 0, 50);
   engine.started_ns = clock_ns ();
   json_object_seed (1);
@@ -151,7 +151,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   serve_all (data, size);
   jobs_run_current (engine.jobs);
   if (++n % AUDIT == 0 &&
-      disk_audit (engine.disk, true, why, sizeof why) == -1) {
+      store_audit (engine.disk->store, true, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }

@@ -19,7 +19,7 @@ static inline void
 open_disk (unsigned slots, unsigned threshold, unsigned pause)
 {
   fixture_open (&f, SLOT, "lz4", 2, (uint64_t) slots * SLOT);
-  compactor = compactor_create (f.disk, threshold, pause);
+  compactor = compactor_create (f.store, threshold, pause);
   assert_non_null (compactor);
 }
 

@@ -27,11 +27,11 @@ control_fixture_open (struct control_fixture *c, uint64_t size)
   fixture_open (&c->f, 4096, "lz4", 2, size);
   c->engine.store = c->f.store;
   c->engine.disk = c->f.disk;
-  c->engine.compactor = compactor_create (c->f.disk, 0, 1);
+  c->engine.compactor = compactor_create (c->f.store, 0, 1);
   check_always (c->engine.compactor);
-  c->engine.recompressor = recompressor_create (c->f.disk, NULL, 0);
+  c->engine.recompressor = recompressor_create (c->f.store, NULL, 0);
   check_always (c->engine.recompressor);
-  recompress_policy_init (&c->engine.recompress_policy, c->f.disk,
+  recompress_policy_init (&c->engine.recompress_policy, c->f.store,
                           c->engine.recompressor, 0, 50);
   c->engine.started_ns = clock_ns ();
 }

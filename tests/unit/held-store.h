@@ -289,7 +289,7 @@ held_blocks (struct fixture *f)
 static inline enum put_result
 held_put (struct fixture *f, struct batch_writer *w, uint64_t index)
 {
-  return batch_writer_put (w, index, fixture_meta (f, index));
+  return batch_writer_put (w, f->disk, index, fixture_meta (f, index));
 }
 
 /* Data of a slot in a generation: text of about a half, each fifth noise. */
@@ -324,7 +324,7 @@ held_expect (struct fixture *f, uint64_t index, unsigned generation)
 static inline void
 held_write_back (struct fixture *f, uint64_t first, uint64_t end)
 {
-  struct batch_writer *w = batch_writer_create (f->disk);
+  struct batch_writer *w = batch_writer_create (f->store);
 
   check_always (w);
   for (uint64_t i = first; i < end; i++)

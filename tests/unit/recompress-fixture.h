@@ -77,7 +77,7 @@ static inline enum recompress_result
 recompress_one (struct fixture *f, uint64_t index,
                 const struct recompress_plan *plan)
 {
-  unsigned claim = claim_take (f->disk);
+  unsigned claim = claim_take (f->store);
   char *buf = must_alloc (f->slot_size);
   enum recompress_result r;
 
@@ -85,7 +85,7 @@ recompress_one (struct fixture *f, uint64_t index,
   r = slot_recompress (f->disk, index, fixture_meta (f, index), plan, claim,
                        buf);
   int err = errno;
-  claim_release (f->disk, claim);
+  claim_release (f->store, claim);
   free (buf);
   errno = err;
   return r;

@@ -184,7 +184,7 @@ fixture_audit (struct fixture *f)
 {
   char why[256];
 
-  if (disk_audit (f->disk, true, why, sizeof why) == -1) {
+  if (store_audit (f->store, true, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }

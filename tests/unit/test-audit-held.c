@@ -30,7 +30,7 @@ setup (void)
 {
   control_fixture_open (&c, DISK);
   store = held_attach (f, 4096);
-  writeback_init (&c.engine.writeback, f->disk);
+  writeback_init (&c.engine.writeback, f->store);
   c.engine.jobs = jobs = jobs_create (&c.engine);
   check_always (jobs && jobs_start (jobs) == 0);
   for (unsigned i = 0; i < SLOTS; i++)
@@ -270,7 +270,7 @@ test_eviction (void **state)
   (void) state;
   setup ();
   fixture_limit (f, 4 * MiB);
-  c.engine.evictor = evictor_create (f->disk, 20, 30);
+  c.engine.evictor = evictor_create (f->store, 20, 30);
   check_always (c.engine.evictor && evictor_start (c.engine.evictor) == 0);
   held_hold (store, true, false, false);
   n = write_until_evicting ();
@@ -295,7 +295,7 @@ test_punch (void **state)
   blocks_set_punch (f->store->backed->blocks, true);
   held_hold (store, false, true, false);
   must_discard (f, 0, BACKED / 2 * SLOT);
-  c.engine.evictor = evictor_create (f->disk, 80, 90);
+  c.engine.evictor = evictor_create (f->store, 80, 90);
   check_always (c.engine.evictor && evictor_start (c.engine.evictor) == 0);
   held_wait_queued (store, 1);
   audit_meanwhile (false);

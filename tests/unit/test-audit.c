@@ -41,7 +41,7 @@ expect_wrong (bool deep, const char *what)
 {
   char why[256] = "";
 
-  check_always (disk_audit (f.disk, deep, why, sizeof why) == -1);
+  check_always (store_audit (f.store, deep, why, sizeof why) == -1);
   if (!strstr (why, what)) {
     fprintf (stderr, "expected \"%s\", the auditor says \"%s\"\n", what, why);
     abort ();
@@ -312,7 +312,7 @@ test_damaged (void **state)
   unsigned char first = p[0];
   p[0] = 0xff; /* lz4: literals, more of them than there are */
   char why[100];
-  assert_int_equal (disk_audit (f.disk, false, why, sizeof why), 0);
+  assert_int_equal (store_audit (f.store, false, why, sizeof why), 0);
   expect_wrong (true, "cannot be read");
   p[0] = first;
   fixture_close (&f);
@@ -537,7 +537,7 @@ test_leaves_no_trace (void **state)
   for (unsigned deep = 0; deep < 2; deep++) {
     char why[100];
 
-    assert_int_equal (disk_audit (f.disk, deep, why, sizeof why), 0);
+    assert_int_equal (store_audit (f.store, deep, why, sizeof why), 0);
     for (unsigned i = 0; i < 512; i++)
       assert_int_equal (atomic_load (&slot_at (i)->lock.v), before[i]);
   }
@@ -559,7 +559,7 @@ test_is_no_use (void **state)
   z = z3page_of (index);
   atomic_store (&z->referenced, 0);
   char why[100];
-  assert_int_equal (disk_audit (f.disk, true, why, sizeof why), 0);
+  assert_int_equal (store_audit (f.store, true, why, sizeof why), 0);
   assert_int_equal (atomic_load (&z->referenced), 0);
   assert_int_equal (slot_read (f.disk, index, &byte, 5, 1, 1), 0);
   assert_int_equal (atomic_load (&z->referenced), 1);

@@ -23,7 +23,7 @@ setup (uint64_t blocks)
 {
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   store = held_attach (&f, blocks);
-  w = batch_writer_create (f.disk);
+  w = batch_writer_create (f.store);
   check_always (w);
 }
 
@@ -142,7 +142,7 @@ test_claims_run_out (void **state)
   held_write (&f, 100, 1);
   assert_int_equal (held_put (&f, w, 0), PUT_DONE);
   batch_writer_flush (w);
-  while ((taken[n] = claim_take (f.disk)) != 0)
+  while ((taken[n] = claim_take (f.store)) != 0)
     n++;
   assert_int_equal (n, SLOT_CLAIMS - 2);
   unit_start (&putter, put_one_more, &result);
@@ -154,12 +154,12 @@ test_claims_run_out (void **state)
   batch_writer_flush (w);
   held_release (store);
   batch_writer_drain (w);
-  taken[n++] = claim_take (f.disk);
-  assert_int_equal (claim_take (f.disk), 0);
+  taken[n++] = claim_take (f.store);
+  assert_int_equal (claim_take (f.store), 0);
   held_write (&f, 1, 1);
   assert_int_equal (held_put (&f, w, 1), PUT_FAILED);
   while (n)
-    claim_release (f.disk, taken[--n]);
+    claim_release (f.store, taken[--n]);
   assert_int_equal (held_put (&f, w, 1), PUT_DONE);
   finish ();
 }
@@ -302,8 +302,9 @@ test_budget (void **state)
   assert_int_equal (limit_left (), 0);
   /* A slot that cannot go costs nothing. */
   limit (true, 5);
-  assert_int_equal (batch_writer_put (w, 2, fixture_meta (&f, 2) ^ 1 << 16),
-                    PUT_SKIPPED);
+  assert_int_equal (
+    batch_writer_put (w, f.disk, 2, fixture_meta (&f, 2) ^ 1 << 16),
+    PUT_SKIPPED);
   assert_int_equal (limit_left (), 5);
   limit (false, 0);
   for (unsigned i = 1; i < 8; i++)
@@ -321,7 +322,7 @@ test_budget_partial (void **state)
   (void) state;
   fixture_open (&f, 64 * KiB, "lz4", 2, DISK);
   store = held_attach (&f, 256);
-  w = batch_writer_create (f.disk);
+  w = batch_writer_create (f.store);
   held_write (&f, 0, 1);
   held_write (&f, 1, 1);
   limit (true, 15);
@@ -417,14 +418,14 @@ recompress_target (void)
                                   .count = 1,
                                   .first = 1,
                                   .last = 1 };
-  unsigned claim = claim_take (f.disk);
+  unsigned claim = claim_take (f.store);
 
   /* What the writer has claimed is not for another. */
   assert_true (claim);
   assert_int_equal (slot_recompress (f.disk, TARGET, fixture_meta (&f, TARGET),
                                      &plan, claim, buf),
                     RECOMPRESS_SKIPPED);
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
 }
 
 static void

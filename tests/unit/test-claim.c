@@ -60,21 +60,21 @@ test_numbers (void **state)
   (void) state;
   levels_open (&f, SLOT, 1, 16);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++) {
-    claim = claim_take (f.disk);
+    claim = claim_take (f.store);
     assert_in_range (claim, 1, SLOT_CLAIMS - 1);
     assert_false (seen >> claim & 1);
     seen |= UINT64_C (1) << claim;
   }
-  assert_int_equal (claim_take (f.disk), 0);
-  claim_release (f.disk, 17);
-  assert_int_equal (claim_take (f.disk), 17);
-  assert_int_equal (claim_take (f.disk), 0);
+  assert_int_equal (claim_take (f.store), 0);
+  claim_release (f.store, 17);
+  assert_int_equal (claim_take (f.store), 17);
+  assert_int_equal (claim_take (f.store), 0);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
-    claim_release (f.disk, i);
+    claim_release (f.store, i);
 
   /* The highest number fits its bits and touches no others. */
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
-    claim = claim_take (f.disk);
+    claim = claim_take (f.store);
   put (3, 1);
   uint32_t meta = fixture_meta (&f, 3);
   char buf[SLOT];
@@ -85,7 +85,7 @@ test_numbers (void **state)
   assert_true (claim_end (f.disk, 3, SLOT_CLAIMS - 1, 0));
   assert_int_equal (fixture_meta (&f, 3), meta);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
-    claim_release (f.disk, i);
+    claim_release (f.store, i);
   (void) claim;
   levels_close (&f);
 }
@@ -96,14 +96,14 @@ take_and_release (void *arg)
   _Atomic uint64_t *owned = arg;
 
   for (unsigned i = 0; i < UNIT_TIMES (20000); i++) {
-    unsigned claim = claim_take (f.disk);
+    unsigned claim = claim_take (f.store);
     uint64_t bit = UINT64_C (1) << claim;
 
     if (!claim)
       continue;
     check_always (!(atomic_fetch_or (owned, bit) & bit));
     check_always (atomic_fetch_and (owned, ~bit) & bit);
-    claim_release (f.disk, claim);
+    claim_release (f.store, claim);
   }
   return NULL;
 }
@@ -117,11 +117,11 @@ test_numbers_are_exclusive (void **state)
   (void) state;
   levels_open (&f, SLOT, 1, 16);
   for (unsigned i = 1; i < SLOT_CLAIMS - 2; i++) /* two are left for four */
-    check_always (claim_take (f.disk));
+    check_always (claim_take (f.store));
   unit_start_all (t, 4, take_and_release, &owned, 0);
   unit_join_all (t, 4);
   for (unsigned i = 1; i < SLOT_CLAIMS - 2; i++)
-    claim_release (f.disk, i);
+    claim_release (f.store, i);
   levels_close (&f);
 }
 
@@ -166,14 +166,14 @@ reset_and_rewrite (uint64_t i)
 static void
 other_work (uint64_t i)
 {
-  unsigned claim = claim_take (f.disk);
+  unsigned claim = claim_take (f.store);
   struct content new = made (i, 1, 2000, 500);
   char buf[SLOT];
 
   put (i, 1);
   check_always (copy (i, claim, buf));
   check_always (claim_replace (f.disk, i, claim, &new));
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
 }
 
 /* Claimed by other work at this moment. */
@@ -184,7 +184,7 @@ other_claim (uint64_t i)
 {
   char buf[SLOT];
 
-  left_claimed = claim_take (f.disk);
+  left_claimed = claim_take (f.store);
   put (i, 1);
   check_always (copy (i, left_claimed, buf));
 }
@@ -211,7 +211,7 @@ static const struct {
 static void
 overtaken_by (unsigned c, bool replace)
 {
-  unsigned claim = claim_take (f.disk);
+  unsigned claim = claim_take (f.store);
   char buf[SLOT], want[SLOT], old[SLOT];
   const uint64_t i = 5;
 
@@ -236,10 +236,10 @@ overtaken_by (unsigned c, bool replace)
   must_hold (&f, want, SLOT, i * SLOT);
   if (left_claimed) {
     assert_true (claim_end (f.disk, i, left_claimed, 0));
-    claim_release (f.disk, left_claimed);
+    claim_release (f.store, left_claimed);
     left_claimed = 0;
   }
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   check_no_claims (&f);
   fixture_audit (&f);
 }
@@ -270,7 +270,7 @@ test_replaced (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.disk);
+  claim = claim_take (f.store);
   put (5, 1);
   memset (buf, 0xee, sizeof buf);
   assert_true (copy (5, claim, buf));
@@ -293,7 +293,7 @@ test_replaced (void **state)
   assert_false (claim_replace (f.disk, 5, claim, &new));
   assert_false (claim_end (f.disk, 5, claim, 0));
   holds (5, 1);
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   levels_close (&f);
 }
 
@@ -307,8 +307,8 @@ test_refused (void **state) NO_THREAD_SAFETY_ANALYSIS
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.disk);
-  other = claim_take (f.disk);
+  claim = claim_take (f.store);
+  other = claim_take (f.store);
   put (5, 1);
   meta = fixture_meta (&f, 5);
   assert_false (claim_copy (
@@ -334,8 +334,8 @@ test_refused (void **state) NO_THREAD_SAFETY_ANALYSIS
   assert_true (claim_copy (f.disk, 5, meta, claim, buf)); /* readers share */
   slot_read_unlock (s);
   assert_true (claim_end (f.disk, 5, claim, 0));
-  claim_release (f.disk, other);
-  claim_release (f.disk, claim);
+  claim_release (f.store, other);
+  claim_release (f.store, claim);
   levels_close (&f);
 }
 
@@ -349,7 +349,7 @@ test_come_round (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.disk);
+  claim = claim_take (f.store);
   put (i, 0);
   uint32_t meta = fixture_meta (&f, i);
   assert_true (copy (i, claim, buf));
@@ -359,7 +359,7 @@ test_come_round (void **state)
     put (i, gen);
     assert_int_equal (fixture_meta (&f, i), meta);
     if (gen % 7 == 0) { /* others work on it meanwhile */
-      unsigned other = claim_take (f.disk);
+      unsigned other = claim_take (f.store);
 
       assert_int_not_equal (other, claim);
       assert_true (copy (i, other, buf));
@@ -369,13 +369,13 @@ test_come_round (void **state)
         struct content better = made (i, gen, 2000, 500);
         assert_true (claim_replace (f.disk, i, other, &better));
       }
-      claim_release (f.disk, other);
+      claim_release (f.store, other);
     }
     assert_false (claim_replace (f.disk, i, claim, &new));
     if (gen % 50 == 0)
       holds (i, gen);
   }
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   levels_close (&f);
 }
 
@@ -391,8 +391,8 @@ test_moved (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, slots);
-  c = compactor_create (f.disk, 0, 1);
-  claim = claim_take (f.disk);
+  c = compactor_create (f.store, 0, 1);
+  claim = claim_take (f.store);
   for (unsigned i = 0; i < slots; i++)
     put (i, 1);
   uint64_t *cells = must_alloc (slots * sizeof *cells);
@@ -421,7 +421,7 @@ test_moved (void **state)
   /* Handles of z3fold do not say where in the page the object is. */
   assert_int_equal (moved > 0, fixture_is_zsmalloc ());
   free (cells);
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   compactor_destroy (c);
   levels_close (&f);
 }
@@ -436,7 +436,7 @@ test_leaf_reused (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, LEAF_SLOTS * 8);
-  claim = claim_take (f.disk);
+  claim = claim_take (f.store);
   for (unsigned round = 0; round < 20; round++) {
     struct content new = made (a, 9, 2000, 500);
 
@@ -458,7 +458,7 @@ test_leaf_reused (void **state)
     discard (b);
     (void) slot_table_reclaim (&f.disk->table, b);
   }
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   levels_close (&f);
 }
 
@@ -472,7 +472,7 @@ test_no_access (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.disk);
+  claim = claim_take (f.store);
   for (unsigned idle = 0; idle < 2; idle++) {
     put (5, 1);
     set_stamp (&f, 5, 4711);
@@ -489,7 +489,7 @@ test_no_access (void **state)
     assert_true (claim_replace (f.disk, 5, claim, &new));
     assert_int_equal (lock_word (&f, 5), word);
   }
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   levels_close (&f);
 }
 
@@ -525,7 +525,7 @@ test_clear_marks (void **state)
 
   (void) state;
   levels_open (&f, SLOT, 1, 1024);
-  claim = claim_take (f.disk);
+  claim = claim_take (f.store);
   for (unsigned i = 0; i < 8; i++) {
     put (i * 100, i);
     assert_true (copy (i * 100, claim, buf));
@@ -537,7 +537,7 @@ test_clear_marks (void **state)
                       i >= 4);
   }
   assert_true (copy (700, claim, buf)); /* it keeps its marks */
-  claim_clear_marks (f.disk);
+  claim_clear_marks (f.store);
   for (unsigned i = 0; i < 7; i++)
     assert_int_equal (fixture_meta (&f, i * 100) & SLOT_MARKS, 0);
   assert_int_equal (slot_meta_by (fixture_meta (&f, 700)), 3);
@@ -545,7 +545,7 @@ test_clear_marks (void **state)
   assert_true (claim_end (f.disk, 700, claim, 0));
   for (unsigned i = 0; i < 8; i++)
     holds (i * 100, i);
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   levels_close (&f);
 }
 
@@ -577,7 +577,7 @@ race_worker (void *arg)
 {
   struct unit_rng rng = unit_rng (*(unsigned *) arg + 40);
   unsigned char buf[SLOT];
-  unsigned claim = claim_take (f.disk);
+  unsigned claim = claim_take (f.store);
 
   while (!atomic_load (&stop)) {
     unsigned i = unit_below (&rng, RACED);
@@ -600,7 +600,7 @@ race_worker (void *arg)
     atomic_fetch_add (claim_replace (f.disk, i, claim, &new) ? &swapped : &lost,
                       1);
   }
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   return NULL;
 }
 

@@ -275,7 +275,7 @@ test_cancel (void **state)
 
   (void) state;
   fixture_open (&f, SLOT, "lz4", 2, UINT64_C (1) << 50);
-  compactor = compactor_create (f.disk, 1, 1);
+  compactor = compactor_create (f.store, 1, 1);
   assert_non_null (compactor);
   for (uint64_t i = 0; i < LEAVES; i++) {
     uint64_t slot = (i * 64 + 1) * LEAF_SLOTS;

@@ -71,7 +71,7 @@ open_disk (const char *codec, unsigned methods)
 {
   assert_ptr_equal (codec_by_id (zstd_method.format), codec_find ("zstd"));
   fixture_open (&f, SLOT, codec, 2, (uint64_t) SLOTS * SLOT);
-  r = recompressor_create (f.disk, &zstd_method, methods);
+  r = recompressor_create (f.store, &zstd_method, methods);
   check_always (r);
 }
 
@@ -91,7 +91,7 @@ train (uint64_t samples, size_t size, struct train_result *result, char *why,
   struct pass_progress progress = { 0 };
 
   why[0] = '\0';
-  return dictionary_train (f.disk, r, &q, &progress, result, why, why_size);
+  return dictionary_train (f.store, r, &q, &progress, result, why, why_size);
 }
 
 static unsigned
@@ -169,20 +169,20 @@ test_pays (void **state)
   fixture_audit (&f);
 
   /* In use: it stays, by the method, and then by the slots. */
-  assert_int_equal (dictionary_sweep (f.disk, r), 0);
+  assert_int_equal (dictionary_sweep (f.store, r), 0);
   recompressor_set_methods (r, &zstd_method, 1);
   struct zcomp_method lz4 = { codec_named ("lz4"), 1 };
   assert_int_equal (store_set_primary (f.store, &lz4), 0);
-  (void) dictionary_sweep (f.disk, r);
+  (void) dictionary_sweep (f.store, r);
   assert_non_null (zcomp_format_codec (f.store->zcomp, methods[0].format));
   must_discard (&f, SLOT, (uint64_t) (SLOTS - 1) * SLOT);
-  (void) dictionary_sweep (f.disk, r);
+  (void) dictionary_sweep (f.store, r);
   assert_int_equal (store_format_objects (f.store, methods[0].format),
                     slot_meta_format (fixture_meta (&f, 0)) ==
                       methods[0].format);
   holds (0, 1);
   must_discard (&f, 0, SLOT);
-  (void) dictionary_sweep (f.disk, r);
+  (void) dictionary_sweep (f.store, r);
   assert_int_equal (dictionaries (), 0);
 
   /* Memory is what it was, but for contexts that streams keep. */
@@ -216,9 +216,9 @@ test_primary (void **state)
   assert_true (zcomp_memory (f.store->zcomp) > before);
   struct zcomp_method plain = { 3, codec_by_id (3)->level_default };
   assert_int_equal (store_set_primary (f.store, &plain), 0);
-  assert_int_equal (dictionary_sweep (f.disk, r), 0);
+  assert_int_equal (dictionary_sweep (f.store, r), 0);
   put (3, 3);
-  assert_int_equal (dictionary_sweep (f.disk, r), 1);
+  assert_int_equal (dictionary_sweep (f.store, r), 1);
   assert_int_equal (zcomp_memory (f.store->zcomp), before);
   close_device ();
 }
@@ -285,7 +285,7 @@ test_cancelled (void **state)
   size_t before = zcomp_memory (f.store->zcomp);
   atomic_store (&progress.cancel, true);
   assert_int_equal (
-    dictionary_train (f.disk, r, &q, &progress, &result, why, sizeof why), 0);
+    dictionary_train (f.store, r, &q, &progress, &result, why, sizeof why), 0);
   assert_int_equal (result.n, 0);
   assert_int_equal (dictionaries (), 0);
   assert_int_equal (zcomp_memory (f.store->zcomp), before);
@@ -336,7 +336,7 @@ test_formats_full (void **state)
     if (i != 5)
       holds (i, 1);
   must_discard (&f, 0, (uint64_t) SLOTS * SLOT);
-  assert_int_equal (dictionary_sweep (f.disk, r), FORMAT_DICTS - 1);
+  assert_int_equal (dictionary_sweep (f.store, r), FORMAT_DICTS - 1);
   close_device ();
 }
 
@@ -488,10 +488,10 @@ race_settings (void *arg)
     else
       check_always (store_set_primary (f.store, i % 4 ? &m : &lz4) == 0);
     mutex_unlock (&f.store->settings);
-    claim_clear_marks (f.disk);
+    claim_clear_marks (f.store);
     /* What few slots still hold must go before all formats are taken. */
     do
-      atomic_fetch_add (&gone, dictionary_sweep (f.disk, r));
+      atomic_fetch_add (&gone, dictionary_sweep (f.store, r));
     while (dictionaries () >= FORMAT_DICTS - 1 && !atomic_load (&stop));
   }
   return NULL;
@@ -520,7 +520,7 @@ test_race (void **state)
   struct zcomp_method plain = { 3, 3 };
   assert_int_equal (store_set_primary (f.store, &plain), 0);
   recompressor_set_methods (r, &plain, 1);
-  (void) dictionary_sweep (f.disk, r);
+  (void) dictionary_sweep (f.store, r);
   assert_int_equal (dictionaries (), 0);
   close_device ();
 }

@@ -207,7 +207,7 @@ static int
 try_drain (void)
 {
   errno = UNSET;
-  if (drain_for_room (f.disk) || errno == UNSET)
+  if (drain_for_room (f.store) || errno == UNSET)
     return 0;
   errno = NONSENSE;
   return -1;
@@ -238,7 +238,7 @@ try_writeback (void)
   struct pace pace;
   int r;
 
-  writeback_init (&wb, f.disk);
+  writeback_init (&wb, f.store);
   pace_init (&pace, f.store, NULL, 100, 100);
   r = writeback_run (&wb, &request, &pace, &progress, &totals);
   if (r == 0 && totals.error) {
@@ -252,7 +252,7 @@ try_writeback (void)
 static int
 try_compactor (void)
 {
-  struct compactor *c = compactor_create (f.disk, 1, 1);
+  struct compactor *c = compactor_create (f.store, 1, 1);
   int r = c ? compactor_start (c) : -1;
 
   compactor_destroy (c);
@@ -262,7 +262,7 @@ try_compactor (void)
 static int
 try_drainer (void)
 {
-  struct drainer *d = drainer_create (f.disk);
+  struct drainer *d = drainer_create (f.store);
   int r = d ? drainer_start (d) : -1;
 
   drainer_destroy (d);
@@ -272,7 +272,7 @@ try_drainer (void)
 static int
 try_evictor (void)
 {
-  struct evictor *e = evictor_create (f.disk, 80, 90);
+  struct evictor *e = evictor_create (f.store, 80, 90);
   int r = e ? evictor_start (e) : -1;
 
   if (e)
@@ -284,7 +284,7 @@ try_evictor (void)
 static int
 try_recompressor (void)
 {
-  struct recompressor *r = recompressor_create (f.disk, NULL, 0);
+  struct recompressor *r = recompressor_create (f.store, NULL, 0);
 
   recompressor_destroy (r);
   return r ? 0 : -1;
@@ -388,7 +388,7 @@ open_it (void)
   f.disk = disk_create (f.store, LARGEST_DISK);
   check_always (f.disk && store_start (f.store) == 0);
   held_attach (&f, BLOCKS);
-  writer = batch_writer_create (f.disk);
+  writer = batch_writer_create (f.store);
   check_always (writer);
   rng = unit_rng (1);
   next = 0;
@@ -589,7 +589,7 @@ test_room (void **state)
   (void) state;
   open_it ();
   fixture_limit (&f, fixture_used (&f) + 256 * KiB);
-  e = evictor_create (f.disk, 80, 90);
+  e = evictor_create (f.store, 80, 90);
   check_always (e && evictor_start (e) == 0);
   atomic_store (&clobber_on, true);
   atomic_store (&clobber_locked, true);
@@ -712,20 +712,20 @@ test_releases (void **state)
   release_parts (false);
   release_parts (true);
 
-  compactor = compactor_create (f.disk, 1, 1);
+  compactor = compactor_create (f.store, 1, 1);
   check_always (compactor && compactor_start (compactor) == 0);
   STAYS (compactor_destroy (compactor));
-  drainer = drainer_create (f.disk);
+  drainer = drainer_create (f.store);
   check_always (drainer && drainer_start (drainer) == 0);
   STAYS (drainer_destroy (drainer));
-  evictor = evictor_create (f.disk, 80, 90);
+  evictor = evictor_create (f.store, 80, 90);
   check_always (evictor && evictor_start (evictor) == 0);
   STAYS (evictor_stop (evictor));
   STAYS (evictor_destroy (evictor));
-  recompressor = recompressor_create (f.disk, NULL, 0);
+  recompressor = recompressor_create (f.store, NULL, 0);
   check_always (recompressor);
   STAYS (recompressor_destroy (recompressor));
-  refill_init (&refill, f.disk);
+  refill_init (&refill, f.store);
   STAYS (refill_destroy (&refill));
   STAYS (batch_writer_destroy (writer));
   must_discard (&f, 0, 512 * SLOT);

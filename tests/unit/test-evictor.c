@@ -26,7 +26,7 @@ setup (uint64_t blocks, unsigned low, unsigned high)
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   store = held_attach (&f, blocks);
   fixture_limit (&f, LIMIT);
-  evictor = evictor_create (f.disk, low, high);
+  evictor = evictor_create (f.store, low, high);
   check_always (evictor && evictor_start (evictor) == 0);
 }
 
@@ -524,14 +524,15 @@ test_claims_are_short (void **state)
   (void) state;
   setup (16384, 80, 90);
   evictor_hold (evictor);
-  w = batch_writer_create (f.disk);
+  w = batch_writer_create (f.store);
   held_hold (store, true, false, false);
   for (unsigned i = 0; i < BATCHES; i++) {
     write_aged (i, 1, 0);
     check_always (held_put (&f, w, i) == PUT_DONE);
     batch_writer_flush (w);
   }
-  while (n < SLOT_CLAIMS - 2 - BATCHES && (taken[n] = claim_take (f.disk)) != 0)
+  while (n < SLOT_CLAIMS - 2 - BATCHES &&
+         (taken[n] = claim_take (f.store)) != 0)
     n++;
   store->hold_writes = false;
   evictor_unhold (evictor);
@@ -540,7 +541,7 @@ test_claims_are_short (void **state)
   held_release (store);
   batch_writer_destroy (w);
   while (n)
-    claim_release (f.disk, taken[--n]);
+    claim_release (f.store, taken[--n]);
   finish ();
 }
 
@@ -577,7 +578,7 @@ test_held_for_an_audit (void **state)
     /* Requests first: one that waits for room needs the evictor. */
     check_always (store_freeze (f.store, 10000));
     evictor_hold (evictor);
-    if (disk_audit (f.disk, false, why, sizeof why) == -1)
+    if (store_audit (f.store, false, why, sizeof why) == -1)
       fail_msg ("%s", why);
     evictor_unhold (evictor);
     store_thaw (f.store);

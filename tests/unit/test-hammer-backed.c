@@ -211,7 +211,7 @@ recompresses (void *arg)
     check_always (
       recompressor_run (recompressor, &all, &pace, &progress, &totals) == 0);
     mutex_lock (&f.store->settings); /* as who changes the methods does */
-    claim_clear_marks (f.disk);
+    claim_clear_marks (f.store);
     mutex_unlock (&f.store->settings);
     (void) compactor_run (compactor);
     sched_yield ();
@@ -227,11 +227,11 @@ drains (void *arg)
   for (unsigned i = 0; !atomic_load (&stop); i++) {
     struct drain_totals totals = { 0 };
 
-    drain_hold (f.disk);
-    (void) drain_step_locked (f.disk, 0, 16, 8, &totals);
+    drain_hold (f.store);
+    (void) drain_step_locked (f.store, 0, 16, 8, &totals);
     if (i % 64 == 0)
       (void) buffer_trim (&f.store->buffer);
-    drain_unhold (f.disk);
+    drain_unhold (f.store);
     sched_yield ();
   }
   return NULL;
@@ -255,12 +255,12 @@ auditor (void *arg)
     recompressor_hold (recompressor);
     writeback_hold (&writeback);
     evictor_hold (evictor);
-    drain_hold (f.disk);
-    if (disk_audit (f.disk, false, why, sizeof why) == -1) {
+    drain_hold (f.store);
+    if (store_audit (f.store, false, why, sizeof why) == -1) {
       fprintf (stderr, "audit: %s\n", why);
       abort ();
     }
-    drain_unhold (f.disk);
+    drain_unhold (f.store);
     evictor_unhold (evictor);
     writeback_unhold (&writeback);
     recompressor_unhold (recompressor);
@@ -288,10 +288,10 @@ open_all (uint64_t buffer)
   atomic_store (&f.store->promote, true);
   fixture_limit (&f, LIMIT);
   check_always (buffer_set_size (&f.store->buffer, buffer) == 0);
-  writeback_init (&writeback, f.disk);
-  recompressor = recompressor_create (f.disk, &zstd, 1);
-  compactor = compactor_create (f.disk, 0, 1);
-  evictor = evictor_create (f.disk, 1, 2);
+  writeback_init (&writeback, f.store);
+  recompressor = recompressor_create (f.store, &zstd, 1);
+  compactor = compactor_create (f.store, 0, 1);
+  evictor = evictor_create (f.store, 1, 2);
   check_always (recompressor && compactor && evictor);
   check_always (evictor_start (evictor) == 0);
   atomic_store (&stop, false);

@@ -319,14 +319,14 @@ drains (void *arg)
   while (!atomic_load (&stop)) {
     struct drain_totals totals = { 0 };
 
-    drain_hold (f.disk);
-    (void) drain_step_locked (f.disk, unit_below (&rng, 10), 64, 16, &totals);
+    drain_hold (f.store);
+    (void) drain_step_locked (f.store, unit_below (&rng, 10), 64, 16, &totals);
     if (unit_below (&rng, 8) == 0)
       (void) buffer_trim (&f.store->buffer);
-    drain_unhold (f.disk);
+    drain_unhold (f.store);
     check_always (totals.failed == 0 || atomic_load (&f.store->budget.limit));
     if (unit_below (&rng, 64) == 0)
-      (void) !drain_for_room (f.disk);
+      (void) !drain_for_room (f.store);
     sched_yield ();
   }
   return NULL;
@@ -347,7 +347,7 @@ recompresses (void *arg)
     check_always (
       recompressor_run (recompressor, &all, &pace, &progress, &totals) == 0);
     check_always (totals.failed == 0 || atomic_load (&f.store->budget.limit));
-    claim_clear_marks (f.disk);
+    claim_clear_marks (f.store);
   }
   return NULL;
 }
@@ -392,7 +392,7 @@ chooser (void *arg)
     m[1].format = add_dictionary (zstd, i);
     recompressor_set_methods (recompressor, m, 1 + i % RECOMPRESS_METHODS);
     mutex_unlock (&f.store->settings);
-    atomic_fetch_add (&swept, dictionary_sweep (f.disk, recompressor));
+    atomic_fetch_add (&swept, dictionary_sweep (f.store, recompressor));
     unit_sleep_ms (5);
   }
   return NULL;
@@ -420,9 +420,9 @@ open_all (uint64_t limit)
   struct zcomp_method zstd = { codec_named ("zstd"), 1 };
 
   fixture_open (&f, SLOT, "lz4", 2, DISK);
-  compactor = compactor_create (f.disk, 0, 1);
+  compactor = compactor_create (f.store, 0, 1);
   assert_non_null (compactor);
-  recompressor = recompressor_create (f.disk, &zstd, 1);
+  recompressor = recompressor_create (f.store, &zstd, 1);
   assert_non_null (recompressor);
   fixture_limit (&f, limit);
   atomic_store (&stop, false);

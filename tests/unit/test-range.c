@@ -170,7 +170,7 @@ test_random_threads (void **state)
     uint32_t each = 6 * slot_sizes[s] + slot_sizes[s] / 3 + 5;
 
     fixture_open (&f, slot_sizes[s], "lz4", 2, THREADS * each);
-    struct compactor *c = compactor_create (f.disk, 1, 0);
+    struct compactor *c = compactor_create (f.store, 1, 0);
     assert_non_null (c);
     assert_int_equal (compactor_start (c), 0);
     for (unsigned i = 0; i < THREADS; i++)

@@ -126,7 +126,7 @@ open_with (uint32_t slot_size, const char *codec)
   f.store->cpus = 2; /* large requests are shared */
   f.disk = disk_create (f.store, LARGEST_DISK);
   check_always (f.disk && store_start (f.store) == 0);
-  refill_init (&refill, f.disk);
+  refill_init (&refill, f.store);
   check_always (refill_start (&refill) == 0);
   refill_stop (&refill); /* nobody fills up what is used from here on */
   rng = unit_rng (slot_size);
@@ -269,7 +269,7 @@ test_backed (void **state)
   open_with (16384, "zstd");
   held_attach (&f, 4096);
   write_some (0);
-  w = batch_writer_create (f.disk);
+  w = batch_writer_create (f.store);
   check_always (w);
 
   watch ();

@@ -27,13 +27,13 @@ open_disk (unsigned old, unsigned age, unsigned share)
   uint32_t now = clock_coarse_s ();
 
   levels_open (&f, SLOT, 1, SLOTS);
-  r = recompressor_create (f.disk, plan.methods, 1);
+  r = recompressor_create (f.store, plan.methods, 1);
   check_always (r);
   for (unsigned i = 0; i < SLOTS; i++) {
     levels_put (&f, i, 1, 2000, 1000, 0, 0);
     set_stamp (&f, i, i < old ? now - AGE : now);
   }
-  recompress_policy_init (&policy, f.disk, r, age, share);
+  recompress_policy_init (&policy, f.store, r, age, share);
   assert_int_equal (recompress_policy_start (&policy), 0);
 }
 

@@ -521,7 +521,7 @@ fail_each (bool ever_after)
     }
     fault_fail_nth (NULL, n, ever_after);
     for (unsigned i = 0; i < slots; i++) {
-      unsigned claim = claim_take (f.disk);
+      unsigned claim = claim_take (f.store);
       char object[4096]; /* not allocated: the test's own must not fail */
 
       check_always (claim);
@@ -530,7 +530,7 @@ fail_each (bool ever_after)
         assert_true (errno == ENOMEM || errno == ENOSPC);
         failures++;
       }
-      claim_release (f.disk, claim);
+      claim_release (f.store, claim);
     }
     reached = fault_reached (NULL) >= n;
     fault_clear ();

@@ -23,7 +23,7 @@ open_disk (unsigned workers, unsigned slots, unsigned methods)
   struct recompress_plan plan = levels_plan (methods, 1, methods, 0);
 
   levels_open (&f, SLOT, workers, slots);
-  r = recompressor_create (f.disk, plan.methods, methods);
+  r = recompressor_create (f.store, plan.methods, methods);
   check_always (r);
 }
 
@@ -135,21 +135,23 @@ test_number_and_range (void **state)
   for (unsigned i = 0; i < 10; i++)
     assert_int_equal (by (i), i < 7);
 
-  q = (struct recompress_request){ .first = 100, .end = 110 };
+  q = (struct recompress_request){ .disk = f.disk, .first = 100, .end = 110 };
   assert_int_equal (must_pass (&q).recompressed, 10);
   assert_int_equal (by (99), 0);
   assert_int_equal (by (100), 1);
   assert_int_equal (by (109), 1);
   assert_int_equal (by (110), 0);
-  q = (struct recompress_request){ .first = 110, .end = 111 };
+  q = (struct recompress_request){ .disk = f.disk, .first = 110, .end = 111 };
   assert_int_equal (must_pass (&q).recompressed, 1);
-  q = (struct recompress_request){ .first = 599, .end = UINT64_MAX };
+  q = (struct recompress_request){ .disk = f.disk,
+                                   .first = 599,
+                                   .end = UINT64_MAX };
   assert_int_equal (must_pass (&q).recompressed, 1);
-  q = (struct recompress_request){ .first = 600 };
+  q = (struct recompress_request){ .disk = f.disk, .first = 600 };
   assert_int_equal (must_pass (&q).recompressed, 0);
-  q = (struct recompress_request){ .first = UINT64_MAX };
+  q = (struct recompress_request){ .disk = f.disk, .first = UINT64_MAX };
   assert_int_equal (must_pass (&q).recompressed, 0);
-  q = (struct recompress_request){ .first = 50, .end = 20 };
+  q = (struct recompress_request){ .disk = f.disk, .first = 50, .end = 20 };
   assert_int_equal (must_pass (&q).recompressed, 0);
   q = (struct recompress_request){ 0 };
   t = must_pass (&q);
@@ -321,16 +323,16 @@ test_no_claim_left (void **state)
   open_disk (1, 100, 1);
   fill_all (100, 2000, 1000);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
-    check_always (claim_take (f.disk));
+    check_always (claim_take (f.store));
   assert_int_equal (pass (&q, &t), -1);
   assert_int_equal (errno, EBUSY);
   assert_false (recompressor_is_running (r));
-  claim_release (f.disk, 7);
+  claim_release (f.store, 7);
   assert_int_equal (pass (&q, &t), 0);
   assert_int_equal (t.recompressed, 100);
   for (unsigned i = 1; i < SLOT_CLAIMS; i++)
     if (i != 7)
-      claim_release (f.disk, i);
+      claim_release (f.store, i);
   close_device ();
 }
 
@@ -452,13 +454,13 @@ test_methods_gone (void **state)
   (void) state;
   open_disk (1, 100, 3);
   levels_put (&f, 1, 1, 3000, 2000, 1500, 1000);
-  claim = claim_take (f.disk);
+  claim = claim_take (f.store);
   plan = levels_plan (1, 1, 0, 0);
   assert_false (recompress_wants (&plan, fixture_meta (&f, 1)));
   assert_int_equal (
     slot_recompress (f.disk, 1, fixture_meta (&f, 1), &plan, claim, buf),
     RECOMPRESS_SKIPPED);
-  claim_release (f.disk, claim);
+  claim_release (f.store, claim);
   close_device ();
 }
 
@@ -506,7 +508,7 @@ set_methods_often (void *arg)
     recompressor_set_methods (r, plan.methods, i % 4);
     check_always (recompressor_methods (r, back) == i % 4);
     if (i % 3 == 0)
-      claim_clear_marks (f.disk);
+      claim_clear_marks (f.store);
     mutex_lock (&f.store->settings);
     check_always (store_set_workers (f.store, i % 2 ? 8 : 1) == 0);
     primary.format = i / 2 % 2 ? lz4 : CODEC_TEST;
@@ -573,7 +575,7 @@ test_race (void **state)
 
   (void) state;
   open_disk (2, RACED + SPARE, 3);
-  c = compactor_create (f.disk, 0, 1);
+  c = compactor_create (f.store, 0, 1);
   atomic_store (&stop, false);
   atomic_store (&passes, 0);
   unit_start (&others[0], pass_after_pass, NULL);

@@ -37,7 +37,7 @@ open_with (const char *allocator, uint64_t keep, uint64_t limit)
   f.disk = disk_create (f.store, SIZE);
   check_always (f.disk);
   check_always (store_start (f.store) == 0);
-  refill_init (&refill, f.disk);
+  refill_init (&refill, f.store);
   check_always (refill_start (&refill) == 0);
   refill_stop (&refill);
   rng = unit_rng (1);
@@ -260,7 +260,7 @@ check_give_back (const char *allocator)
   assert_true (kept () >= KEEP - 128 * KiB && kept () <= KEEP + 128 * KiB);
 
   /* A pass by itself neither takes leaves nor believes that it should. */
-  compactor = compactor_create (f.disk, 1, 0);
+  compactor = compactor_create (f.store, 1, 0);
   check_always (compactor);
   before = leaves_empty (&f.store->leaves);
   assert_int_equal (before, 16);

@@ -472,7 +472,7 @@ test_writeback (void **state)
   must_answer (&c, "writeback", "\"page_index\":[0]", "\"code\":1,");
   must_answer (&c, "stats", "", "\"backing\":null");
   held_attach (&c.f, 1024);
-  writeback_init (&c.engine.writeback, c.f.disk);
+  writeback_init (&c.engine.writeback, c.f.store);
   must_answer (&c, "writeback", "\"page_index\":[1,5000]",
                "page_index=5000: must be a list of slots from 0 to 1023");
   must_answer (&c, "writeback", "\"page_index\":[1],\"page_indexes\":[[2,3]]",

@@ -164,7 +164,7 @@ test_reading (void **state)
   (void) state;
   open_disk (4);
   must_write (&f, old_data, SLOT, 0);
-  c = compactor_create (f.disk, 1, 1);
+  c = compactor_create (f.store, 1, 1);
   assert_non_null (c);
   atomic_store (&sized_stand, STANDS);
   fault_hold ("test.decompress");
@@ -249,7 +249,7 @@ test_all_parked (void **state)
     ask (&readers[n++], READ, 100 + i, old_data);
   wait_inside (n);
 
-  c = compactor_create (f.disk, 1, 1);
+  c = compactor_create (f.store, 1, 1);
   assert_non_null (c);
   int64_t skips = counter_sum (&f.store->pool->counters, POOL_MOVER_SKIPS);
   assert_int_equal (compactor_run (c).objects_moved, 0);

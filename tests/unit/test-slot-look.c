@@ -65,9 +65,9 @@ drain_all (void)
 {
   struct drain_totals totals = { 0 };
 
-  drain_hold (f.disk);
-  (void) drain_step_locked (f.disk, 0, UINT32_MAX, DRAIN_BATCH, &totals);
-  drain_unhold (f.disk);
+  drain_hold (f.store);
+  (void) drain_step_locked (f.store, 0, UINT32_MAX, DRAIN_BATCH, &totals);
+  drain_unhold (f.store);
 }
 
 /* -- each state, with nothing else going on ------------------------------ */
@@ -120,7 +120,7 @@ test_audited (void **state)
     struct slot *s = (struct slot *) slot_table_peek (&f.disk->table, 0);
     uint64_t cell = slot_load_cell (s);
     atomic_store (&s->cell, cell ? 0 : 1);
-    assert_int_equal (disk_audit (f.disk, false, why, sizeof why), -1);
+    assert_int_equal (store_audit (f.store, false, why, sizeof why), -1);
     assert_non_null (strstr (why, "another word"));
     atomic_store (&s->cell, cell);
     fixture_audit (&f);

@@ -138,10 +138,10 @@ drain (void)
 {
   struct drain_totals totals = { 0 };
 
-  drain_hold (f.disk);
-  (void) drain_step_locked (f.disk, 0, UINT32_MAX, UINT32_MAX, &totals);
+  drain_hold (f.store);
+  (void) drain_step_locked (f.store, 0, UINT32_MAX, UINT32_MAX, &totals);
   (void) buffer_trim (&f.store->buffer);
-  drain_unhold (f.disk);
+  drain_unhold (f.store);
 }
 
 /* -- the script ---------------------------------------------------------- */
@@ -215,7 +215,7 @@ live (void)
   if (f.disk && buffered)
     (void) done (buffer_set_size (&f.store->buffer, MiB));
   if (done (f.disk ? 0 : -1) && done (store_start (f.store))) {
-    c = compactor_create (f.disk, 1, 1);
+    c = compactor_create (f.store, 1, 1);
     if (done (c ? 0 : -1) && !done (compactor_start (c)))
       compactor_stop (c); /* harmless */
     use_device (c);

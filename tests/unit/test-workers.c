@@ -384,7 +384,7 @@ test_freeze_under_load (void **state)
     if (i % 2) {
       char why[256];
 
-      if (disk_audit_live (f.disk, true, NULL, why, sizeof why) == -1)
+      if (store_audit_live (f.store, true, NULL, why, sizeof why) == -1)
         fail_msg ("%s", why);
     }
     else if (store_freeze (f.store, 1000)) {

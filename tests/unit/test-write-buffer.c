@@ -90,19 +90,19 @@ drain_once (uint32_t min_age_ms)
   uint32_t left = buffer_entries (&f.store->buffer), n = 1;
   struct drain_totals totals = { 0 };
 
-  drain_hold (f.disk);
+  drain_hold (f.store);
   for (; left > 0 && n > 0; left -= n)
-    n = drain_step_locked (f.disk, min_age_ms, left, DRAIN_BATCH, &totals);
-  drain_unhold (f.disk);
+    n = drain_step_locked (f.store, min_age_ms, left, DRAIN_BATCH, &totals);
+  drain_unhold (f.store);
   return totals;
 }
 
 static void
 trim (void)
 {
-  drain_hold (f.disk);
+  drain_hold (f.store);
   (void) buffer_trim (&f.store->buffer);
-  drain_unhold (f.disk);
+  drain_unhold (f.store);
 }
 
 static void
@@ -610,7 +610,7 @@ test_thread (void **state)
 
   (void) state;
   open_buffered ();
-  d = drainer_create (f.disk);
+  d = drainer_create (f.store);
   assert_non_null (d);
   assert_int_equal (drainer_start (d), 0);
   for (unsigned i = 0; i < 600; i++)
@@ -630,10 +630,10 @@ test_thread (void **state)
   struct pace pace;
   put (1, 2);
   pace_init (&pace, f.store, NULL, 100, 100);
-  drainer_empty (f.disk, &pace, &cancel);
+  drainer_empty (f.store, &pace, &cancel);
   assert_int_equal (fixture_state (&f, 1), SLOT_BUFFERED);
   cancel = false;
-  drainer_empty (f.disk, &pace, &cancel);
+  drainer_empty (f.store, &pace, &cancel);
   assert_int_equal (fixture_state (&f, 1), SLOT_OBJECT);
   assert_int_equal (buffer_memory (&f.store->buffer), 0);
   holds (1, 2);
@@ -648,7 +648,7 @@ audit_says (const char *what)
 {
   char why[256] = "nothing";
 
-  assert_int_equal (disk_audit (f.disk, false, why, sizeof why), -1);
+  assert_int_equal (store_audit (f.store, false, why, sizeof why), -1);
   if (!strstr (why, what))
     fail_msg ("expected \"%s\", got \"%s\"", what, why);
 }

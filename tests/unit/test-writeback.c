@@ -25,7 +25,7 @@ setup (uint64_t blocks)
 {
   fixture_open (&f, SLOT, "lz4", 2, DISK);
   store = held_attach (&f, blocks);
-  writeback_init (&wb, f.disk);
+  writeback_init (&wb, f.store);
   for (unsigned i = 0; i < SLOTS; i++)
     held_write (&f, i, 1);
 }
@@ -140,10 +140,11 @@ test_ranges (void **state)
     { UINT64_MAX, UINT64_MAX },
     { 0, 1 },
   };
-  const struct writeback_request some = { .ranges = ranges, .ranges_count = 8 };
+  struct writeback_request some = { .ranges = ranges, .ranges_count = 8 };
 
   (void) state;
   setup (4096);
+  some.disk = f.disk;
   assert_int_equal (run (&some), 0);
   assert_int_equal (totals.written.slots, 1 + 150 + 10);
   assert_int_equal (backed_in (50, 200), 150);
@@ -161,7 +162,7 @@ test_no_store (void **state)
 
   (void) state;
   fixture_open (&f, SLOT, "lz4", 2, DISK);
-  writeback_init (&wb, f.disk);
+  writeback_init (&wb, f.store);
   assert_int_equal (run (&all), -1);
   assert_int_equal (errno, ENODEV);
   writeback_destroy (&wb);
@@ -316,7 +317,7 @@ test_hold (void **state)
   for (unsigned i = 0; i < 20; i++) {
     writeback_hold (&wb);
     assert_int_equal (held_count (store), 0);
-    if (disk_audit (f.disk, false, why, sizeof why) == -1)
+    if (store_audit (f.store, false, why, sizeof why) == -1)
       fail_msg ("%s", why);
     writeback_unhold (&wb);
   }
