@@ -214,6 +214,7 @@ writeback_run (struct writeback *wb, const struct writeback_request *request,
                     .totals = totals };
   bool idle = false;
 
+  check_always (request->disk || !request->ranges);
   memset (totals, 0, sizeof *totals);
   if (!wb->store->backed) {
     errno = ENODEV;

@@ -85,7 +85,7 @@ open_disk (void)
 }
 
 static void
-close_device (void)
+close_disk (void)
 {
   char why[200];
 
@@ -236,7 +236,9 @@ struct pass {
 static void
 recompress (struct pass *p)
 {
-  const struct recompress_request range = { .first = p->first, .end = p->end };
+  const struct recompress_request range = { .disk = disk,
+                                            .first = p->first,
+                                            .end = p->end };
   struct pace pace;
 
   pace_init (&pace, store, NULL, 100, PACE_BUSY_PERCENT);
@@ -392,7 +394,7 @@ bench_recompress (const char *name, int level, bool with_dict, bool readers)
     time_reads (name);
   }
   verify ();
-  close_device ();
+  close_disk ();
 }
 
 /* -- writeback ------------------------------------------------------------ */
@@ -422,7 +424,8 @@ write_back (void *arg)
 {
   struct pass *p = arg;
   struct slot_range range = { p->first, p->end };
-  const struct writeback_request request = { .ranges = &range,
+  const struct writeback_request request = { .disk = disk,
+                                             .ranges = &range,
                                              .ranges_count = 1 };
   struct writeback wb;
   struct pace pace;
@@ -468,7 +471,7 @@ bench_writeback (void)
           (double) t->store_bytes / (double) t->bytes, alone.written.error);
   fflush (stdout);
   verify ();
-  close_device ();
+  close_disk ();
   unlink (store_path);
 }
 

@@ -160,7 +160,9 @@ static void
 write_back (uint64_t first, uint64_t end)
 {
   struct slot_range range = { first, end };
-  struct writeback_request request = { .ranges = &range, .ranges_count = 1 };
+  struct writeback_request request = { .disk = f.disk,
+                                       .ranges = &range,
+                                       .ranges_count = 1 };
   struct pass_progress progress = { .done = 0 };
   struct writeback_totals totals;
   struct pace pace;

@@ -163,6 +163,7 @@ op_recompress (struct input *in, struct fuzzed *d)
   struct recompress_totals totals;
   struct pace pace;
 
+  request.disk = d->f.disk;
   request.first = take_below (in, d->slots);
   request.max_slots = take8 (in);
   request.threshold = take8 (in) * d->f.slot_size / 256;
@@ -179,6 +180,7 @@ op_write_back (struct input *in, struct fuzzed *d)
   struct writeback_request request = { .huge = (choice & 3) == 1,
                                        .incompressible = (choice & 3) == 2,
                                        .idle = (choice & 3) == 3,
+                                       .disk = d->f.disk,
                                        .ranges = &range,
                                        .ranges_count = 1 };
   struct pass_progress progress = { .done = 0 };
