@@ -234,22 +234,22 @@ op_limit (struct input *in, struct fuzzed *d)
 static void
 op_buffer (struct input *in, struct fuzzed *d)
 {
-  struct fuzzed *disk = d->f.disk;
+  struct store *store = d->f.store;
   unsigned choice = take8 (in), n = take8 (in);
   struct drain_totals totals = { 0 };
 
   if (choice % 4 < 2) {
-    if (buffer_set_size (&disk->store->buffer, n / 4 * BUFFER_CHUNK) == -1)
+    if (buffer_set_size (&store->buffer, n / 4 * BUFFER_CHUNK) == -1)
       check_always (d->trouble);
     return;
   }
   if (choice % 8 == 7)
-    (void) !drain_for_room (disk->store);
-  drain_hold (disk->store);
-  (void) drain_step_locked (disk->store, 0, 1 + n, 1 + choice / 8, &totals);
+    (void) !drain_for_room (store);
+  drain_hold (store);
+  (void) drain_step_locked (store, 0, 1 + n, 1 + choice / 8, &totals);
   if (choice % 8 == 3)
-    (void) buffer_trim (&disk->store->buffer);
-  drain_unhold (disk->store);
+    (void) buffer_trim (&store->buffer);
+  drain_unhold (store);
   check_always (totals.failed == 0 || d->limited || d->trouble);
 }
 

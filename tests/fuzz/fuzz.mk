@@ -15,7 +15,7 @@ LIBS = -ljansson -llz4 -lzstd -ldeflate -lnbd -lxxhash
 # No HTTP in here.
 SOURCES := $(filter-out %/metrics_http.c, \
 	$(wildcard $(SRC)/server/*/*.c $(SRC)/plugin/control/*.c) \
-	$(SRC)/plugin/method_key.c)
+	$(SRC)/plugin/method_key.c $(SRC)/plugin/read_file.c)
 # server/store/store.c is server-store-store.o.
 object = $(subst /,-,$(patsubst $(SRC)/%.c,%.o,$(1)))
 OBJECTS := $(foreach source,$(SOURCES),$(call object,$(source)))
