@@ -118,7 +118,25 @@ covers (const struct fuzzed *d, uint32_t at, uint32_t len, uint32_t slot)
 
 /* -- after success, after failure ---------------------------------------- */
 
-/* Bytes [at, at + len) are 'data' now, or zeroes (NULL). */
+static inline bool
+holds_data (const struct fuzzed *d, uint32_t slot)
+{
+  uint32_t start = slot_start (d, slot);
+
+  return !all_zero (d->model + start, slot_end (d, slot) - start);
+}
+
+static inline bool
+is_stored (const struct fuzzed *d, uint32_t slot)
+{
+  struct slot_info info;
+
+  return disk_slot_info (d->f.disk, slot, 0, &info);
+}
+
+/* Bytes [at, at + len) are 'data' now, or zeroes (NULL).  Zeroes that are
+ * written where nothing is stored may store nothing: so the disk is asked.
+ */
 static inline void
 model_set (struct fuzzed *d, uint32_t at, uint32_t len, const char *data)
 {
@@ -129,7 +147,7 @@ model_set (struct fuzzed *d, uint32_t at, uint32_t len, const char *data)
   for (uint32_t s = at / d->f.slot_size; s <= (at + len - 1) / d->f.slot_size;
        s++)
     if (data)
-      d->stored[s] = true;
+      d->stored[s] = holds_data (d, s) || is_stored (d, s);
     else if (covers (d, at, len, s))
       d->stored[s] = false;
 }
@@ -142,7 +160,6 @@ settle_slot (struct fuzzed *d, uint32_t slot, uint32_t at, uint32_t len,
   uint32_t start = slot_start (d, slot), end = slot_end (d, slot);
   uint32_t from = at > start ? at : start;
   uint32_t to = at + len < end ? at + len : end;
-  struct slot_info info;
   char *is = d->is + start;
 
   check_always (disk_read (d->f.disk, is, end - start, start) == 0);
@@ -153,7 +170,7 @@ settle_slot (struct fuzzed *d, uint32_t slot, uint32_t at, uint32_t len,
       memset (d->model + from, 0, to - from);
     check_always (memcmp (is, d->model + start, end - start) == 0);
   }
-  d->stored[slot] = disk_slot_info (d->f.disk, slot, 0, &info);
+  d->stored[slot] = is_stored (d, slot);
   /* Only what is trimmed in part can fail to be. */
   check_always (data || !covers (d, at, len, slot) || !d->stored[slot]);
 }
@@ -179,12 +196,9 @@ struct extents_walk {
 static inline enum extent_type
 model_type (const struct fuzzed *d, uint32_t slot)
 {
-  uint32_t start = slot_start (d, slot);
-
   if (!d->stored[slot])
     return EXTENT_HOLE;
-  return all_zero (d->model + start, slot_end (d, slot) - start) ? EXTENT_ZERO
-                                                                 : EXTENT_DATA;
+  return holds_data (d, slot) ? EXTENT_DATA : EXTENT_ZERO;
 }
 
 static inline int
