@@ -14,7 +14,6 @@ static const char *const names[RANK_COUNT] = {
   [RANK_WRITEBACK] = "writeback",
   [RANK_EVICT] = "eviction",
   [RANK_DRAIN] = "draining",
-  [RANK_DISKS] = "list of disks",
   [RANK_SLOT] = "slot",
   [RANK_STREAM] = "stream",
   [RANK_DICT] = "dictionary",
@@ -27,6 +26,7 @@ static const char *const names[RANK_COUNT] = {
   [RANK_ARENA] = "arena",
   [RANK_TABLE] = "slot table",
   [RANK_BUFFER] = "write buffer",
+  [RANK_DISKS] = "list of disks",
 };
 
 const char *

@@ -28,7 +28,6 @@ enum lock_rank {
   RANK_WRITEBACK,    /* writeback by hand: each of its steps */
   RANK_EVICT,        /* eviction: each of its steps */
   RANK_DRAIN,        /* draining the write buffer: each of its steps */
-  RANK_DISKS,        /* the list of disks */
   RANK_SLOT,         /* one table entry and the life of its object */
   RANK_STREAM,       /* one codec context and its buffers */
   RANK_DICT,         /* a dictionary's digests by level */
@@ -41,6 +40,7 @@ enum lock_rank {
   RANK_ARENA,        /* spans */
   RANK_TABLE,        /* leaves and nodes of the slot table */
   RANK_BUFFER,       /* free entries of the write buffer */
+  RANK_DISKS,        /* the list of disks */
   RANK_COUNT
 };
 

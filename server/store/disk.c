@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/keep_errno.h"
@@ -12,27 +11,6 @@
 #include "store/range.h"
 
 /* -- the list ----------------------------------------------------------- */
-
-static bool
-grow_list_locked (struct store *store) REQUIRES (store->disks_lock)
-{
-  unsigned room = store->disks_room ? 2 * store->disks_room : 4;
-  struct disk **list;
-
-  if (room > DISKS_MAX) {
-    errno = ENFILE;
-    return false;
-  }
-  list = alloc_zeroed (0, room * sizeof *list);
-  if (!list)
-    return false;
-  if (store->disks)
-    memcpy (list, store->disks, store->disks_room * sizeof *list);
-  free (store->disks);
-  store->disks = list;
-  store->disks_room = room;
-  return true;
-}
 
 /* A free id, which is the disk's from now on, though nobody finds it yet. */
 static bool
@@ -43,13 +21,17 @@ take_id (struct store *store, struct disk *disk)
 
   disk->removed = true;
   mutex_lock (&store->disks_lock);
-  while (id < store->disks_room && store->disks[id])
+  while (id < DISKS_MAX && store->disks[id])
     id++;
-  ok = id < store->disks_room || grow_list_locked (store);
+  ok = id < DISKS_MAX;
   if (ok)
     store->disks[id] = disk;
+  if (ok && id == store->disks_top)
+    store->disks_top++;
   disk->id = id;
   mutex_unlock (&store->disks_lock);
+  if (!ok)
+    errno = ENFILE;
   return ok;
 }
 
@@ -78,7 +60,7 @@ store_disk_from (struct store *store, unsigned id)
   struct disk *disk = NULL;
 
   mutex_lock (&store->disks_lock);
-  for (; id < store->disks_room && !disk; id++)
+  for (; id < store->disks_top && !disk; id++)
     if (store->disks[id] && !store->disks[id]->removed)
       disk = store->disks[id];
   if (disk)
@@ -105,7 +87,7 @@ store_sum (struct store *store, enum disk_counter counter)
   int64_t sum = 0;
 
   mutex_lock (&store->disks_lock);
-  for (unsigned id = 0; id < store->disks_room; id++)
+  for (unsigned id = 0; id < store->disks_top; id++)
     if (store->disks[id])
       sum += counter_sum (&store->disks[id]->counters, counter);
   mutex_unlock (&store->disks_lock);

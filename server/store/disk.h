@@ -84,7 +84,6 @@ struct disk {
 
 /* A slot's number in the store: the disk's id above the index in the disk. */
 #define DISK_INDEX_BITS 51
-#define DISKS_MAX (1u << 12)
 
 static inline unsigned
 disk_id_of (uint64_t slot)

@@ -89,7 +89,9 @@ store_create (const struct store_config *config)
                &store->budget);
   pthread_mutex_init (&store->gate_lock, NULL);
   pthread_cond_init (&store->gate_opened, NULL);
-  if (counter_set_init (&store->requests, REQUEST_COUNTERS) == -1 ||
+  store->disks = alloc_zeroed (0, DISKS_MAX * sizeof *store->disks);
+  if (!store->disks ||
+      counter_set_init (&store->requests, REQUEST_COUNTERS) == -1 ||
       counter_set_init (&store->formats, 2 * FORMATS) == -1 ||
       histogram_init (&store->compress_time) == -1 ||
       histogram_init (&store->decompress_time) == -1)
@@ -269,7 +271,7 @@ store_destroy (struct store *store)
   counter_set_destroy (&store->requests);
   pthread_cond_destroy (&store->gate_opened);
   pthread_mutex_destroy (&store->gate_lock);
-  for (unsigned id = 0; id < store->disks_room; id++)
+  for (unsigned id = 0; id < store->disks_top; id++)
     check_always (!store->disks[id]);
   free (store->disks);
   mutex_destroy (&store->disks_lock);

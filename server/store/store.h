@@ -37,6 +37,8 @@ struct store_config {
   uint64_t keep_ready; /* bytes of resident free memory to keep (refill.h) */
 };
 
+#define DISKS_MAX (1u << 12)
+
 struct store {
   struct store_config config;
   struct mutex settings; /* see below */
@@ -44,9 +46,9 @@ struct store {
   unsigned cpus;        /* that the process may run on */
   struct budget budget; /* pool and slot tables */
   struct pool *pool;
-  struct mutex disks_lock;                     /* rank DISKS */
-  struct disk **disks GUARDED_BY (disks_lock); /* by id, owned; some NULL */
-  unsigned disks_room GUARDED_BY (disks_lock); /* ids below this */
+  struct mutex disks_lock;                     /* rank DISKS: a leaf */
+  struct disk **disks GUARDED_BY (disks_lock); /* by id; DISKS_MAX, owned */
+  unsigned disks_top GUARDED_BY (disks_lock);  /* ids ever used */
   struct leaves leaves;                        /* of all slot tables */
   struct backed *backed; /* owned; NULL: no backing store */
   struct writeback_limit writeback_limit;
