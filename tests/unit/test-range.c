@@ -276,7 +276,8 @@ test_limit (void **state)
 static void
 test_faults (void **state)
 {
-  static const char *const of_zs[] = { "zs.alloc", "arena.charge", "alloc" };
+  static const char *const of_zs[] = { "zs.alloc", "arena.charge",
+                                       "reserve.commit" };
   static const char *const of_z3[] = { "z3.alloc", "z3.page",
                                        "reserve.commit" };
   const char *const *points = fixture_is_zsmalloc () ? of_zs : of_z3;

@@ -232,7 +232,6 @@ static const struct {
   { "zsmalloc", "zs.alloc", ENOSPC },     { "zsmalloc", "arena.alloc", ENOMEM },
   { "zsmalloc", "arena.charge", ENOSPC }, { "z3fold", "z3.alloc", ENOSPC },
   { "z3fold", "z3.page", ENOMEM },        { NULL, "reserve.commit", ENOMEM },
-  { "zsmalloc", "alloc", ENOMEM },
 };
 
 static void
