@@ -198,8 +198,12 @@ compact_in_thread (void *arg)
 static void
 open_and_extend (struct unit_thread *compactor, unsigned *fuller)
 {
-  unsigned objs = objs_of (SIZE);
+  unsigned objs;
 
+  open_with (0, 0);
+  objs = objs_of (SIZE);
+  check_and_close ();
+  open_with (2 * objs, SIZE);
   for (unsigned i = *fuller = objs * 4 / 10; i < objs; i++)
     item_free (f.any, &items[i]);
   compact_all (f.pool); /* packed, its tail freed */
@@ -227,15 +231,11 @@ static void
 test_extension_against_requests (void **state)
 {
   struct unit_thread compactor;
-  unsigned fuller, objs;
+  unsigned fuller;
 
   (void) state;
-  open_with (0, 0);
-  objs = objs_of (SIZE);
-  check_and_close ();
-  open_with (2 * objs, SIZE);
   open_and_extend (&compactor, &fuller);
-  check_always (item_write (f.any, &items[2 * objs], SIZE, 1));
+  check_always (item_write (f.any, &items[ITEMS - 1], SIZE, 1));
   item_free (f.any, &items[0]);
   items_check (f.any, items, ITEMS);
   end_extension (&compactor);
@@ -246,13 +246,9 @@ static void
 test_extension_of_what_is_freed (void **state)
 {
   struct unit_thread compactor;
-  unsigned fuller, objs;
+  unsigned fuller;
 
   (void) state;
-  open_with (0, 0);
-  objs = objs_of (SIZE);
-  check_and_close ();
-  open_with (2 * objs, SIZE);
   open_and_extend (&compactor, &fuller);
   for (unsigned i = 0; i < fuller; i++)
     item_free (f.any, &items[i]);
