@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/error_text.h"
 #include "base/clock.h"
 #include "base/keep_errno.h"
 #include "base/log_limit.h"
@@ -138,9 +139,10 @@ describe_failure (struct store *store, const struct failure *f, int err,
               f->blocks.used * BACKING_BLOCK, f->blocks.total * BACKING_BLOCK,
               store_is);
   else if (f->cause == CAUSE_UNKNOWN)
-    snprintf (buf, size, "%s", strerror (err));
+    snprintf (buf, size, "%s", error_text (err));
   else
-    snprintf (buf, size, "%s: backing=%s %s", strerror (err), where, store_is);
+    snprintf (buf, size, "%s: backing=%s %s", error_text (err), where,
+              store_is);
 }
 
 int
@@ -154,7 +156,7 @@ request_failed (struct disk *disk, const char *what, uint64_t offset,
                   (uint64_t) (err & 0xfff) << 4 ^ (uint64_t) f.cause;
   char name[LOG_LIMIT_NAME], why[700];
 
-  snprintf (name, sizeof name, "%s requests (%s)", what, strerror (err));
+  snprintf (name, sizeof name, "%s requests (%s)", what, error_text (err));
   if (log_may (kind, name)) {
     describe_failure (disk->store, &f, err, why, sizeof why);
     nbdkit_error ("%s of %" PRIu64 " bytes at %" PRIu64 ": %s", what, count,

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error_text.h"
 #include "base/clock.h"
 #include "base/keep_errno.h"
 #include "maint/deep_reader.h"
@@ -391,7 +392,7 @@ run_recompress (struct jobs *jobs, struct job *job)
     snprintf (job->message, sizeof job->message,
               "%s (%" PRIu64 " slots recompressed until then)",
               err == EINVAL ? "there is no such method any more"
-                            : strerror (err),
+                            : error_text (err),
               t->recompressed);
   else
     snprintf (job->message, sizeof job->message,
@@ -442,7 +443,7 @@ const char *
 job_stopped_by (const struct writeback_totals *t)
 {
   if (t->error)
-    return strerror (t->error);
+    return error_text (t->error);
   if (t->limit_reached)
     return "writeback_limit is used up";
   return t->store_full ? "the backing store is full" : NULL;

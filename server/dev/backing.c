@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error_text.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -197,7 +198,7 @@ note_error (struct backing *b, enum backing_op op, int error)
     return;
   note_trouble (
     b, op == BACKING_WRITE ? BACKING_TROUBLE_WRITE : BACKING_TROUBLE_READ,
-    strerror (error));
+    error_text (error));
 }
 
 static void

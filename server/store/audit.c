@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error_text.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/keep_errno.h"
@@ -408,7 +409,7 @@ say_why (uint64_t index, int err, char *why, size_t why_size)
     snprintf (why, why_size, "the server is about to end");
   else
     snprintf (why, why_size, "slot %" PRIu64 ": cannot be read: %s", index,
-              strerror (err));
+              error_text (err));
 }
 
 /* A store that is down fails what it is asked at once. */
