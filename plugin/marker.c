@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error_text.h"
 #include "plugin/marker.h"
 
 /* For whoever finds the file. */
@@ -58,7 +59,7 @@ create (const char *path, char *why, size_t size)
   if (fd == -1 && errno == EEXIST)
     describe (path, why, size);
   else if (fd == -1)
-    snprintf (why, size, "cannot be made: %s", strerror (errno));
+    snprintf (why, size, "cannot be made: %s", error_text (errno));
   return fd;
 }
 
@@ -95,7 +96,7 @@ marker_check (const char *path, char *why, size_t size)
   close (fd);
   if (unlink (path) == 0)
     return 0;
-  snprintf (why, size, "cannot be removed: %s", strerror (errno));
+  snprintf (why, size, "cannot be removed: %s", error_text (errno));
   return -1;
 }
 
@@ -112,7 +113,7 @@ marker_make (const char *path, char *why, size_t size)
   if (dprintf (marker, text, (long) getpid ()) > 0 && fsync (marker) == 0 &&
       sync_folder (path) == 0)
     return 0;
-  snprintf (why, size, "cannot be written: %s", strerror (errno));
+  snprintf (why, size, "cannot be written: %s", error_text (errno));
   marker_remove (path);
   return -1;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/error_text.h"
 #include "comp/dict.h"
 #include "plugin/method_key.h"
 #include "plugin/read_file.h"
@@ -72,7 +73,7 @@ method_key_set_dict (const char *path, struct method_key *method,
 
   if (!*path || !copy) {
     reason_set (why, "%s",
-                *path ? strerror (ENOMEM)
+                *path ? error_text (ENOMEM)
                       : "must name a file with a dictionary");
     free (copy);
     return -1;
@@ -135,7 +136,7 @@ method_keys_parse (const char *value, struct method_key m[RECOMPRESS_METHODS],
 
   *count = 0;
   if (!copy) {
-    reason_set (why, "%s", strerror (ENOMEM));
+    reason_set (why, "%s", error_text (ENOMEM));
     return -1;
   }
   while (r == 0 && (text = strsep (&rest, ",")) != NULL) {
@@ -233,7 +234,7 @@ method_key_format (struct zcomp *zcomp, const struct method_key *m,
   check_always (m->bytes);
   if (zcomp_dict_add (zcomp, m->codec, m->bytes, m->size, &format, &why) ==
       -1) {
-    refuse_file (reason, m->dict, why ? why : strerror (errno));
+    refuse_file (reason, m->dict, why ? why : error_text (errno));
     return -1;
   }
   result->format = format;

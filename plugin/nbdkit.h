@@ -14,7 +14,10 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
-/* May be called without memory: what is too long then is cut.  %m is known. */
+/*
+ * May be called without memory: what is too long then is cut.  The words of an
+ * errno come from error_text(), not from %m, which looks at the locale.
+ */
 void log_error (const char *format, ...)
   __attribute__ ((format (printf, 1, 2)));
 void log_debug (const char *format, ...)

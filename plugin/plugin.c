@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "maint/compactor.h"
 #include "maint/refill.h"
 #include "plugin/control/control.h"
@@ -149,7 +150,7 @@ set_up_methods (void)
     return -1;
   }
   if (keys.primary.dict && store_set_primary (store, &primary) == -1) {
-    nbdkit_error ("dict=%s: %m", keys.primary.dict);
+    nbdkit_error ("dict=%s: %s", keys.primary.dict, error_text (errno));
     return -1;
   }
   method_key_forget (&keys.primary);
@@ -164,7 +165,7 @@ set_up_methods (void)
   }
   recompressor = recompressor_create (store, methods, keys.recompress_count);
   if (!recompressor) {
-    nbdkit_error ("cannot set up recompression: %m");
+    nbdkit_error ("cannot set up recompression: %s", error_text (errno));
     return -1;
   }
   recompress_policy_init (&engine.recompress_policy, store, recompressor,
@@ -193,7 +194,7 @@ set_up_backing (void)
   }
   backed = backed_create (io);
   if (!backed) {
-    nbdkit_error ("backing=%s: %m", keys.backing);
+    nbdkit_error ("backing=%s: %s", keys.backing, error_text (errno));
     backing_close (io);
     return -1;
   }
@@ -203,7 +204,7 @@ set_up_backing (void)
     writeback_limit_set (&store->writeback_limit, true, keys.writeback_limit);
   engine.evictor = evictor_create (store, keys.evict_low, keys.evict_high);
   if (!engine.evictor) {
-    nbdkit_error ("backing=%s: %m", keys.backing);
+    nbdkit_error ("backing=%s: %s", keys.backing, error_text (errno));
     return -1;
   }
   return 0;
@@ -257,14 +258,15 @@ zram_get_ready (void)
                   : compactor_create (store, keys.compact_threshold,
                                       keys.compact_pause);
   if (!compactor) {
-    nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %m", keys.size);
+    nbdkit_error ("cannot set up a disk of %" PRIi64 " bytes: %s", keys.size,
+                  error_text (errno));
     return -1;
   }
   refill_init (&refill, store);
   engine.drainer = drainer_create (store);
   if (!engine.drainer ||
       buffer_set_size (&store->buffer, keys.write_buffer) == -1) {
-    nbdkit_error ("cannot set up the write buffer: %m");
+    nbdkit_error ("cannot set up the write buffer: %s", error_text (errno));
     return -1;
   }
   if (set_up_methods () == -1 || set_up_backing () == -1)
@@ -352,7 +354,7 @@ start_all (void)
   }
   if (engine.evictor && (backing_start (store->backed->io) == -1 ||
                          evictor_start (engine.evictor) == -1)) {
-    nbdkit_error ("backing=%s: %m", keys.backing);
+    nbdkit_error ("backing=%s: %s", keys.backing, error_text (errno));
     return -1;
   }
   if (store->backed)
@@ -364,7 +366,7 @@ start_all (void)
       (control && control_start (control) == -1) ||
       (metrics_http && metrics_http_start (metrics_http) == -1) ||
       log_start () == -1 || ending_start (&ending) == -1) {
-    nbdkit_error ("cannot start threads: %m");
+    nbdkit_error ("cannot start threads: %s", error_text (errno));
     return -1;
   }
   return 0;
@@ -464,7 +466,8 @@ stop_all (void)
   /* Nobody can tell an empty disk from the next. */
   if (disk_stats (disk).orig_data_size == 0 &&
       marker_remove (keys.marker) == -1)
-    nbdkit_error ("marker=%s: cannot be removed: %m", keys.marker);
+    nbdkit_error ("marker=%s: cannot be removed: %s", keys.marker,
+                  error_text (errno));
 }
 
 static void

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "base/fault.h"
 #include "base/own_files.h"
 #include "plugin/control/thread.h"
@@ -218,7 +219,8 @@ bytes_of (struct reading *r, size_t *size, char *why, size_t why_size)
     *size = r->size;
   }
   else
-    snprintf (why, why_size, "%s", *r->fault ? r->fault : strerror (r->error));
+    snprintf (why, why_size, "%s",
+              *r->fault ? r->fault : error_text (r->error));
   reading_free (r);
   return bytes;
 }
@@ -241,7 +243,7 @@ read_file (const char *path, size_t most, uint64_t deadline_ns, size_t *size,
     return NULL;
   r = reading_new (path, most);
   if (!r || control_thread_start (&thread, reading_thread, r) == -1) {
-    snprintf (why, why_size, "%s", strerror (r ? errno : ENOMEM));
+    snprintf (why, why_size, "%s", error_text (r ? errno : ENOMEM));
     if (r)
       reading_free (r);
     return NULL;

@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/error_text.h"
 #include "plugin/swap.h"
 
 #ifndef PR_SET_IO_FLUSHER
@@ -51,7 +52,7 @@ become_io_flusher (char *why, size_t size)
                              : "Linux 5.6 or later is needed",
               "without it the machine could wait for this process to free "
               "memory while this process waits for memory",
-              strerror (errno));
+              error_text (errno));
     return -1;
   }
   return 0;
@@ -79,13 +80,13 @@ lock_all (char *why, size_t size)
   int err = errno;
   getrlimit (RLIMIT_MEMLOCK, &limit);
   if (limit.rlim_cur == RLIM_INFINITY)
-    snprintf (why, size, "cannot lock memory: %s", strerror (err));
+    snprintf (why, size, "cannot lock memory: %s", error_text (err));
   else
     snprintf (why, size,
               "cannot lock memory: %s (RLIMIT_MEMLOCK is %" PRIuMAX
               " bytes: it must be unlimited, as by ulimit -l unlimited, or "
               "CAP_IPC_LOCK is needed)",
-              strerror (err), (uintmax_t) limit.rlim_cur);
+              error_text (err), (uintmax_t) limit.rlim_cur);
   return -1;
 }
 
@@ -101,7 +102,7 @@ check_give_back (char *why, size_t size)
   if (r == -1)
     snprintf (why, size,
               "Linux 5.18 or later is needed (MADV_DONTNEED_LOCKED: %s)",
-              strerror (errno));
+              error_text (errno));
   if (p != MAP_FAILED)
     munmap (p, page);
   return r;
@@ -205,7 +206,8 @@ swap_lock (char *why, size_t size)
     return -1;
   if (make_stacks_small () == -1 || fill_heap () == -1 ||
       mlockall (MCL_FUTURE) == -1) { /* not on fault from here on */
-    snprintf (why, size, "cannot get memory in advance: %s", strerror (errno));
+    snprintf (why, size, "cannot get memory in advance: %s",
+              error_text (errno));
     return -1;
   }
   read_in_programs ();

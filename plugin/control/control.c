@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/error_text.h"
 #include "base/run_clock.h"
 #include "plugin/control/client.h"
 #include "plugin/control/control.h"
@@ -380,7 +381,7 @@ control_open (struct engine *engine, const char *path, char *why, size_t size)
   if (make_lanes (control))
     engine->jobs = jobs_create (engine);
   if (!engine->jobs)
-    snprintf (why, size, "%s: %s", path, strerror (errno));
+    snprintf (why, size, "%s: %s", path, error_text (errno));
   else if (listener_open (&control->listener, path, why, size) == 0)
     return control;
   control_close (control);

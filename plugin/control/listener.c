@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "plugin/control/listener.h"
 #include "zram-shown.h"
 
@@ -55,7 +56,7 @@ refuse (const struct refusal *r, const char *reason)
 static int
 refuse_errno (const struct refusal *r, const char *what)
 {
-  snprintf (r->why, r->size, "%s: %s: %s", r->path, what, strerror (errno));
+  snprintf (r->why, r->size, "%s: %s: %s", r->path, what, error_text (errno));
   return -1;
 }
 
@@ -93,7 +94,7 @@ lock_file_open (struct lock *lock, const struct refusal *r)
   lock->fd = open (
     lock->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
   if (lock->fd == -1)
-    return refuse_lock (lock, r, strerror (errno));
+    return refuse_lock (lock, r, error_text (errno));
   if (fstat (lock->fd, &st) == 0 && S_ISREG (st.st_mode) &&
       st.st_uid == geteuid () && (st.st_mode & 0077) == 0)
     return 0;
@@ -125,7 +126,7 @@ lock_try (struct lock *lock, const struct refusal *r)
   close (lock->fd);
   if (err == 0 || err == EWOULDBLOCK || err == EINTR)
     return 0;
-  return refuse_lock (lock, r, strerror (err));
+  return refuse_lock (lock, r, error_text (err));
 }
 
 /* Waits for LOCK_PATIENCE_MS at the most: who has the lock needs it for some

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "plugin/control/methods.h"
 #include "plugin/keys.h"
 
@@ -138,7 +139,7 @@ run_write_buffer (struct engine *e, const json_t *params, struct reply *r)
     }
     if (buffer_set_size (b, (uint64_t) bytes) == -1) {
       reply_error (r, ZRAM_ERROR_INTERNAL, "cannot change the write buffer: %s",
-                   strerror (errno));
+                   error_text (errno));
       return;
     }
   }
@@ -214,7 +215,7 @@ set_algorithm (struct engine *e, const json_t *params, const char *names,
   mutex_unlock (&e->store->settings);
   if (err)
     reply_error (r, ZRAM_ERROR_INTERNAL, "cannot change the algorithm: %s",
-                 strerror (err));
+                 error_text (err));
   return !err;
 }
 
@@ -254,7 +255,7 @@ run_workers (struct engine *e, const json_t *params, struct reply *r)
     mutex_unlock (&e->store->settings);
     if (err) {
       reply_error (r, ZRAM_ERROR_INTERNAL,
-                   "cannot change the number of workers: %s", strerror (err));
+                   "cannot change the number of workers: %s", error_text (err));
       return;
     }
   }

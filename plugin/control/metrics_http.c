@@ -15,6 +15,7 @@
 #include <microhttpd.h>
 
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "base/keep_errno.h"
 #include "plugin/control/fds.h"
 #include "plugin/control/hosts.h"
@@ -394,7 +395,7 @@ open_socket (const char *where, char *why, size_t size)
     fd = listen_on (found);
     if (fd == -1)
       snprintf (why, size, "%s: cannot listen there: %s", shown,
-                strerror (errno));
+                error_text (errno));
     freeaddrinfo (found);
   }
   free (copy);
@@ -435,7 +436,7 @@ metrics_http_open (struct engine *engine, const char *where,
     m->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (m->stop_fd != -1)
       return m;
-    snprintf (why, size, "%s: %s", where, strerror (errno));
+    snprintf (why, size, "%s: %s", where, error_text (errno));
   }
   metrics_http_close (m);
   return NULL;

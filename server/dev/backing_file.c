@@ -41,6 +41,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "base/fault.h"
 #include "base/own_files.h"
 #include "dev/backing_impl.h"
@@ -392,7 +393,7 @@ create (struct opening *o)
   o->fd = open (o->config->where, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   o->created = o->fd != -1;
   if (o->fd == -1)
-    SAY (o, "cannot be made: %s", strerror (errno));
+    SAY (o, "cannot be made: %s", error_text (errno));
   return o->fd != -1;
 }
 
@@ -407,7 +408,7 @@ open_it (struct opening *o)
   if (stat (o->config->where, &st) == -1) {
     if (errno == ENOENT)
       return create (o);
-    SAY (o, "%s", strerror (errno));
+    SAY (o, "%s", error_text (errno));
     return false;
   }
   if (!kind_is_fine (o, &st))
@@ -417,7 +418,7 @@ open_it (struct opening *o)
   if (o->fd == -1 && o->device && errno == EBUSY)
     SAY (o, "is in use: mounted, swapped on, or another's backing store");
   else if (o->fd == -1)
-    SAY (o, "cannot be opened for reading and writing: %s", strerror (errno));
+    SAY (o, "cannot be opened for reading and writing: %s", error_text (errno));
   return o->fd != -1 && fstat (o->fd, &st) == 0 && kind_is_fine (o, &st);
 }
 
@@ -435,7 +436,7 @@ lock_it (struct opening *o)
   if (errno == EAGAIN || errno == EACCES)
     SAY (o, "is locked: another store or program uses it");
   else
-    SAY (o, "cannot be locked: %s", strerror (errno));
+    SAY (o, "cannot be locked: %s", error_text (errno));
   return false;
 }
 
@@ -446,7 +447,7 @@ measure_device (struct opening *o)
   int read_only = 0, sector = 512;
 
   if (ioctl (o->fd, BLKGETSIZE64, &bytes) == -1) {
-    SAY (o, "cannot be measured: %s", strerror (errno));
+    SAY (o, "cannot be measured: %s", error_text (errno));
     return false;
   }
   if (ioctl (o->fd, BLKROGET, &read_only) == 0 && read_only) {
@@ -489,7 +490,7 @@ measure_file (struct opening *o)
   struct stat st;
 
   if (fstat (o->fd, &st) == -1) {
-    SAY (o, "%s", strerror (errno));
+    SAY (o, "%s", error_text (errno));
     return false;
   }
   if (!is_within_limit (o, o->config->size ? o->config->size
@@ -498,7 +499,7 @@ measure_file (struct opening *o)
   if (o->config->size > (uint64_t) st.st_size) {
     if (ftruncate (o->fd, (off_t) o->config->size) == -1) {
       SAY (o, "cannot be made %llu bytes long: %s",
-           (unsigned long long) o->config->size, strerror (errno));
+           (unsigned long long) o->config->size, error_text (errno));
       return false;
     }
     st.st_size = (off_t) o->config->size;
@@ -519,7 +520,7 @@ open_for_threads (struct opening *o, struct backing_file *f)
                                             : open (path, O_RDWR | O_CLOEXEC);
     if (f->write_fd[i] == -1) {
       SAY (o, "cannot be opened a second time (%s): %s", path,
-           strerror (errno));
+           error_text (errno));
       return false;
     }
   }
@@ -534,7 +535,7 @@ make_file (struct opening *o)
   pthread_condattr_t attr;
 
   if (!f) {
-    SAY (o, "%s", strerror (ENOMEM));
+    SAY (o, "%s", error_text (ENOMEM));
     return NULL;
   }
   backing_init (&f->base, o->device ? &device_ops : &file_ops, o->size);

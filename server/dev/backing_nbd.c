@@ -44,6 +44,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/error_text.h"
 #include "base/fault.h"
 #include "base/run_clock.h"
 #include "dev/backing_impl.h"
@@ -611,7 +612,7 @@ backing_open_nbd (const struct backing_config *config, char *why,
     return NULL;
   n = alloc_zeroed (CACHE_LINE, sizeof *n);
   if (!n) {
-    snprintf (why, why_size, "%s", strerror (ENOMEM));
+    snprintf (why, why_size, "%s", error_text (ENOMEM));
     return NULL;
   }
   backing_init (&n->base, &nbd_ops, size);
@@ -628,7 +629,7 @@ backing_open_nbd (const struct backing_config *config, char *why,
   n->event = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (n->uri && n->event != -1)
     return &n->base;
-  snprintf (why, why_size, "%s", strerror (errno));
+  snprintf (why, why_size, "%s", error_text (errno));
   nbd_close_store (&n->base);
   return NULL;
 }

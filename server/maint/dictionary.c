@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "comp/train.h"
 #include "maint/dictionary.h"
 #include "store/slot_walk.h"
@@ -250,7 +251,7 @@ try_out (struct training *t, struct train_gain *gain,
     gain->installed = use_format (t, gain->codec, format) == 0;
   if (!gain->installed)
     check_always (zcomp_dict_remove (zcomp, format) == 0);
-  return ok ? 0 : fail (t, "train", strerror (ENOMEM));
+  return ok ? 0 : fail (t, "train", error_text (ENOMEM));
 }
 
 /* -- one codec after the other ------------------------------------------ */
@@ -307,7 +308,7 @@ train_codecs (struct training *t)
   int r = 0;
 
   if (!sizes)
-    return fail (t, "train", strerror (ENOMEM));
+    return fail (t, "train", error_text (ENOMEM));
   for (uint64_t i = 0; i < n; i++)
     sizes[i] = t->store->config.slot_size;
   for (unsigned id = 1; id < CODEC_IDS && r == 0 && !cancelled (t); id++) {
