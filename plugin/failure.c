@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "base/error_text.h"
 #include "base/clock.h"
+#include "base/error_text.h"
 #include "base/keep_errno.h"
 #include "base/log_limit.h"
 #include "plugin/failure.h"

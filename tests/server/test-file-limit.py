@@ -17,8 +17,9 @@ import subprocess
 import tempfile
 
 from controltest import ControlServer, sound
-from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, check, connect, errno,
-                      errno_of, random, seed, skip, wait_listening)
+from zramtest import (K, M, NBDKIT, PLUGIN, check, connect, errno,
+                      errno_of, random, seed, skip_if_errors_hang,
+                      wait_listening)
 
 SLOT = 4 * K
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -127,9 +128,7 @@ def nobody_reads_the_log(folder):
 
 
 def main():
-    if "address" in SANITIZER:
-        skip("nbdkit under the address sanitizer does not end after it has "
-             "printed an error's text (see test-store-lost.py)")
+    skip_if_errors_hang()
     random.seed(seed())
     folder = tempfile.mkdtemp(prefix="zram-limit.")
     try:

@@ -18,8 +18,8 @@ import tempfile
 import time
 
 from controltest import ControlServer
-from zramtest import (K, M, NBDKIT, SANITIZER, check, errno, errno_of, nbd,
-                      random, seed, skip, wait_listening)
+from zramtest import (K, M, NBDKIT, check, errno, errno_of, nbd,
+                      random, seed, skip_if_errors_hang, wait_listening)
 
 SLOT = 4 * K
 CLIENTS = 4
@@ -176,9 +176,7 @@ def marks():
 
 
 def main():
-    if "address" in SANITIZER:
-        skip("nbdkit under the address sanitizer does not end after it has "
-             "printed an error's text (see test-store-lost.py)")
+    skip_if_errors_hang()
     random.seed(seed())
     folder = tempfile.mkdtemp(prefix="zram-log.")
     try:

@@ -12,7 +12,8 @@ import shutil
 import tempfile
 
 from storetest import BLOCK, Store, content
-from zramtest import (M, SANITIZER, Server, check, errno, errno_of, nbd,
+from zramtest import (M, Server, check, errno, errno_of, nbd,
+                      skip_if_errors_hang,
                       random, seed, time)
 
 BLOCKS = 1000
@@ -112,11 +113,7 @@ def down(folder, rng, *keys):
         store.kill()
 
 
-if "address" in SANITIZER:
-    # As in test-store-lost.py.
-    print("SKIP: nbdkit under the address sanitizer does not end after it "
-          "has printed an error's text")
-    raise SystemExit(77)
+skip_if_errors_hang()
 rng = random.Random(seed())
 for keys in ([], ["write_buffer=1M"], ["allocator=z3fold"],
              ["algorithm=zstd"]):
