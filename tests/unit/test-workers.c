@@ -89,8 +89,8 @@ test_impossible (void **state)
 
 #ifdef ZRAM_FAULTS
 
-/* The threads that a failed try had started leave when they are scheduled; until
- * then the next try would take them back, and need fewer new ones.
+/* The threads that a failed try had started leave when they are scheduled;
+ * until then the next try would take them back, and need fewer new ones.
  */
 static void
 wait_until_left (void)
