@@ -59,15 +59,41 @@ pool_of (unsigned threads)
   return wp;
 }
 
+/* The kernel's PF_EXITING, in the flags of a thread's stat. */
+#define EXITING 4u
+
+static bool
+is_exiting (const char *tid)
+{
+  char path[300], line[512] = "", *p;
+  unsigned flags = EXITING;
+  FILE *fp;
+
+  snprintf (path, sizeof path, "/proc/self/task/%s/stat", tid);
+  fp = fopen (path, "r");
+  if (!fp)
+    return true; /* gone since */
+  p = fgets (line, sizeof line, fp) ? strrchr (line, ')') : NULL;
+  fclose (fp);
+  /* After the name: state, ppid, pgrp, session, tty_nr, tpgid, flags. */
+  if (p)
+    check_always (sscanf (p + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1);
+  return flags & EXITING;
+}
+
+/* Without those that the kernel has yet to take away: a thread that was joined
+ * is listed for a while.
+ */
 static unsigned
 threads_of_process (void)
 {
   DIR *dir = opendir ("/proc/self/task");
+  struct dirent *entry;
   unsigned n = 0;
 
   check_always (dir);
-  while (readdir (dir))
-    n++;
+  while ((entry = readdir (dir)) != NULL)
+    n += entry->d_name[0] != '.' && !is_exiting (entry->d_name);
   closedir (dir);
   return n;
 }
