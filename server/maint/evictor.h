@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Evictor: with mem_limit and a backing store, keeps memory between two marks
- * by taking the least recently used slots to the store, ahead of need.
+ * by taking slots to the store, ahead of need.
  *
- *   0           low          high       limit
- *   |------------|------------|-----------|
- *      nothing      hysteresis   evicts down to low
+ *   policy  --propose-->  evictor  --put-->  batch writer  -->  backing store
+ *   when, how much,       batches, pages,
+ *   which (the clock)     holds and counts   <--punch--  space
  *
- * A clock over the table, with the slots' own ages in place of a list: its
- * hand takes whatever is at least as old as the revolution asks for.  Before
- * each revolution the ages of all slots are counted, and the age is chosen so
- * that those older make up what is needed; what does not compress, and what
- * is marked idle, counts as four times as old.  A sequential flood with all
- * ages equal is thus evicted in the order of the hand.
+ * maint/evict_policy.h says which slots go, maint/evict_clock.h what is old,
+ * and maint/evict_space.h what a look that failed means.
  *
- * Where the pool has an LRU of its own (z3fold), that decides: it is asked for
- * the least recently used page after page, and its objects are put into batches
- * as the hand would; an object that cannot go stays, and so does its page.
- *
- * Writers that find no room wait for it (store/room.h).  It tells them that
+ * Writers that find no room wait for it (store/room.h).  They are told that
  * there is no hope when the store is full or down, writeback_limit is used
  * up, or nothing can be evicted.
  *
