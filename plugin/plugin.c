@@ -33,6 +33,7 @@
 #include "store/audit.h"
 #include "store/extents.h"
 #include "store/range.h"
+#include "store/reset.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 

@@ -16,6 +16,7 @@
 #include "plugin/control/jobs.h"
 #include "plugin/control/thread.h"
 #include "store/audit.h"
+#include "store/reset.h"
 
 struct jobs {
   struct engine *engine; /* not owned */

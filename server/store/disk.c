@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "base/keep_errno.h"
 #include "store/disk.h"
-#include "store/range.h"
 
 /* -- the list ----------------------------------------------------------- */
 
@@ -52,6 +51,12 @@ show (struct disk *disk, bool shown)
   mutex_lock (&disk->store->disks_lock);
   disk->removed = !shown;
   mutex_unlock (&disk->store->disks_lock);
+}
+
+void
+disk_hide (struct disk *disk)
+{
+  show (disk, false);
 }
 
 struct disk *
@@ -160,16 +165,4 @@ fail:
   free_counters (disk);
   free (disk);
   return NULL;
-}
-
-void
-disk_destroy (struct disk *disk)
-{
-  KEEP_ERRNO;
-
-  if (!disk)
-    return;
-  show (disk, false);
-  disk_discard_all (disk);
-  disk_put (disk);
 }

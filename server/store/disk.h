@@ -108,11 +108,10 @@ disk_slot (const struct disk *disk, uint64_t index)
  */
 struct disk *disk_create (struct store *store, uint64_t size) MUST_USE;
 
-/* Take it out of the list, free every object, and drop the caller's reference.
- * No request may be running on it; walks may be in it, and the last of them
- * frees what is left.  NULL is allowed.
+/* From here on nobody finds it by its number or in a walk (store/reset.h:
+ * disk_destroy).
  */
-void disk_destroy (struct disk *disk);
+void disk_hide (struct disk *disk);
 
 /* One reference more, for who has one, and one less. */
 void disk_get (struct disk *disk);

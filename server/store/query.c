@@ -6,7 +6,6 @@
 
 #include "base/fault.h"
 #include "store/query.h"
-#include "store/range.h"
 #include "store/slot_walk.h"
 
 struct disk_stats
@@ -202,37 +201,4 @@ disk_map (struct disk *disk, unsigned cells, struct map_cell *map)
       if (disk_slot_info (disk, i, 0, &info))
         add_to_cell (&map[c], &info, disk->store->config.slot_size);
   }
-}
-
-static void
-reset_counters (struct disk *disk)
-{
-  for (unsigned id = DISK_READ_REQUESTS; id < DISK_COUNTERS; id++)
-    counter_reset (&disk->counters, id);
-  for (unsigned i = 0; i < LATENCY_KINDS; i++)
-    for (unsigned b = 0; b <= HISTOGRAM_BUCKETS; b++)
-      counter_reset (&disk->latency[i].counters, b);
-  /* The kernel's reset makes a new pool, so what the pool counts starts anew
-   * there too.
-   */
-  for (unsigned id = 0; id < POOL_COUNTERS; id++)
-    counter_reset (&disk->store->pool->counters, id);
-  store_reset_peak (disk->store);
-}
-
-void
-disk_reset (struct disk *disk)
-{
-  disk_discard_all (disk);
-  reset_counters (disk);
-}
-
-uint64_t
-disk_reset_patiently (struct disk *disk, const struct patience *p)
-{
-  uint64_t locked = disk_discard_patiently (disk, p);
-
-  if (locked == 0)
-    reset_counters (disk);
-  return locked;
 }

@@ -77,16 +77,4 @@ struct map_cell {
 /* Takes no lock. */
 void disk_map (struct disk *disk, unsigned cells, struct map_cell *map);
 
-/* Discard everything, and let the counters that only grow start again from 0,
- * those of the pool with them.
- * Requests may run: for them it is a trim of the whole disk.
- */
-void disk_reset (struct disk *disk);
-
-/* The same, but slots that somebody has locked until patience ends stay as they
- * are, and the counters too then; returns how many slots those are.
- */
-uint64_t disk_reset_patiently (struct disk *disk, const struct patience *p)
-  MUST_USE;
-
 #endif /* ZRAM_QUERY_H */

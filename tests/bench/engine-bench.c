@@ -31,6 +31,7 @@
 #include "base/clock.h"
 #include "mem/zsmalloc.h"
 #include "store/range.h"
+#include "store/reset.h"
 #include "store/slot_io.h"
 #include "store/time_sample.h"
 

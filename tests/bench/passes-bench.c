@@ -31,6 +31,7 @@
 #include "maint/writeback.h"
 #include "store/audit.h"
 #include "store/range.h"
+#include "store/reset.h"
 #include "store/slot_io.h"
 
 #define SLOT 4096u

@@ -20,6 +20,7 @@
 #include "store/audit.h"
 #include "store/extents.h"
 #include "store/range.h"
+#include "store/reset.h"
 #include "store/slot_io.h"
 
 #define KiB UINT64_C (1024)
