@@ -111,7 +111,6 @@ dict_new (const struct codec *codec, const void *bytes, size_t size,
   if (!d)
     return NULL;
   d->codec = codec;
-  d->codec_id = codec_id (codec);
   d->id = fnv1a (bytes, size);
   d->size = d->held = size;
   if (codec->dict->reach && codec->dict->reach < size)

@@ -72,7 +72,6 @@ struct dict_level {
 
 struct dict {
   const struct codec *codec;
-  unsigned codec_id;
   uint64_t id;       /* FNV-1a of all bytes given */
   size_t size, held; /* bytes given, and kept */
   void *bytes, *digest;

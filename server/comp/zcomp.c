@@ -546,7 +546,7 @@ static int
 take_context (struct stream_parts *p, unsigned format,
               struct zcomp_reader *reader)
 {
-  unsigned id = reader->dict ? reader->dict->codec_id : format;
+  unsigned id = reader->dict ? codec_id (reader->codec) : format;
 
   if (stream_parts_need_dctx (p, id) == -1)
     return -1;
