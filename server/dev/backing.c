@@ -16,9 +16,6 @@
 #include "base/rank.h"
 #include "dev/backing_impl.h"
 
-#define DEFAULT_THREADS 4
-#define DEFAULT_TIMEOUT_MS 30000
-
 void
 backing_init (struct backing *b, const struct backing_ops *ops, uint64_t size)
 {
@@ -60,59 +57,6 @@ backing_fit_size (uint64_t there, const struct backing_config *config,
     return 0;
   }
   return config->size ? config->size : there;
-}
-
-static bool
-is_uri (const char *where)
-{
-  const char *colon = strstr (where, "://");
-
-  return colon && colon != where &&
-         strcspn (where, "/") > (size_t) (colon - where);
-}
-
-static bool
-is_nbd_uri (const char *where)
-{
-  static const char *const schemes[] = { "nbd://", "nbds://", "nbd+unix://",
-                                         "nbds+unix://" };
-
-  for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
-    if (strncmp (where, schemes[i], strlen (schemes[i])) == 0)
-      return true;
-  return false;
-}
-
-struct backing *
-backing_open (const struct backing_config *config, char *why, size_t why_size)
-{
-  struct backing_config c = *config;
-
-  if (c.threads == 0)
-    c.threads = DEFAULT_THREADS;
-  if (c.timeout_ms == 0)
-    c.timeout_ms = DEFAULT_TIMEOUT_MS;
-  if (c.where[0] == '\0') {
-    snprintf (why, why_size, "expected a path or an NBD URI");
-    return NULL;
-  }
-  if (c.size % BACKING_BLOCK != 0 || (c.size && c.size < BACKING_MIN_SIZE)) {
-    snprintf (why, why_size,
-              "backing_size of %llu bytes: expected a multiple of %u, at "
-              "least %llu",
-              (unsigned long long) c.size, BACKING_BLOCK,
-              (unsigned long long) BACKING_MIN_SIZE);
-    return NULL;
-  }
-  if (is_nbd_uri (c.where))
-    return backing_open_nbd (&c, why, why_size);
-  if (is_uri (c.where)) {
-    snprintf (why, why_size,
-              "expected nbd://, nbds://, nbd+unix:// or nbds+unix:// (if it "
-              "is a path, write ./ before it)");
-    return NULL;
-  }
-  return backing_open_file (&c, why, why_size);
 }
 
 int
