@@ -164,8 +164,7 @@ count_change (struct disk *disk, uint32_t old, const struct content *new)
   count (disk, slot_meta_state (old), slot_meta_format (old),
          slot_meta_size (old), -1);
   count (disk, new->state, new->format, new->size, 1);
-  if (slot_meta_state (old) == SLOT_OBJECT ||
-      slot_meta_state (old) == SLOT_BACKED)
+  if (slot_meta_has_object (old))
     store_format_freed (disk->store, slot_meta_format (old));
 }
 

@@ -102,7 +102,7 @@ disk_slot_info (struct disk *disk, uint64_t index, uint32_t now,
   info->state = slot_meta_state (meta);
   if (info->state == SLOT_EMPTY)
     return false;
-  if (info->state == SLOT_OBJECT || info->state == SLOT_BACKED) {
+  if (slot_meta_has_object (meta)) {
     info->size = slot_meta_size (meta);
     info->codec = slot_meta_format (meta);
     info->huge = info->codec == CODEC_RAW;

@@ -10,24 +10,29 @@
  *   lock     | W  Q  P  readers | idle | age |   rwword.h
  *            +-------------------------------+
  *             31......16 15....11 10....5 4...3  2  1..0
- *   meta     | size - 1 | format | claim |  by   | I | state |
- *            +-----------------------------------------------+
- *              or zero, of SAME
+ *   meta     | size - 1 | format | claim |  by   | I | kind |
+ *            +----------------------------------------------+
+ *
+ *      state       kind   format            size - 1
+ *      EMPTY         0      0                 0        (and so is all of meta)
+ *      SAME          0      1                 zero
+ *      BUFFERED      0      2                 of a slot
+ *      OBJECT        1      of the object     of the object
+ *      BACKED        2      of the object     of the object
  *
  *   age    second of the last access, modulo 2^16 (18 hours); readers set it,
  *          and clear idle, with the same compare-and-swap that takes the lock
  *   idle   marked by hand, or by the compactor's sweep when the age would soon
  *          wrap: not accessed since then, or for at least SLOT_OLD seconds
- *   format what OBJECT was compressed with (comp/zcomp.h); CODEC_RAW: stored as
- *          it is, then size == slot size (huge)
- *   claim  number of the background work that has copied this content and may
- *          come back to replace it; 0: none.  See below.
- *   by     priority, 1 to 3, of the secondary method that recompression has
- *          packed this content with; 0: none
- *   I      incompressible: the last of the secondary methods did not help
- *   state  EMPTY, SAME, OBJECT or BACKED.  BUFFERED (store/buffer.h) is SAME
- *          with a format, of which SAME has none
- *   zero   1: the word that SAME repeats is 0
+ *   kind   0: the slot has no object, and the format field says what it has;
+ *          its numbers from 3 on are free.  Kind 3 is free, too
+ *   format what the object was compressed with (comp/zcomp.h); CODEC_RAW:
+ * stored as it is, then size == slot size (huge) claim  number of the
+ * background work that has copied this content and may come back to replace it;
+ * 0: none.  See below. by     priority, 1 to 3, of the secondary method that
+ * recompression has packed this content with; 0: none I      incompressible:
+ * the last of the secondary methods did not help zero   1: the word that SAME
+ * repeats is 0
  *
  * The lock protects cell and meta, and the life of the object: with it held,
  * shared or not, the object stays, though it may move (the pool rewrites the
@@ -70,12 +75,17 @@ struct CAPABILITY ("slot") slot {
 
 _Static_assert(sizeof (struct slot) == 16, "a byte a slot is a GiB a TiB");
 
+#define SLOT_KIND_MASK UINT32_C (3)
+#define SLOT_FORMAT_SHIFT 11
+#define SLOT_FORMAT_MASK (UINT32_C (31) << SLOT_FORMAT_SHIFT)
+
+/* As meta has them: the kind, or without an object the format field. */
 enum slot_state {
-  SLOT_EMPTY,
-  SLOT_SAME,
-  SLOT_OBJECT,
-  SLOT_BACKED,
-  SLOT_BUFFERED, /* not a number of the meta's two bits: see above */
+  SLOT_EMPTY = 0,
+  SLOT_SAME = 1 << SLOT_FORMAT_SHIFT,
+  SLOT_BUFFERED = 2 << SLOT_FORMAT_SHIFT, /* store/buffer.h */
+  SLOT_OBJECT = 1,
+  SLOT_BACKED = 2,
 };
 
 #define SLOT_STAMP_MASK RW_OWNER /* what an access sets */
@@ -85,45 +95,49 @@ enum slot_state {
 #define SLOT_AHEAD 16384u /* seconds that a stamp may be ahead of a walk */
 
 #define SLOT_CLAIMS 64 /* claims are below this */
-#define SLOT_FORMAT_SHIFT 11
-#define SLOT_FORMAT_MASK (UINT32_C (31) << SLOT_FORMAT_SHIFT)
-#define SLOT_BUFFERED_META (UINT32_C (1) << SLOT_FORMAT_SHIFT | SLOT_SAME)
-#define SLOT_ZERO_META (UINT32_C (1) << 16 | SLOT_SAME)
+#define SLOT_SIZE_SHIFT 16
 #define SLOT_CLAIM_SHIFT 5
 #define SLOT_BY_SHIFT 3
 #define SLOT_INCOMPRESSIBLE UINT32_C (4)
 #define SLOT_MARKS (UINT32_C (3) << SLOT_BY_SHIFT | SLOT_INCOMPRESSIBLE)
 
+/* 'format' is 0 without an object. */
 static inline uint32_t
 slot_meta (enum slot_state state, unsigned format, uint32_t size)
 {
-  if (state == SLOT_BUFFERED)
-    return (size - 1) << 16 | SLOT_BUFFERED_META;
-  return (size - 1) << 16 | format << SLOT_FORMAT_SHIFT | state;
+  return (size - 1) << SLOT_SIZE_SHIFT | format << SLOT_FORMAT_SHIFT | state;
 }
 
 /* The meta of a slot that repeats the word. */
 static inline uint32_t
 slot_meta_same (uint64_t word)
 {
-  return word ? SLOT_SAME : SLOT_ZERO_META;
+  return (uint32_t) (word == 0) << SLOT_SIZE_SHIFT | SLOT_SAME;
 }
 
 static inline enum slot_state
 slot_meta_state (uint32_t meta)
 {
-  if ((meta & 3) == SLOT_SAME && (meta & SLOT_FORMAT_MASK))
-    return SLOT_BUFFERED;
-  return meta & 3;
+  uint32_t kind = meta & SLOT_KIND_MASK;
+
+  return kind ? kind : meta & SLOT_FORMAT_MASK;
+}
+
+/* OBJECT or BACKED: it has a format. */
+static inline bool
+slot_meta_has_object (uint32_t meta)
+{
+  return (meta & SLOT_KIND_MASK) != 0;
 }
 
 /* SAME, and the word is 0. */
 static inline bool
 slot_meta_is_zero (uint32_t meta)
 {
-  return meta == SLOT_ZERO_META;
+  return meta == slot_meta_same (0);
 }
 
+/* Of no meaning without an object. */
 static inline unsigned
 slot_meta_format (uint32_t meta)
 {
@@ -148,11 +162,28 @@ slot_meta_incompressible (uint32_t meta)
   return meta & SLOT_INCOMPRESSIBLE;
 }
 
-/* Bytes of the object; of no meaning in other states. */
+/* Bytes of the object, or of BUFFERED data; of no meaning else. */
 static inline uint32_t
 slot_meta_size (uint32_t meta)
 {
-  return (meta >> 16) + 1;
+  return (meta >> SLOT_SIZE_SHIFT) + 1;
+}
+
+/* Is it one of the rows of the table above? */
+static inline bool
+slot_meta_is_valid (uint32_t meta)
+{
+  switch (slot_meta_state (meta)) {
+  case SLOT_EMPTY:
+    return meta == 0;
+  case SLOT_SAME:
+    return meta == slot_meta_same (0) || meta == slot_meta_same (1);
+  case SLOT_BUFFERED:
+  case SLOT_OBJECT:
+  case SLOT_BACKED:
+    return true;
+  }
+  return false;
 }
 
 static inline uint32_t

@@ -434,6 +434,8 @@ audit_leaf (struct slot_table *t, struct slot *leaf, uint64_t leaf_index)
 
     if (!rwword_is_free (&leaf[i].lock))
       return "a slot is locked";
+    if (!slot_meta_is_valid (meta))
+      return "a slot is in no state";
     if (slot_meta_state (meta) == SLOT_SAME &&
         slot_meta_is_zero (meta) != (slot_load_cell (&leaf[i]) == 0))
       return "a same-filled slot says another word";

@@ -222,6 +222,16 @@ test_slot_state (void **state)
   meta = slot_load_meta (slot_at (index));
   atomic_store (&slot_at (index)->meta, 0);
   expect_wrong (false, "live slots");
+  /* Neither kind 3 nor a format of no object is a state, and EMPTY and SAME
+   * have no size.
+   */
+  static const uint32_t none[] = { 3, 3 << SLOT_FORMAT_SHIFT,
+                                   UINT32_C (1) << 16,
+                                   SLOT_SAME | UINT32_C (2) << 16 };
+  for (unsigned i = 0; i < sizeof none / sizeof *none; i++) {
+    atomic_store (&slot_at (index)->meta, none[i]);
+    expect_wrong (false, "in no state");
+  }
   atomic_store (&slot_at (index)->meta, meta);
 
   /* The size of an object. */
