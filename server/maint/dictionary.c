@@ -14,6 +14,7 @@
 #include "maint/dictionary.h"
 #include "store/slot_walk.h"
 #include "store/claim.h"
+#include "store/object.h"
 #include "store/slot_io.h"
 
 #define HELD_OUT 4 /* one in so many */
@@ -128,32 +129,19 @@ make_room (struct training *t)
 
 /* -- what it wins ------------------------------------------------------- */
 
-/* Memory for a slot that packs to n bytes (0: stays raw). */
-static uint64_t
-memory_for (struct store *store, size_t n)
-{
-  return n ? pool_room_for (store->pool, (uint32_t) n)
-           : store->config.slot_size;
-}
-
 /* Memory that the held-out slots would take; UINT64_MAX with errno. */
 static uint64_t
 measure (struct training *t, const struct zcomp_method *method)
 {
-  struct store *store = t->store;
-  uint32_t slot_size = store->config.slot_size;
+  uint32_t slot_size = t->store->config.slot_size;
   uint64_t sum = 0;
 
   for (uint64_t i = 0; i < t->result->held_out && !cancelled (t); i++) {
-    struct zcomp_stream *stream = zcomp_stream_get (t->store->zcomp);
-    const void *out;
-    ssize_t n = zcomp_compress (stream, method, t->held + i * slot_size,
-                                slot_size, pool_largest (store->pool), &out);
+    uint64_t bytes = object_measure (t->store, method, t->held + i * slot_size);
 
-    zcomp_stream_put (stream);
-    if (n < 0)
+    if (bytes == UINT64_MAX)
       return UINT64_MAX;
-    sum += memory_for (store, (size_t) n);
+    sum += bytes;
   }
   return sum;
 }

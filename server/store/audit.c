@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/keep_errno.h"
 #include "store/audit.h"
+#include "store/object.h"
 #include "store/slot_io.h"
 #include "store/slot_walk.h"
 
@@ -60,20 +61,6 @@ tally_slot (const struct slot *s, struct tally *t)
   }
 }
 
-/* The object's back pointer must be the slot's cell. */
-static bool
-is_attached (struct pool *pool, struct slot *s)
-{
-  uint64_t handle;
-
-  if (slot_meta_state (slot_load_meta (s)) != SLOT_OBJECT)
-    return true;
-  bool ok = pool_pin (pool, &s->cell, &handle) &&
-            pool_is_attached (pool, handle, &s->cell);
-  pool_unpin (pool, handle);
-  return ok;
-}
-
 /* The entry of a slot in the write buffer must be its own. */
 static bool
 has_its_entry (const struct buffer *b, const struct slot *s, uint64_t number)
@@ -113,7 +100,7 @@ has_its_own (struct disk *disk, struct slot *s, uint64_t index, char *why,
 {
   const char *what = NULL;
 
-  if (!is_attached (disk->store->pool, s))
+  if (!object_is_attached (disk->store, s))
     what = "object";
   else if (!has_its_entry (&disk->store->buffer, s, disk_slot (disk, index)))
     what = "entry in the write buffer";

@@ -7,23 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <xxhash.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/keep_errno.h"
 #include "base/run_clock.h"
 #include "store/backed.h"
-
-struct header {
-  uint64_t slot;
-  uint16_t size_less_1;
-  uint8_t format;
-  uint8_t zero;
-  uint32_t check;
-};
-
-_Static_assert(sizeof (struct header) == RECORD_HEADER, "no padding");
 
 struct backed *
 backed_create (struct backing *io)
@@ -238,55 +227,10 @@ backed_destroy (struct backed *b)
   free (b);
 }
 
-/* -- records ------------------------------------------------------------ */
+/* -- buffers for records
+ * ------------------------------------------------------------ */
 
 #define RECORDS 64 /* kept: threads that read at once, of four connections */
-
-/* A record that the store has put elsewhere is not the one, and may well be an
- * older one of the same slot: so the address counts too.
- */
-static uint32_t
-checksum (const struct backed *b, const struct header *h, uint64_t address,
-          const void *object, uint32_t size)
-{
-  uint64_t seed = b->secret ^ h->slot * UINT64_C (0x9e3779b97f4a7c15) ^
-                  address * UINT64_C (0xd6e8feb86659fd93) ^
-                  (uint64_t) h->format << 56 ^ (uint64_t) size << 32;
-
-  return (uint32_t) XXH3_64bits_withSeed (object, size, seed);
-}
-
-static struct header
-header_of (const struct backed *b, const void *object, uint64_t address,
-           uint64_t slot, unsigned format, uint32_t size)
-{
-  struct header h = { .slot = slot,
-                      .size_less_1 = (uint16_t) (size - 1),
-                      .format = (uint8_t) format };
-
-  h.check = checksum (b, &h, address, object, size);
-  return h;
-}
-
-void
-record_seal (const struct backed *b, void *record, uint64_t address,
-             uint64_t slot, unsigned format, uint32_t size)
-{
-  struct header h = header_of (b, (char *) record + RECORD_HEADER, address,
-                               slot, format, size);
-
-  memcpy (record, &h, sizeof h);
-}
-
-bool
-record_check (const struct backed *b, const void *record, uint64_t address,
-              uint64_t slot, unsigned format, uint32_t size)
-{
-  struct header h = header_of (b, (const char *) record + RECORD_HEADER,
-                               address, slot, format, size);
-
-  return memcmp (record, &h, sizeof h) == 0;
-}
 
 void
 backed_keep_records (struct backed *b, uint32_t slot_size)
@@ -337,16 +281,4 @@ backed_record_free (struct backed *b, char *record)
       ~(UINT64_C (1) << (size_t) (record - b->records) / b->record_room));
   else
     free (record);
-}
-
-int
-backed_read (struct backed *b, uint64_t address, void *record, uint64_t slot,
-             unsigned format, uint32_t size)
-{
-  if (backing_read (b->io, record, record_bytes (size), address) == -1)
-    return -1;
-  if (record_check (b, record, address, slot, format, size))
-    return 0;
-  errno = EBADMSG;
-  return -1;
 }

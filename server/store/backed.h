@@ -10,12 +10,7 @@
  *          +----------------+----------------+----------------+
  *            ^cell of a slot
  *
- *   H, 16 bytes:  slot (8) | size - 1 (2) | format (1) | 0 (1) | check (4)
- *
- *   check  XXH3 of the object, seeded with a secret of this process, the
- *          record's address, the slot, the size and the format: what is not
- *          exactly this slot's object, as this process wrote it to this place,
- *          does not pass
+ *   H: 16 bytes that tell whether the object is the one (object.h)
  *
  * Who holds the slot's lock, shared or not, keeps the record: its blocks are
  * given back only by a holder of the exclusive lock.  So a read sleeps in the
@@ -90,16 +85,6 @@ record_bytes (uint32_t size)
   return RECORD_HEADER + size;
 }
 
-/* Write the header before the object, which is at record + RECORD_HEADER and
- * goes to that address.
- */
-void record_seal (const struct backed *b, void *record, uint64_t address,
-                  uint64_t slot, unsigned format, uint32_t size);
-
-/* Is this the record of that object?  EIO's other name. */
-bool record_check (const struct backed *b, const void *record, uint64_t address,
-                   uint64_t slot, unsigned format, uint32_t size) MUST_USE;
-
 /* Have buffers for the records of 64 slots of that size, so that who reads one
  * need not ask for memory.  As far as there is memory now.  Before any request.
  */
@@ -112,12 +97,5 @@ char *backed_record_new (struct backed *b, uint32_t size) MUST_USE;
 
 /* errno stays.  NULL is allowed, and then also for 'b'. */
 void backed_record_free (struct backed *b, char *record);
-
-/* Read the record at 'address' into 'record' (record_bytes (size)) and check
- * it.  0, or -1 with errno: the store's, or EBADMSG if it is not that record.
- * Sleeps; the caller holds the slot's lock.
- */
-int backed_read (struct backed *b, uint64_t address, void *record,
-                 uint64_t slot, unsigned format, uint32_t size) MUST_USE;
 
 #endif /* ZRAM_BACKED_H */

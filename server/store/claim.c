@@ -43,17 +43,6 @@ claim_put_locked (struct slot *s, uint32_t meta, unsigned claim)
            memory_order_relaxed, memory_order_relaxed);
 }
 
-static void
-copy_object (struct disk *disk, struct slot *s, uint32_t size, void *buf)
-  REQUIRES_SHARED (s)
-{
-  uint64_t handle;
-  const void *object = pool_pin (disk->store->pool, &s->cell, &handle);
-
-  memcpy (buf, object, size);
-  pool_unpin (disk->store->pool, handle);
-}
-
 bool
 claim_copy (struct disk *disk, uint64_t index, uint32_t meta, unsigned claim,
             void *buf) NO_THREAD_SAFETY_ANALYSIS
@@ -66,7 +55,7 @@ claim_copy (struct disk *disk, uint64_t index, uint32_t meta, unsigned claim,
   check_debug (slot_meta_state (meta) == SLOT_OBJECT);
   claimed = claim_put_locked (s, meta, claim);
   if (claimed)
-    copy_object (disk, s, slot_meta_size (meta), buf);
+    object_copy_locked (disk->store, s, buf, 0, slot_meta_size (meta));
   slot_read_unlock (s);
   return claimed;
 }

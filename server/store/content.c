@@ -9,54 +9,15 @@
 #include "base/fault.h"
 #include "base/keep_errno.h"
 #include "store/content.h"
-#include "store/time_sample.h"
-
-int
-content_pack (struct disk *disk, struct zcomp_stream *stream, const void *data,
-              struct packed *packed)
-{
-  struct store *store = disk->store;
-  const struct zcomp_method method = zcomp_stream_primary (stream);
-  uint64_t start = time_sample_start ();
-  ssize_t n = zcomp_compress (stream, &method, data, store->config.slot_size,
-                              pool_largest (store->pool), &packed->bytes);
-
-  time_sample_end (&store->compress_time, start);
-  if (n < 0)
-    return -1;
-  if (n > 0) {
-    packed->format = method.format;
-    packed->size = (uint32_t) n;
-  }
-  else
-    *packed = (struct packed){ .format = CODEC_RAW,
-                               .size = store->config.slot_size,
-                               .bytes = data };
-  return 0;
-}
-
-/* The object's memory is cold most of the time, and the copy into it would
- * stall on every line in turn: ask for all of them at once.  Measured: 1.5 %
- * of a write of 4 KiB with lz4.
- */
-static void
-warm_object (char *mem, uint32_t size)
-{
-  for (uint32_t i = 0; i < size && i < 4096; i += CACHE_LINE)
-    __builtin_prefetch (mem + i, 1);
-}
 
 int
 content_make (struct disk *disk, const struct packed *packed,
               struct content *new)
 {
-  void *mem;
-  uint64_t handle = pool_alloc (disk->store->pool, packed->size, &mem);
+  uint64_t handle = object_make (disk->store, packed);
 
   if (!handle)
     return -1;
-  warm_object (mem, packed->size);
-  memcpy (mem, packed->bytes, packed->size);
   *new = (struct content){ .state = SLOT_OBJECT,
                            .format = packed->format,
                            .size = packed->size,
@@ -212,15 +173,10 @@ content_overwrite_locked (struct disk *disk, struct slot *s,
                                .format = packed->format,
                                .size = packed->size };
   uint32_t old = slot_load_meta (s);
-  uint64_t handle = slot_load_cell (s);
 
-  if (slot_meta_state (old) != SLOT_OBJECT ||
-      !pool_fits (disk->store->pool, handle, packed->size))
+  if (!object_overwrite_locked (disk->store, s, packed))
     return false;
   store_format_made (disk->store, packed->format);
-  memcpy (pool_pin (disk->store->pool, &s->cell, &handle), packed->bytes,
-          packed->size);
-  pool_unpin (disk->store->pool, handle);
   slot_store_meta (s, slot_meta (SLOT_OBJECT, packed->format, packed->size));
   count_change (disk, old, &new);
   return true;

@@ -5,7 +5,7 @@
  *   data --same-filled?--> word
  *     |  |                   |
  *     |  +--make_buffered----+----------+   if the write buffer has room
- *     compress once          |          |
+ *     object_pack, once      |          |
  *     v                      v          v
  *   packed --make--> content (an object in transit, the word, or an entry)
  *                      |  slot locked
@@ -24,7 +24,7 @@
 #ifndef ZRAM_CONTENT_H
 #define ZRAM_CONTENT_H
 
-#include "store/disk.h"
+#include "store/object.h"
 
 /* What a slot is going to hold. */
 struct content {
@@ -36,19 +36,6 @@ struct content {
                    * of a record in the backing store, or an entry of the
                    * write buffer in transit */
 };
-
-/* What a slot's data became: bytes of the data itself or of a stream. */
-struct packed {
-  unsigned format;
-  uint32_t size;
-  const void *bytes;
-};
-
-/* Compress a slot's data with the stream's primary method; what does not
- * shrink enough is kept raw.  0, or -1 with errno ENOMEM or EIO.
- */
-int content_pack (struct disk *disk, struct zcomp_stream *stream,
-                  const void *data, struct packed *packed) MUST_USE;
 
 /* Put the bytes into a new object, in transit.  0, or -1 with errno ENOSPC or
  * ENOMEM.

@@ -73,7 +73,7 @@ pack_copy (struct disk *disk, const void *copy, struct content *new)
 {
   struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
   struct packed packed;
-  int r = content_pack (disk, stream, copy, &packed);
+  int r = object_pack (disk->store, stream, copy, &packed);
 
   fault_pause ("drain.packed");
   budget_spare_begin (&disk->store->budget);

@@ -46,25 +46,6 @@ room (struct disk *disk, uint32_t meta, uint32_t threshold)
   return threshold && most >= threshold ? threshold - 1 : most;
 }
 
-/* The slot's data, from the copy of its object. */
-static const void *
-unpack (struct disk *disk, struct zcomp_stream *stream, uint32_t meta,
-        const void *object)
-{
-  void *data = zcomp_stream_scratch (stream);
-  struct zcomp_reader reader;
-  int r;
-
-  if (slot_meta_format (meta) == CODEC_RAW)
-    return object;
-  if (zcomp_stream_reader (stream, slot_meta_format (meta), &reader) == -1)
-    return NULL;
-  r = zcomp_reader_decompress (&reader, object, slot_meta_size (meta), data,
-                               disk->store->config.slot_size);
-  zcomp_reader_put (&reader);
-  return r == 0 ? data : NULL;
-}
-
 /* Try one method after the other; *tried is the last one that was.  1 and a
  * new content if one helped, 0 if none did, -1 with errno.
  */
@@ -74,26 +55,22 @@ try_methods (struct disk *disk, struct zcomp_stream *stream, uint32_t meta,
              unsigned *tried, struct content *new)
 {
   size_t most = room (disk, meta, plan->threshold);
-  const void *data = unpack (disk, stream, meta, object);
+  const void *data = object_unpack (disk->store, meta, object, stream);
   struct packed packed;
 
   if (!data)
     return -1;
   for (unsigned p = first_to_try (plan, meta); p <= plan->last; p++) {
-    const struct zcomp_method *method = &plan->methods[p - 1];
-    ssize_t n = most ? zcomp_compress (stream, method, data,
-                                       disk->store->config.slot_size, most,
-                                       &packed.bytes)
-                     : 0;
+    int r = most
+              ? object_pack_within (disk->store, stream, &plan->methods[p - 1],
+                                    data, most, &packed)
+              : 0;
 
-    if (n < 0)
+    if (r == -1)
       return -1;
     *tried = p;
-    if (n == 0)
-      continue;
-    packed.format = method->format;
-    packed.size = (uint32_t) n;
-    return content_make (disk, &packed, new) == -1 ? -1 : 1;
+    if (r == 1)
+      return content_make (disk, &packed, new) == -1 ? -1 : 1;
   }
   return 0;
 }

@@ -46,18 +46,6 @@ is_so_already (const char *data, const void *buf, uint32_t len)
   return buf ? memcmp (data, buf, len) == 0 : repeats_word (data, 0, len, 0);
 }
 
-/* Compress a slot's data into a new object. */
-static int
-pack_object (struct disk *disk, struct zcomp_stream *stream, const void *data,
-             struct content *new)
-{
-  struct packed packed;
-
-  return content_pack (disk, stream, data, &packed) == 0
-           ? content_make (disk, &packed, new)
-           : -1;
-}
-
 /* Compress the data and let the slot hold them. */
 static int
 store_data_locked (struct disk *disk, struct slot *s,
@@ -67,7 +55,7 @@ store_data_locked (struct disk *disk, struct slot *s,
   struct packed packed;
 
   if (!slot_same_filled (data, disk->store->config.slot_size, &new.cell)) {
-    if (content_pack (disk, stream, data, &packed) == -1)
+    if (object_pack (disk->store, stream, data, &packed) == -1)
       return -1;
     if (content_make (disk, &packed, &new) == -1)
       return errno == ENOSPC && content_overwrite_locked (disk, s, &packed)
@@ -139,14 +127,18 @@ static int
 make_data (struct disk *disk, uint64_t index, const void *buf,
            struct content *new)
 {
+  struct packed packed;
+
   if (buffer_is_on (&disk->store->buffer)) {
     if (content_make_buffered (disk, index, buf, new))
       return 0;
     disk_count (disk, DISK_BUFFER_PASSED, 1);
   }
   struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
-  int r = pack_object (disk, stream, buf, new);
+  int r = object_pack (disk->store, stream, buf, &packed);
 
+  if (r == 0)
+    r = content_make (disk, &packed, new);
   zcomp_stream_put (stream);
   return r;
 }
@@ -197,7 +189,7 @@ old_data_locked (struct disk *disk, struct slot *s, struct zcomp_stream *stream,
   char *data = zcomp_stream_scratch (stream);
 
   if (state != SLOT_EMPTY && state != SLOT_SAME)
-    return slot_unpack_locked (disk, s, record, stream);
+    return object_unpack_locked (disk->store, s, record, stream);
   slot_fill_words (data, 0, disk->store->config.slot_size, slot_load_cell (s));
   return data;
 }
@@ -224,7 +216,7 @@ part_compressed_locked (struct disk *disk, struct slot *s, uint64_t index,
   REQUIRES (s)
 {
   bool backed = slot_meta_state (slot_load_meta (s)) == SLOT_BACKED;
-  char *record = backed ? slot_fetch_locked (disk, s, index) : NULL;
+  char *record = backed ? object_fetch_locked (disk, s, index) : NULL;
   int r;
 
   if (backed && !record)

@@ -10,7 +10,6 @@
 #include "store/claim.h"
 #include "store/slot_io.h"
 #include "store/slot_read.h"
-#include "store/time_sample.h"
 
 void
 slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word)
@@ -28,166 +27,6 @@ slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word)
     memcpy (buf + done, buf, done < len - done ? done : len - done);
 }
 
-/* The object's whole data into 'dst' (slot_size bytes). */
-static int
-decompress_locked (struct disk *disk, struct slot *s, uint32_t meta,
-                   const struct zcomp_reader *reader, void *dst)
-  REQUIRES_SHARED (s)
-{
-  uint64_t handle;
-  const void *object = pool_pin (disk->store->pool, &s->cell, &handle);
-  uint64_t start = time_sample_start ();
-  int r = zcomp_reader_decompress (reader, object, slot_meta_size (meta), dst,
-                                   disk->store->config.slot_size);
-
-  time_sample_end (&disk->store->decompress_time, start);
-  pool_unpin (disk->store->pool, handle);
-  return r;
-}
-
-static void
-read_raw_locked (struct disk *disk, struct slot *s, void *buf, uint32_t offset,
-                 uint32_t len) REQUIRES_SHARED (s)
-{
-  uint64_t handle;
-  const char *object = pool_pin (disk->store->pool, &s->cell, &handle);
-
-  memcpy (buf, object + offset, len);
-  pool_unpin (disk->store->pool, handle);
-}
-
-/* Straight into the caller's buffer. */
-static int
-read_whole_locked (struct disk *disk, struct slot *s, uint32_t meta, void *buf)
-  REQUIRES_SHARED (s)
-{
-  struct zcomp_reader reader;
-  int r;
-
-  if (zcomp_reader_get (disk->store->zcomp, slot_meta_format (meta), &reader))
-    return -1;
-  r = decompress_locked (disk, s, meta, &reader, buf);
-  zcomp_reader_put (&reader);
-  return r;
-}
-
-/* -- from the backing store --------------------------------------------- */
-
-char *
-slot_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
-{
-  uint32_t meta = slot_load_meta (s), size = slot_meta_size (meta);
-  char *record = backed_record_new (disk->store->backed, size);
-
-  rank_may_sleep ("slot_fetch_locked");
-  /* Nor is a stream held here, whatever the codec: so who takes streams away
-   * (zcomp_set_workers, zcomp_set_primary) never waits for the store.
-   */
-  rank_acquire (RANK_STREAM);
-  rank_release (RANK_STREAM);
-  if (!record)
-    return NULL;
-  if (backed_read (disk->store->backed, slot_load_cell (s), record,
-                   disk_slot (disk, index), slot_meta_format (meta),
-                   size) == 0) {
-    disk_count (disk, DISK_BD_READS, 1);
-    return record;
-  }
-  disk_count (disk, DISK_BD_READ_ERRORS, 1);
-  if (errno == EBADMSG)
-    disk_count (disk, DISK_BD_DAMAGED, 1);
-  backed_record_free (disk->store->backed, record);
-  /* Whatever else the store said (a server may say ENOSPC), of the slot it
-   * means one thing.
-   */
-  if (errno != ENOMEM)
-    errno = EIO;
-  return NULL;
-}
-
-/* -- into the stream's scratch ------------------------------------------ */
-
-static int
-unpack_record (struct disk *disk, uint32_t meta, const char *record,
-               const struct zcomp_reader *reader, void *dst)
-{
-  return zcomp_reader_decompress (reader, record + RECORD_HEADER,
-                                  slot_meta_size (meta), dst,
-                                  disk->store->config.slot_size);
-}
-
-char *
-slot_unpack_locked (struct disk *disk, struct slot *s, const char *record,
-                    struct zcomp_stream *stream)
-{
-  char *scratch = zcomp_stream_scratch (stream);
-  uint32_t slot_size = disk->store->config.slot_size;
-  uint32_t meta = slot_load_meta (s);
-  struct zcomp_reader reader;
-  int r;
-
-  if (slot_meta_format (meta) == CODEC_RAW) {
-    if (record)
-      memcpy (scratch, record + RECORD_HEADER, slot_size);
-    else
-      read_raw_locked (disk, s, scratch, 0, slot_size);
-    return scratch;
-  }
-  if (zcomp_stream_reader (stream, slot_meta_format (meta), &reader))
-    return NULL;
-  r = record ? unpack_record (disk, meta, record, &reader, scratch)
-             : decompress_locked (disk, s, meta, &reader, scratch);
-  zcomp_reader_put (&reader);
-  return r ? NULL : scratch;
-}
-
-/* A part of what is compressed. */
-static int
-read_part_locked (struct disk *disk, struct slot *s, const char *record,
-                  void *buf, uint32_t offset, uint32_t len) REQUIRES_SHARED (s)
-{
-  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
-  const char *whole = slot_unpack_locked (disk, s, record, stream);
-
-  if (whole)
-    memcpy (buf, whole + offset, len);
-  zcomp_stream_put (stream);
-  return whole ? 0 : -1;
-}
-
-/* -- into the caller's buffer ------------------------------------------- */
-
-static int
-read_record_locked (struct disk *disk, struct slot *s, const char *record,
-                    void *buf, uint32_t offset, uint32_t len)
-  REQUIRES_SHARED (s)
-{
-  uint32_t meta = slot_load_meta (s);
-
-  if (slot_meta_format (meta) == CODEC_RAW) {
-    memcpy (buf, record + RECORD_HEADER + offset, len);
-    return 0;
-  }
-  if (len == disk->store->config.slot_size)
-    return zcomp_decompress (disk->store->zcomp, slot_meta_format (meta),
-                             record + RECORD_HEADER, slot_meta_size (meta), buf,
-                             len);
-  return read_part_locked (disk, s, record, buf, offset, len);
-}
-
-static int
-read_object_locked (struct disk *disk, struct slot *s, uint32_t meta, void *buf,
-                    uint32_t offset, uint32_t len) REQUIRES_SHARED (s)
-{
-  if (slot_meta_format (meta) == CODEC_RAW) {
-    read_raw_locked (disk, s, buf, offset, len);
-    return 0;
-  }
-  if (len == disk->store->config.slot_size)
-    return read_whole_locked (disk, s, meta, buf);
-  return read_part_locked (disk, s, NULL, buf, offset, len);
-}
-
 int
 slot_read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
                   uint32_t offset, uint32_t len, char **record)
@@ -197,11 +36,12 @@ slot_read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
   *record = NULL;
   switch (slot_meta_state (meta)) {
   case SLOT_OBJECT:
-    return read_object_locked (disk, s, meta, buf, offset, len);
+    return object_read_locked (disk->store, s, NULL, buf, offset, len);
   case SLOT_BACKED:
-    *record = slot_fetch_locked (disk, s, index);
-    return *record ? read_record_locked (disk, s, *record, buf, offset, len)
-                   : -1;
+    *record = object_fetch_locked (disk, s, index);
+    return *record
+             ? object_read_locked (disk->store, s, *record, buf, offset, len)
+             : -1;
   case SLOT_BUFFERED:
     memcpy (buf,
             buffer_data (&disk->store->buffer, (uint32_t) slot_load_cell (s)) +

@@ -16,12 +16,6 @@
 /* Bytes [offset, offset + len) of a slot that repeats the word. */
 void slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word);
 
-/* The record of a BACKED slot, checked, for the caller to give to
- * backed_record_free; NULL with errno EIO or ENOMEM.
- */
-char *slot_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
-  REQUIRES_SHARED (s) MUST_USE;
-
 /* Bytes [offset, offset + len) of the slot, whatever it is.  *record becomes
  * what had to be read from the backing store, which goes to backed_record_free,
  * or NULL.  0, or -1 with errno EIO or ENOMEM.
@@ -29,12 +23,5 @@ char *slot_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
 int slot_read_locked (struct disk *disk, struct slot *s, uint64_t index,
                       void *buf, uint32_t offset, uint32_t len, char **record)
   REQUIRES_SHARED (s) MUST_USE;
-
-/* All data of a slot that is OBJECT, or BACKED with its record, in the stream's
- * scratch; NULL with errno EIO or ENOMEM.
- */
-char *slot_unpack_locked (struct disk *disk, struct slot *s, const char *record,
-                          struct zcomp_stream *stream) REQUIRES_SHARED (s)
-  MUST_USE;
 
 #endif /* ZRAM_SLOT_READ_H */
