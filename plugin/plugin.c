@@ -11,13 +11,13 @@
 
 #include <inttypes.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/error_text.h"
+#include "base/mutex.h"
 #include "maint/compactor.h"
 #include "maint/refill.h"
 #include "plugin/control/control.h"
@@ -278,16 +278,16 @@ zram_get_ready (void)
 /* -- the end ------------------------------------------------------------ */
 
 /* The store, as long as the watchdog may look at it. */
-static pthread_mutex_t watched_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mutex watched_lock = MUTEX_INIT (RANK_WATCHED);
 static struct backing *watched;
 static atomic_bool given_up; /* it did not answer */
 
 static void
 watch_store (struct backing *io)
 {
-  pthread_mutex_lock (&watched_lock);
+  mutex_lock (&watched_lock);
   watched = io;
-  pthread_mutex_unlock (&watched_lock);
+  mutex_unlock (&watched_lock);
 }
 
 static bool
@@ -315,14 +315,14 @@ store_is_stuck (void)
 {
   bool stuck;
 
-  pthread_mutex_lock (&watched_lock);
+  mutex_lock (&watched_lock);
   stuck = watched && completes_nothing (watched);
   if (stuck) {
     atomic_store (&given_up, true);
     backing_shut (watched);
     room_close (&store->room);
   }
-  pthread_mutex_unlock (&watched_lock);
+  mutex_unlock (&watched_lock);
   return stuck;
 }
 

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error_text.h"
 #include "base/fault.h"
+#include "base/mutex.h"
 #include "base/own_files.h"
 #include "plugin/control/thread.h"
 #include "plugin/read_file.h"
@@ -32,8 +32,8 @@ struct reading {
 /* Protects 'done' and 'left' of all readings, and what stands here.  A leaf;
  * nobody holds it while he waits for a file.
  */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t done;
+static struct mutex lock = MUTEX_INIT (RANK_LEAF);
+static struct cond done;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static unsigned stuck; /* threads that were left alone */
 static bool cancelled;
@@ -43,12 +43,7 @@ static const char ending[] = "the server is about to end";
 static void
 init (void)
 {
-  pthread_condattr_t attr;
-
-  pthread_condattr_init (&attr);
-  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
-  pthread_cond_init (&done, &attr);
-  pthread_condattr_destroy (&attr);
+  cond_init (&done);
 }
 
 /* -- the thread --------------------------------------------------------- */
@@ -134,12 +129,12 @@ reading_thread (void *arg)
   (void) own_files (-1, -1);
   fault_pause ("read_file");
   do_read (r);
-  pthread_mutex_lock (&lock);
+  mutex_lock (&lock);
   r->done = true;
   left = r->left;
   stuck -= left;
-  pthread_cond_broadcast (&done);
-  pthread_mutex_unlock (&lock);
+  cond_broadcast (&done);
+  mutex_unlock (&lock);
   if (left)
     reading_free (r);
   return NULL;
@@ -167,13 +162,10 @@ reading_new (const char *path, size_t most)
 static bool
 wait_for (struct reading *r, uint64_t deadline_ns, char *why, size_t why_size)
 {
-  struct timespec due = { (time_t) (deadline_ns / 1000000000),
-                          (long) (deadline_ns % 1000000000) };
   bool in_time;
 
-  pthread_mutex_lock (&lock);
-  while (!r->done && !cancelled &&
-         pthread_cond_timedwait (&done, &lock, &due) != ETIMEDOUT)
+  mutex_lock (&lock);
+  while (!r->done && !cancelled && cond_wait_until (&done, &lock, deadline_ns))
     ;
   in_time = r->done;
   r->left = !in_time;
@@ -183,7 +175,7 @@ wait_for (struct reading *r, uint64_t deadline_ns, char *why, size_t why_size)
   else
     snprintf (why, why_size, "the file did not answer within %d seconds",
               READ_FILE_SECONDS);
-  pthread_mutex_unlock (&lock);
+  mutex_unlock (&lock);
   return in_time;
 }
 
@@ -192,10 +184,10 @@ is_refused (char *why, size_t why_size)
 {
   bool late, full;
 
-  pthread_mutex_lock (&lock);
+  mutex_lock (&lock);
   late = cancelled;
   full = stuck >= READ_FILE_STUCK_MAX;
-  pthread_mutex_unlock (&lock);
+  mutex_unlock (&lock);
   if (late)
     snprintf (why, why_size, "%s", ending);
   else if (full)
@@ -260,8 +252,8 @@ void
 read_files_cancel (void)
 {
   pthread_once (&once, init);
-  pthread_mutex_lock (&lock);
+  mutex_lock (&lock);
   cancelled = true;
-  pthread_cond_broadcast (&done);
-  pthread_mutex_unlock (&lock);
+  cond_broadcast (&done);
+  mutex_unlock (&lock);
 }

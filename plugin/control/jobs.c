@@ -12,6 +12,7 @@
 #include "base/error_text.h"
 #include "base/clock.h"
 #include "base/keep_errno.h"
+#include "base/mutex.h"
 #include "maint/deep_reader.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/thread.h"
@@ -20,8 +21,8 @@
 
 struct jobs {
   struct engine *engine; /* not owned */
-  pthread_mutex_t lock;
-  pthread_cond_t begun;
+  struct mutex lock;
+  struct cond begun;
   struct job current;              /* while its state is RUNNING */
   bool taken_up;                   /* current: the thread is at it */
   struct pass_progress progress;   /* of current */
@@ -532,11 +533,11 @@ jobs_run_current (struct jobs *jobs)
   struct job job;
   bool cancelled;
 
-  pthread_mutex_lock (&jobs->lock);
+  mutex_lock (&jobs->lock);
   job = jobs->current;
   jobs->taken_up = true;
   cancelled = atomic_load (&jobs->progress.cancel);
-  pthread_mutex_unlock (&jobs->lock);
+  mutex_unlock (&jobs->lock);
   if (!job.id)
     return;
 
@@ -548,11 +549,11 @@ jobs_run_current (struct jobs *jobs)
     run[job.request.kind](jobs, &job);
   free_ranges (&job.request);
 
-  pthread_mutex_lock (&jobs->lock);
+  mutex_lock (&jobs->lock);
   look_at_progress (jobs, &job);
   jobs->kept[job.id % ZRAM_JOBS_KEPT] = job;
   jobs->current = (struct job){ .id = 0 };
-  pthread_mutex_unlock (&jobs->lock);
+  mutex_unlock (&jobs->lock);
 }
 
 static void *
@@ -560,17 +561,17 @@ job_thread (void *arg)
 {
   struct jobs *jobs = arg;
 
-  pthread_mutex_lock (&jobs->lock);
+  mutex_lock (&jobs->lock);
   while (!jobs->stop) {
     if (jobs->current.id) {
-      pthread_mutex_unlock (&jobs->lock);
+      mutex_unlock (&jobs->lock);
       jobs_run_current (jobs);
-      pthread_mutex_lock (&jobs->lock);
+      mutex_lock (&jobs->lock);
     }
     else
-      pthread_cond_wait (&jobs->begun, &jobs->lock);
+      cond_wait (&jobs->begun, &jobs->lock);
   }
-  pthread_mutex_unlock (&jobs->lock);
+  mutex_unlock (&jobs->lock);
   return NULL;
 }
 
@@ -580,7 +581,7 @@ jobs_begin (struct jobs *jobs, const struct job_request *request, char *why,
 {
   uint64_t id = 0;
 
-  pthread_mutex_lock (&jobs->lock);
+  mutex_lock (&jobs->lock);
   if (jobs->stop)
     snprintf (why, why_size, "the server is about to end");
   else if (jobs->current.id)
@@ -594,9 +595,9 @@ jobs_begin (struct jobs *jobs, const struct job_request *request, char *why,
     atomic_store (&jobs->progress.done, 0);
     atomic_store (&jobs->progress.total, 0);
     atomic_store (&jobs->progress.cancel, false);
-    pthread_cond_signal (&jobs->begun);
+    cond_signal (&jobs->begun);
   }
-  pthread_mutex_unlock (&jobs->lock);
+  mutex_unlock (&jobs->lock);
   return id;
 }
 
@@ -605,7 +606,7 @@ jobs_get (struct jobs *jobs, uint64_t id, struct job *job)
 {
   bool found = id != 0;
 
-  pthread_mutex_lock (&jobs->lock);
+  mutex_lock (&jobs->lock);
   if (found && jobs->current.id == id) {
     *job = jobs->current;
     look_at_progress (jobs, job);
@@ -614,7 +615,7 @@ jobs_get (struct jobs *jobs, uint64_t id, struct job *job)
     *job = jobs->kept[id % ZRAM_JOBS_KEPT];
   else
     found = false;
-  pthread_mutex_unlock (&jobs->lock);
+  mutex_unlock (&jobs->lock);
   return found;
 }
 
@@ -624,14 +625,14 @@ jobs_cancel (struct jobs *jobs, uint64_t id, bool *heeded)
   bool found = id != 0;
 
   *heeded = false;
-  pthread_mutex_lock (&jobs->lock);
+  mutex_lock (&jobs->lock);
   if (found && jobs->current.id == id) {
     atomic_store (&jobs->progress.cancel, true);
     *heeded = !jobs->taken_up || jobs->current.request.kind != JOB_RESET;
   }
   else
     found = found && jobs->kept[id % ZRAM_JOBS_KEPT].id == id;
-  pthread_mutex_unlock (&jobs->lock);
+  mutex_unlock (&jobs->lock);
   return found;
 }
 
@@ -645,8 +646,8 @@ jobs_create (struct engine *engine)
   if (!jobs)
     return NULL;
   jobs->engine = engine;
-  pthread_mutex_init (&jobs->lock, NULL);
-  pthread_cond_init (&jobs->begun, NULL);
+  mutex_init (&jobs->lock, RANK_LEAF);
+  cond_init (&jobs->begun);
   return jobs;
 }
 
@@ -662,11 +663,11 @@ jobs_start (struct jobs *jobs)
 void
 jobs_stop (struct jobs *jobs)
 {
-  pthread_mutex_lock (&jobs->lock);
+  mutex_lock (&jobs->lock);
   atomic_store (&jobs->stop, true);
   atomic_store (&jobs->progress.cancel, true);
-  pthread_cond_signal (&jobs->begun);
-  pthread_mutex_unlock (&jobs->lock);
+  cond_signal (&jobs->begun);
+  mutex_unlock (&jobs->lock);
   if (jobs->started)
     pthread_join (jobs->thread, NULL);
   jobs->started = false;
@@ -681,7 +682,7 @@ jobs_destroy (struct jobs *jobs)
     return;
   jobs_stop (jobs);
   free_ranges (&jobs->current.request); /* it was never taken up */
-  pthread_cond_destroy (&jobs->begun);
-  pthread_mutex_destroy (&jobs->lock);
+  cond_destroy (&jobs->begun);
+  mutex_destroy (&jobs->lock);
   free (jobs);
 }

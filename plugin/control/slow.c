@@ -6,14 +6,15 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
+#include "base/mutex.h"
 #include "plugin/control/slow.h"
 #include "plugin/control/thread.h"
 
 struct slow {
   struct engine *engine; /* not owned */
   int wake_fd;           /* not owned */
-  pthread_mutex_t lock;
-  pthread_cond_t put;
+  struct mutex lock;
+  struct cond put;
   struct slow_request *queue, **queue_end;
   struct slow_request *done;
   bool stop;
@@ -37,23 +38,23 @@ slow_thread (void *arg)
 {
   struct slow *slow = arg;
 
-  pthread_mutex_lock (&slow->lock);
+  mutex_lock (&slow->lock);
   while (!slow->stop) {
     struct slow_request *s;
 
     if (!slow->queue) {
-      pthread_cond_wait (&slow->put, &slow->lock);
+      cond_wait (&slow->put, &slow->lock);
       continue;
     }
     s = take_first (slow);
-    pthread_mutex_unlock (&slow->lock);
+    mutex_unlock (&slow->lock);
     rpc_run (&s->request, slow->engine, &s->answer);
-    pthread_mutex_lock (&slow->lock);
+    mutex_lock (&slow->lock);
     s->next = slow->done;
     slow->done = s;
     eventfd_write (slow->wake_fd, 1);
   }
-  pthread_mutex_unlock (&slow->lock);
+  mutex_unlock (&slow->lock);
   return NULL;
 }
 
@@ -66,11 +67,11 @@ slow_put (struct slow *slow, uint64_t client, const struct rpc_request *request)
     return false;
   s->client = client;
   s->request = *request;
-  pthread_mutex_lock (&slow->lock);
+  mutex_lock (&slow->lock);
   *slow->queue_end = s;
   slow->queue_end = &s->next;
-  pthread_cond_signal (&slow->put);
-  pthread_mutex_unlock (&slow->lock);
+  cond_signal (&slow->put);
+  mutex_unlock (&slow->lock);
   return true;
 }
 
@@ -79,10 +80,10 @@ slow_take (struct slow *slow)
 {
   struct slow_request *done;
 
-  pthread_mutex_lock (&slow->lock);
+  mutex_lock (&slow->lock);
   done = slow->done;
   slow->done = NULL;
-  pthread_mutex_unlock (&slow->lock);
+  mutex_unlock (&slow->lock);
   return done;
 }
 
@@ -106,8 +107,8 @@ slow_create (struct engine *engine, int wake_fd)
   slow->engine = engine;
   slow->wake_fd = wake_fd;
   slow->queue_end = &slow->queue;
-  pthread_mutex_init (&slow->lock, NULL);
-  pthread_cond_init (&slow->put, NULL);
+  mutex_init (&slow->lock, RANK_LEAF);
+  cond_init (&slow->put);
   return slow;
 }
 
@@ -125,10 +126,10 @@ slow_stop (struct slow *slow)
 {
   if (!slow->started)
     return;
-  pthread_mutex_lock (&slow->lock);
+  mutex_lock (&slow->lock);
   slow->stop = true;
-  pthread_cond_signal (&slow->put);
-  pthread_mutex_unlock (&slow->lock);
+  cond_signal (&slow->put);
+  mutex_unlock (&slow->lock);
   /* Requests here wait for no store: for a step of a pass, or for streams. */
   pthread_join (slow->thread, NULL);
   slow->started = false;
@@ -153,7 +154,7 @@ slow_destroy (struct slow *slow)
   slow_stop (slow);
   free_all (slow->queue);
   free_all (slow->done);
-  pthread_cond_destroy (&slow->put);
-  pthread_mutex_destroy (&slow->lock);
+  cond_destroy (&slow->put);
+  mutex_destroy (&slow->lock);
   free (slow);
 }

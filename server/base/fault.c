@@ -24,7 +24,9 @@ struct point {
   unsigned waiting; /* threads that stand at the point */
 };
 
-/* Plain pthread locks, not ours: a fault point may stand under any rank. */
+/* Plain pthread locks, not ours: a fault point may stand under any rank, and a
+ * thread is held there with any locks, which the rank checker would forbid.
+ */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct point points[MAX_POINTS];

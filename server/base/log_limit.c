@@ -63,7 +63,7 @@ log_limit_take (struct log_limit *l, uint64_t id, const char *name,
   bool take;
 
   *first = false;
-  pthread_mutex_lock (&l->lock);
+  mutex_lock (&l->lock);
   k = find_locked (l, id, name, now_ns);
   give_back_locked (k, now_ns);
   take = k->lines > 0;
@@ -73,7 +73,7 @@ log_limit_take (struct log_limit *l, uint64_t id, const char *name,
     *first = left_out_locked (l) == 0;
     k->left_out++;
   }
-  pthread_mutex_unlock (&l->lock);
+  mutex_unlock (&l->lock);
   return take;
 }
 
@@ -84,7 +84,7 @@ log_limit_summary (struct log_limit *l, char *buf, size_t size)
   uint64_t sum;
   size_t len;
 
-  pthread_mutex_lock (&l->lock);
+  mutex_lock (&l->lock);
   sum = left_out_locked (l);
   len = (size_t) snprintf (buf, size, "%" PRIu64 " lines like these left out",
                            sum);
@@ -98,6 +98,6 @@ log_limit_summary (struct log_limit *l, char *buf, size_t size)
     }
     k->left_out = 0;
   }
-  pthread_mutex_unlock (&l->lock);
+  mutex_unlock (&l->lock);
   return sum > 0;
 }

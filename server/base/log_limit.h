@@ -22,12 +22,12 @@
 #ifndef ZRAM_LOG_LIMIT_H
 #define ZRAM_LOG_LIMIT_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/mutex.h"
 
 #define LOG_LIMIT_KINDS 24
 #define LOG_LIMIT_BURST 8
@@ -36,7 +36,7 @@
 #define LOG_LIMIT_NAME 64 /* bytes */
 
 struct log_limit {
-  pthread_mutex_t lock; /* everything below */
+  struct mutex lock; /* everything below */
   unsigned kinds;
   struct log_limit_kind {
     uint64_t id;
@@ -47,9 +47,9 @@ struct log_limit {
   } kind[LOG_LIMIT_KINDS];
 };
 
-#define LOG_LIMIT_INIT                \
-  {                                   \
-    .lock = PTHREAD_MUTEX_INITIALIZER \
+#define LOG_LIMIT_INIT             \
+  {                                \
+    .lock = MUTEX_INIT (RANK_LEAF) \
   }
 
 /* May a line of that kind be written now (clock_ns)?  If not it is counted, and

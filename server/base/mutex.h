@@ -2,13 +2,20 @@
 /*
  * pthread mutex with a rank and clang's annotations.  Adaptive: it spins for
  * a moment before it sleeps, because our critical sections are short.
+ *
+ * And the condition that goes with one.  A wait drops the mutex and takes it
+ * again, so it is checked as both; and it sleeps, so the caller holds no other
+ * lock inside which nobody may (base/rank.h).
  */
 
 #ifndef ZRAM_MUTEX_H
 #define ZRAM_MUTEX_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/compiler.h"
@@ -19,6 +26,19 @@ struct CAPABILITY ("mutex") mutex {
   pthread_mutex_t m;
   enum lock_rank rank;
 };
+
+/* For one that is static. */
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+#define MUTEX_INIT(rank)                          \
+  {                                               \
+    PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP, (rank) \
+  }
+#else
+#define MUTEX_INIT(rank)              \
+  {                                   \
+    PTHREAD_MUTEX_INITIALIZER, (rank) \
+  }
+#endif
 
 static inline void
 mutex_init (struct mutex *mutex, enum lock_rank rank)
@@ -64,6 +84,73 @@ mutex_unlock (struct mutex *mutex) RELEASE (mutex) NO_THREAD_SAFETY_ANALYSIS
 {
   rank_release (mutex->rank);
   pthread_mutex_unlock (&mutex->m);
+}
+
+/* -- conditions --------------------------------------------------------- */
+
+struct cond {
+  pthread_cond_t c; /* of CLOCK_MONOTONIC */
+};
+
+static inline void
+cond_init (struct cond *cond)
+{
+  pthread_condattr_t attr;
+
+  pthread_condattr_init (&attr);
+  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
+  check_always (pthread_cond_init (&cond->c, &attr) == 0);
+  pthread_condattr_destroy (&attr);
+}
+
+static inline void
+cond_destroy (struct cond *cond)
+{
+  KEEP_ERRNO;
+
+  check_always (pthread_cond_destroy (&cond->c) == 0);
+}
+
+static inline void
+cond_check_wait (const struct mutex *mutex)
+{
+  rank_release (mutex->rank);
+  rank_may_sleep ("wait for a condition");
+  rank_acquire (mutex->rank);
+}
+
+/* The caller looks at what it waits for again after either of these two: a
+ * wait may end for nothing.
+ */
+static inline void
+cond_wait (struct cond *cond, struct mutex *mutex) REQUIRES (mutex)
+{
+  cond_check_wait (mutex);
+  pthread_cond_wait (&cond->c, &mutex->m);
+}
+
+/* False at that time of clock_ns. */
+static inline bool
+cond_wait_until (struct cond *cond, struct mutex *mutex, uint64_t due_ns)
+  REQUIRES (mutex)
+{
+  const struct timespec due = { (time_t) (due_ns / 1000000000),
+                                (long) (due_ns % 1000000000) };
+
+  cond_check_wait (mutex);
+  return pthread_cond_timedwait (&cond->c, &mutex->m, &due) != ETIMEDOUT;
+}
+
+static inline void
+cond_signal (struct cond *cond)
+{
+  pthread_cond_signal (&cond->c);
+}
+
+static inline void
+cond_broadcast (struct cond *cond)
+{
+  pthread_cond_broadcast (&cond->c);
 }
 
 #endif /* ZRAM_MUTEX_H */

@@ -22,11 +22,15 @@ static const char *const names[RANK_COUNT] = {
   [RANK_ZSPAGE] = "zspage",
   [RANK_Z3_PAGE] = "z3fold page",
   [RANK_Z3_LISTS] = "z3fold lists",
+  [RANK_WATCHED] = "watched store",
+  [RANK_LATE] = "late blocks",
   [RANK_BACKING] = "backing bitmap",
   [RANK_ARENA] = "arena",
   [RANK_TABLE] = "slot table",
   [RANK_BUFFER] = "write buffer",
   [RANK_DISKS] = "list of disks",
+  [RANK_LEAF] = "leaf",
+  [RANK_CLOCK] = "run clock",
 };
 
 const char *

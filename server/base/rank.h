@@ -36,11 +36,15 @@ enum lock_rank {
   RANK_ZSPAGE,       /* the bytes of a zspage's objects */
   RANK_Z3_PAGE,      /* a page of z3fold: where its objects lie, pins */
   RANK_Z3_LISTS,     /* z3fold: its lists of pages, and free pages */
+  RANK_WATCHED,      /* the store that the watchdog may look at */
+  RANK_LATE,         /* blocks that wait for a late write to land */
   RANK_BACKING,      /* ownership of backing blocks */
   RANK_ARENA,        /* spans */
   RANK_TABLE,        /* leaves and nodes of the slot table */
   RANK_BUFFER,       /* free entries of the write buffer */
   RANK_DISKS,        /* the list of disks */
+  RANK_LEAF,         /* queues and flags: one alone, only time is read inside */
+  RANK_CLOCK,        /* the run clock */
   RANK_COUNT
 };
 

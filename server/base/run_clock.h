@@ -26,11 +26,11 @@
 #ifndef ZRAM_RUN_CLOCK_H
 #define ZRAM_RUN_CLOCK_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/mutex.h"
 
 #define RUN_CLOCK_STEP_MS 50
 #define RUN_CLOCK_STEP_NS (UINT64_C (1000000) * RUN_CLOCK_STEP_MS)
@@ -58,10 +58,10 @@ run_clock_advance (struct run_clock *c, uint64_t now_ns)
 uint64_t run_clock_ns (void);
 
 /* Sleep until 'cond' is signalled, for a step at the most, with 'lock' held,
- * which 'cond' (of CLOCK_MONOTONIC) goes with.  False when the deadline has
+ * which 'cond' goes with.  False when the deadline has
  * passed.  The caller looks at what it waits for after it, whatever it says.
  */
-bool run_clock_wait (pthread_cond_t *cond, pthread_mutex_t *lock,
-                     uint64_t deadline_ns) MUST_USE;
+bool run_clock_wait (struct cond *cond, struct mutex *lock,
+                     uint64_t deadline_ns) REQUIRES (lock) MUST_USE;
 
 #endif /* ZRAM_RUN_CLOCK_H */

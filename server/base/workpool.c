@@ -19,9 +19,9 @@ struct job {
   workpool_fn fn;
   void *ctx;
   unsigned chunks;
-  atomic_uint taken;   /* chunks given out, or more */
-  unsigned helpers;    /* workers inside; under the pool's lock */
-  pthread_cond_t left; /* helpers became 0 */
+  atomic_uint taken; /* chunks given out, or more */
+  unsigned helpers;  /* workers inside; under the pool's lock */
+  struct cond left;  /* helpers became 0 */
 };
 
 /* A thread.  It leaves when there are too many and it has nothing to do, and is
@@ -35,8 +35,8 @@ struct worker {
 };
 
 struct workpool {
-  struct mutex lock;   /* rank WORKPOOL: everything below */
-  pthread_cond_t work; /* a job came, or the number of threads falls */
+  struct mutex lock; /* rank WORKPOOL: everything below */
+  struct cond work;  /* a job came, or the number of threads falls */
   struct job *jobs;
   struct worker *workers; /* owned */
   unsigned wanted;        /* while more are here, one that is idle leaves */
@@ -52,7 +52,7 @@ workpool_create (void)
   if (!wp)
     return NULL;
   mutex_init (&wp->lock, RANK_WORKPOOL);
-  pthread_cond_init (&wp->work, NULL);
+  cond_init (&wp->work);
   return wp;
 }
 
@@ -75,7 +75,7 @@ help_locked (struct workpool *wp, struct job *job) NO_THREAD_SAFETY_ANALYSIS
   mutex_lock (&wp->lock);
   /* The job is gone as soon as the lock is dropped with no helper left. */
   if (--job->helpers == 0)
-    pthread_cond_signal (&job->left);
+    cond_signal (&job->left);
 }
 
 static struct job *
@@ -103,7 +103,7 @@ worker (void *arg)
       help_locked (wp, job);
     else {
       atomic_fetch_add (&wp->idle, 1);
-      pthread_cond_wait (&wp->work, &wp->lock.m);
+      cond_wait (&wp->work, &wp->lock);
       atomic_fetch_sub (&wp->idle, 1);
     }
   }
@@ -179,7 +179,7 @@ want (struct workpool *wp, unsigned n)
   mutex_lock (&wp->lock);
   wp->wanted = n;
   missing = wp->here < n ? n - wp->here : 0;
-  pthread_cond_broadcast (&wp->work);
+  cond_broadcast (&wp->work);
   mutex_unlock (&wp->lock);
   return missing;
 }
@@ -236,7 +236,7 @@ workpool_destroy (struct workpool *wp)
     return;
   (void) want (wp, 0);
   join_workers (wp, true);
-  pthread_cond_destroy (&wp->work);
+  cond_destroy (&wp->work);
   mutex_destroy (&wp->lock);
   free (wp);
 }
@@ -261,14 +261,14 @@ workpool_share (struct workpool *wp, unsigned chunks, workpool_fn fn, void *ctx)
     run_chunks (&job);
     return;
   }
-  pthread_cond_init (&job.left, NULL);
+  cond_init (&job.left);
   mutex_lock (&wp->lock);
   job.next = wp->jobs;
   wp->jobs = &job;
   if (wake > chunks - 1)
     wake = chunks - 1;
   while (wake--)
-    pthread_cond_signal (&wp->work);
+    cond_signal (&wp->work);
   mutex_unlock (&wp->lock);
 
   run_chunks (&job);
@@ -276,7 +276,7 @@ workpool_share (struct workpool *wp, unsigned chunks, workpool_fn fn, void *ctx)
   mutex_lock (&wp->lock);
   unlist_locked (wp, &job);
   while (job.helpers)
-    pthread_cond_wait (&job.left, &wp->lock.m);
+    cond_wait (&job.left, &wp->lock);
   mutex_unlock (&wp->lock);
-  pthread_cond_destroy (&job.left);
+  cond_destroy (&job.left);
 }

@@ -24,7 +24,7 @@ backing_init (struct backing *b, const struct backing_ops *ops, uint64_t size)
   b->read_unit = 1;
   mutex_init (&b->idle_lock, RANK_BACKING);
   mutex_init (&b->trouble_lock, RANK_BACKING);
-  pthread_cond_init (&b->idle, NULL);
+  cond_init (&b->idle);
 }
 
 void
@@ -33,7 +33,7 @@ backing_destroy (struct backing *b)
   KEEP_ERRNO;
 
   check_always (atomic_load (&b->in_flight) == 0);
-  pthread_cond_destroy (&b->idle);
+  cond_destroy (&b->idle);
   mutex_destroy (&b->trouble_lock);
   mutex_destroy (&b->idle_lock);
 }
@@ -166,7 +166,7 @@ leave (struct backing *b)
   if (atomic_fetch_sub (&b->in_flight, 1) != 1)
     return;
   mutex_lock (&b->idle_lock);
-  pthread_cond_broadcast (&b->idle);
+  cond_broadcast (&b->idle);
   mutex_unlock (&b->idle_lock);
 }
 
@@ -306,7 +306,7 @@ backing_drain (struct backing *b)
   rank_may_sleep ("drain of the backing store");
   mutex_lock (&b->idle_lock);
   while (atomic_load (&b->in_flight))
-    pthread_cond_wait (&b->idle, &b->idle_lock.m);
+    cond_wait (&b->idle, &b->idle_lock);
   mutex_unlock (&b->idle_lock);
 }
 

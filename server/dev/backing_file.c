@@ -58,9 +58,9 @@ struct backing_file {
   int write_fd[MAX_THREADS]; /* one a thread; -1: none */
   pthread_t thread[MAX_THREADS];
 
-  struct mutex lock;        /* rank BACKING: everything below */
-  pthread_cond_t work;      /* a request came, or it is time to stop */
-  pthread_cond_t none_left; /* the queue became empty */
+  struct mutex lock;     /* rank BACKING: everything below */
+  struct cond work;      /* a request came, or it is time to stop */
+  struct cond none_left; /* the queue became empty */
   struct backing_io *head, **tail;
   unsigned queued;
   bool stop;
@@ -209,7 +209,7 @@ take_locked (struct backing_file *f)
   if (!f->head)
     f->tail = &f->head;
   if (--f->queued == 0)
-    pthread_cond_broadcast (&f->none_left);
+    cond_broadcast (&f->none_left);
   return io;
 }
 
@@ -239,7 +239,7 @@ file_thread (void *arg)
     unsigned n = take_batch_locked (f, batch);
 
     if (n == 0) {
-      pthread_cond_wait (&f->work, &f->lock.m);
+      cond_wait (&f->work, &f->lock);
       continue;
     }
     mutex_unlock (&f->lock);
@@ -288,7 +288,7 @@ file_submit (struct backing *b, struct backing_io *io)
   *f->tail = io;
   f->tail = &io->next;
   f->queued++;
-  pthread_cond_signal (&f->work);
+  cond_signal (&f->work);
   mutex_unlock (&f->lock);
 }
 
@@ -298,20 +298,17 @@ static void
 fail_what_is_left (struct backing_file *f)
 {
   uint64_t until = clock_ns () + f->timeout_ms * UINT64_C (1000000);
-  struct timespec ts = { (time_t) (until / 1000000000),
-                         (long) (until % 1000000000) };
   struct backing_io *io, *next;
-  int r = 0;
 
   mutex_lock (&f->lock);
-  while (f->head && r == 0)
-    r = pthread_cond_timedwait (&f->none_left, &f->lock.m, &ts);
+  while (f->head && cond_wait_until (&f->none_left, &f->lock, until))
+    ;
   io = f->head;
   f->head = NULL;
   f->tail = &f->head;
   f->queued = 0;
   f->stop = true;
-  pthread_cond_broadcast (&f->work);
+  cond_broadcast (&f->work);
   mutex_unlock (&f->lock);
   for (; io; io = next) {
     next = io->next;
@@ -332,8 +329,8 @@ file_close (struct backing *b)
     if (f->write_fd[i] != -1)
       close (f->write_fd[i]);
   close (f->fd);
-  pthread_cond_destroy (&f->work);
-  pthread_cond_destroy (&f->none_left);
+  cond_destroy (&f->work);
+  cond_destroy (&f->none_left);
   mutex_destroy (&f->lock);
   free (f);
 }
@@ -532,7 +529,6 @@ static struct backing *
 make_file (struct opening *o)
 {
   struct backing_file *f = alloc_zeroed (CACHE_LINE, sizeof *f);
-  pthread_condattr_t attr;
 
   if (!f) {
     SAY (o, "%s", error_text (ENOMEM));
@@ -547,11 +543,8 @@ make_file (struct opening *o)
                                                 : MAX_THREADS;
   memset (f->write_fd, -1, sizeof f->write_fd);
   mutex_init (&f->lock, RANK_BACKING);
-  pthread_condattr_init (&attr);
-  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
-  pthread_cond_init (&f->work, NULL);
-  pthread_cond_init (&f->none_left, &attr);
-  pthread_condattr_destroy (&attr);
+  cond_init (&f->work);
+  cond_init (&f->none_left);
   f->tail = &f->head;
   if (!open_for_threads (o, f)) {
     file_close (&f->base); /* o->fd too */

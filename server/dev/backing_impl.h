@@ -53,7 +53,7 @@ struct backing {
   atomic_bool shut; /* for ever: nothing is begun any more */
 
   struct mutex idle_lock; /* rank BACKING: for waiting on 'idle' */
-  pthread_cond_t idle;    /* in_flight became 0 */
+  struct cond idle;       /* in_flight became 0 */
   _Atomic uint64_t in_flight;
 
   _Atomic uint64_t done[4], done_bytes[4], errors[4]; /* by enum backing_op */

@@ -3,13 +3,13 @@
 #include <config.h>
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "base/keep_errno.h"
+#include "base/mutex.h"
 #include "maint/batch_writer.h"
 #include "store/writeback_limit.h"
 
@@ -43,8 +43,8 @@ struct batch_writer {
   bool keeps; /* what was made */
   struct batch_totals totals;
 
-  pthread_mutex_t lock;
-  pthread_cond_t completed;
+  struct mutex lock;
+  struct cond completed;
   struct batch *done;
   unsigned in_flight; /* sent and not reaped */
 };
@@ -236,11 +236,11 @@ batch_done (struct backing_io *io)
   struct batch *b = io->ctx;
   struct batch_writer *w = b->w;
 
-  pthread_mutex_lock (&w->lock);
+  mutex_lock (&w->lock);
   b->next = w->done;
   w->done = b;
-  pthread_cond_signal (&w->completed);
-  pthread_mutex_unlock (&w->lock);
+  cond_signal (&w->completed);
+  mutex_unlock (&w->lock);
 }
 
 void
@@ -267,9 +267,9 @@ batch_writer_flush (struct batch_writer *w)
                                .ctx = b };
   w->open = NULL;
   w->totals.store_bytes += bytes;
-  pthread_mutex_lock (&w->lock);
+  mutex_lock (&w->lock);
   w->in_flight++;
-  pthread_mutex_unlock (&w->lock);
+  mutex_unlock (&w->lock);
   backing_submit (w->store->backed->io, &b->io);
 }
 
@@ -343,14 +343,14 @@ batch_writer_reap (struct batch_writer *w, bool wait)
   struct batch *done;
   unsigned n = 0;
 
-  pthread_mutex_lock (&w->lock);
+  mutex_lock (&w->lock);
   while (wait && !w->done && w->in_flight)
-    pthread_cond_wait (&w->completed, &w->lock);
+    cond_wait (&w->completed, &w->lock);
   done = w->done;
   w->done = NULL;
   for (struct batch *b = done; b; b = b->next)
     w->in_flight--;
-  pthread_mutex_unlock (&w->lock);
+  mutex_unlock (&w->lock);
 
   for (; done; n++) {
     struct batch *b = done;
@@ -374,9 +374,9 @@ is_in_flight (struct batch_writer *w)
 {
   bool is;
 
-  pthread_mutex_lock (&w->lock);
+  mutex_lock (&w->lock);
   is = w->in_flight > 0;
-  pthread_mutex_unlock (&w->lock);
+  mutex_unlock (&w->lock);
   return is;
 }
 
@@ -430,8 +430,8 @@ batch_writer_create (struct store *store)
   w->store = store;
   w->keeps = store->config.keep_ready != 0;
   w->most = w->keeps ? BATCHES_KEPT : BATCHES;
-  pthread_mutex_init (&w->lock, NULL);
-  pthread_cond_init (&w->completed, NULL);
+  mutex_init (&w->lock, RANK_LEAF);
+  cond_init (&w->completed);
   while (w->keeps && w->made < w->most) {
     struct batch *b = make_batch (w);
 
@@ -453,7 +453,7 @@ batch_writer_destroy (struct batch_writer *w)
     return;
   batch_writer_drain (w);
   free_idle (w);
-  pthread_cond_destroy (&w->completed);
-  pthread_mutex_destroy (&w->lock);
+  cond_destroy (&w->completed);
+  mutex_destroy (&w->lock);
   free (w);
 }

@@ -6,9 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
+#include "base/mutex.h"
 #include "maint/deep_reader.h"
 #include "store/slot_io.h"
 
@@ -20,8 +21,8 @@ struct deep_reader {
   char *buf; /* the thread's own while it is BUSY */
   pthread_t thread;
 
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
+  struct mutex lock;
+  struct cond changed;
   enum { IDLE, BUSY, ANSWERED } state;
   bool left_alone; /* BUSY, and nobody wants the answer any more */
   bool stop;
@@ -54,55 +55,49 @@ reader_thread (void *arg)
 {
   struct deep_reader *r = arg;
 
-  pthread_mutex_lock (&r->lock);
+  mutex_lock (&r->lock);
   while (!r->stop) {
     uint64_t slot = r->slot;
 
     if (r->state != BUSY) {
-      pthread_cond_wait (&r->changed, &r->lock);
+      cond_wait (&r->changed, &r->lock);
       continue;
     }
-    pthread_mutex_unlock (&r->lock);
+    mutex_unlock (&r->lock);
     int error = read_as_a_request (r, slot);
-    pthread_mutex_lock (&r->lock);
+    mutex_lock (&r->lock);
     r->error = error;
     r->state = r->left_alone ? IDLE : ANSWERED;
-    pthread_cond_broadcast (&r->changed);
+    cond_broadcast (&r->changed);
   }
-  pthread_mutex_unlock (&r->lock);
+  mutex_unlock (&r->lock);
   return NULL;
 }
 
 /* Until it is in that state; false if patience ended before. */
 static bool
 wait_locked (struct deep_reader *r, int state, const struct patience *p)
+  REQUIRES (r->lock)
 {
   while ((int) r->state != state) {
-    struct timespec due;
-
     if (patience_is_over (p))
       return false;
-    clock_gettime (CLOCK_MONOTONIC, &due);
-    due.tv_nsec += LOOK_MS * 1000000;
-    if (due.tv_nsec >= 1000000000) {
-      due.tv_sec++;
-      due.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait (&r->changed, &r->lock, &due);
+    cond_wait_until (&r->changed, &r->lock,
+                     clock_ns () + LOOK_MS * UINT64_C (1000000));
   }
   return true;
 }
 
 static int
 ask_locked (struct deep_reader *r, uint64_t slot, void *buf,
-            const struct patience *p)
+            const struct patience *p) REQUIRES (r->lock)
 {
   if (!wait_locked (r, IDLE, p))
     return patience_errno (p);
   r->slot = slot;
   r->left_alone = false;
   r->state = BUSY;
-  pthread_cond_broadcast (&r->changed);
+  cond_broadcast (&r->changed);
   if (!wait_locked (r, ANSWERED, p)) {
     r->left_alone = true;
     return patience_errno (p);
@@ -124,9 +119,9 @@ deep_reader_read (struct deep_reader *r, struct disk *disk, uint64_t index,
   if (errno != EREMOTE)
     return -1;
   ++*requests;
-  pthread_mutex_lock (&r->lock);
+  mutex_lock (&r->lock);
   error = ask_locked (r, disk_slot (disk, index), buf, p);
-  pthread_mutex_unlock (&r->lock);
+  mutex_unlock (&r->lock);
   errno = error;
   return error ? -1 : 0;
 }
@@ -135,7 +130,6 @@ struct deep_reader *
 deep_reader_create (struct store *store)
 {
   struct deep_reader *r = alloc_zeroed (CACHE_LINE, sizeof *r);
-  pthread_condattr_t attr;
   int err;
 
   if (!r)
@@ -146,16 +140,13 @@ deep_reader_create (struct store *store)
     free (r);
     return NULL;
   }
-  pthread_mutex_init (&r->lock, NULL);
-  pthread_condattr_init (&attr);
-  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
-  pthread_cond_init (&r->changed, &attr);
-  pthread_condattr_destroy (&attr);
+  mutex_init (&r->lock, RANK_LEAF);
+  cond_init (&r->changed);
   err = pthread_create (&r->thread, NULL, reader_thread, r);
   if (!err)
     return r;
-  pthread_cond_destroy (&r->changed);
-  pthread_mutex_destroy (&r->lock);
+  cond_destroy (&r->changed);
+  mutex_destroy (&r->lock);
   free (r->buf);
   free (r);
   errno = err;
@@ -167,13 +158,13 @@ deep_reader_destroy (struct deep_reader *r)
 {
   if (!r)
     return;
-  pthread_mutex_lock (&r->lock);
+  mutex_lock (&r->lock);
   r->stop = true;
-  pthread_cond_broadcast (&r->changed);
-  pthread_mutex_unlock (&r->lock);
+  cond_broadcast (&r->changed);
+  mutex_unlock (&r->lock);
   pthread_join (r->thread, NULL);
-  pthread_cond_destroy (&r->changed);
-  pthread_mutex_destroy (&r->lock);
+  cond_destroy (&r->changed);
+  mutex_destroy (&r->lock);
   free (r->buf);
   free (r);
 }

@@ -3,21 +3,16 @@
 #include <config.h>
 
 #include <errno.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/keep_errno.h"
 #include "maint/ticker.h"
 
 void
 ticker_init (struct ticker *t)
 {
-  pthread_condattr_t attr;
-
-  pthread_mutex_init (&t->lock, NULL);
-  pthread_condattr_init (&attr);
-  pthread_condattr_setclock (&attr, CLOCK_MONOTONIC);
-  pthread_cond_init (&t->cond, &attr);
-  pthread_condattr_destroy (&attr);
+  mutex_init (&t->lock, RANK_LEAF);
+  cond_init (&t->cond);
   atomic_init (&t->stop, false);
   t->started = t->woken = false;
 }
@@ -28,8 +23,8 @@ ticker_destroy (struct ticker *t)
   KEEP_ERRNO;
 
   ticker_stop (t);
-  pthread_cond_destroy (&t->cond);
-  pthread_mutex_destroy (&t->lock);
+  cond_destroy (&t->cond);
+  mutex_destroy (&t->lock);
 }
 
 int
@@ -52,10 +47,10 @@ ticker_stop (struct ticker *t)
 
   if (!t->started)
     return;
-  pthread_mutex_lock (&t->lock);
+  mutex_lock (&t->lock);
   atomic_store (&t->stop, true);
-  pthread_cond_signal (&t->cond);
-  pthread_mutex_unlock (&t->lock);
+  cond_signal (&t->cond);
+  mutex_unlock (&t->lock);
   pthread_join (t->thread, NULL);
   atomic_store (&t->stop, false);
   t->started = false;
@@ -64,29 +59,22 @@ ticker_stop (struct ticker *t)
 bool
 ticker_sleep_ns (struct ticker *t, uint64_t ns)
 {
-  struct timespec due;
+  uint64_t due = clock_ns () + ns;
 
-  clock_gettime (CLOCK_MONOTONIC, &due);
-  due.tv_sec += (time_t) (ns / 1000000000);
-  due.tv_nsec += (long) (ns % 1000000000);
-  if (due.tv_nsec >= 1000000000) {
-    due.tv_sec++;
-    due.tv_nsec -= 1000000000;
-  }
-  pthread_mutex_lock (&t->lock);
+  mutex_lock (&t->lock);
   while (!atomic_load (&t->stop) && !t->woken &&
-         pthread_cond_timedwait (&t->cond, &t->lock, &due) != ETIMEDOUT)
+         cond_wait_until (&t->cond, &t->lock, due))
     ;
   t->woken = false;
-  pthread_mutex_unlock (&t->lock);
+  mutex_unlock (&t->lock);
   return !atomic_load (&t->stop);
 }
 
 void
 ticker_wake (struct ticker *t)
 {
-  pthread_mutex_lock (&t->lock);
+  mutex_lock (&t->lock);
   t->woken = true;
-  pthread_cond_signal (&t->cond);
-  pthread_mutex_unlock (&t->lock);
+  cond_signal (&t->cond);
+  mutex_unlock (&t->lock);
 }

@@ -17,10 +17,11 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/mutex.h"
 
 struct ticker {
-  pthread_mutex_t lock;
-  pthread_cond_t cond;
+  struct mutex lock;
+  struct cond cond;
   atomic_bool stop; /* written under lock */
   bool woken;       /* under lock: ticker_wake was called */
   bool started;     /* the owner's */

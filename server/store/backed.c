@@ -28,7 +28,7 @@ backed_create (struct backing *io)
     return NULL;
   }
   b->io = io;
-  pthread_mutex_init (&b->lock, NULL);
+  mutex_init (&b->lock, RANK_LATE);
   /* Not to keep anything from anybody: so that a record of an earlier process
    * is none of ours.
    */
@@ -63,10 +63,10 @@ later (struct backed *b, uint64_t first, unsigned n, bool was_punched)
                             .n = n,
                             .punched = was_punched,
                             .due_ns = run_clock_ns () + LATE_NS };
-  pthread_mutex_lock (&b->lock);
+  mutex_lock (&b->lock);
   run->next = b->late;
   b->late = run;
-  pthread_mutex_unlock (&b->lock);
+  mutex_unlock (&b->lock);
 }
 
 void
@@ -80,7 +80,7 @@ release_due (struct backed *b, uint64_t now)
 {
   struct late_run **at, *run;
 
-  pthread_mutex_lock (&b->lock);
+  mutex_lock (&b->lock);
   for (at = &b->late; (run = *at) != NULL;)
     if (run->due_ns <= now) {
       *at = run->next;
@@ -92,7 +92,7 @@ release_due (struct backed *b, uint64_t now)
     }
     else
       at = &run->next;
-  pthread_mutex_unlock (&b->lock);
+  mutex_unlock (&b->lock);
 }
 
 uint64_t
@@ -100,21 +100,21 @@ backed_late_punches (struct backed *b)
 {
   uint64_t n = 0;
 
-  pthread_mutex_lock (&b->lock);
+  mutex_lock (&b->lock);
   for (struct late_run *run = b->late; run; run = run->next)
     n += run->punched ? run->n : 0;
-  pthread_mutex_unlock (&b->lock);
+  mutex_unlock (&b->lock);
   return n;
 }
 
 void
 backed_audit_late (struct backed *b, struct blocks_audit *audit)
 {
-  pthread_mutex_lock (&b->lock);
+  mutex_lock (&b->lock);
   for (struct late_run *run = b->late; run; run = run->next)
     if (!run->punched)
       blocks_audit_writer (audit, run->first, run->n);
-  pthread_mutex_unlock (&b->lock);
+  mutex_unlock (&b->lock);
 }
 
 /* Runs of blocks in one punch, and punches in one tidying. */
@@ -221,7 +221,7 @@ backed_destroy (struct backed *b)
     return;
   backing_close (b->io);
   release_due (b, UINT64_MAX);
-  pthread_mutex_destroy (&b->lock);
+  mutex_destroy (&b->lock);
   blocks_close (b->blocks);
   free (b->records);
   free (b);

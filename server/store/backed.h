@@ -23,12 +23,12 @@
 #ifndef ZRAM_BACKED_H
 #define ZRAM_BACKED_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/mutex.h"
 #include "dev/backing.h"
 #include "dev/blocks.h"
 
@@ -40,7 +40,7 @@ struct backed {
   struct backing *io;    /* owned */
   struct blocks *blocks; /* owned */
   uint64_t secret;
-  pthread_mutex_t lock;     /* a leaf; protects late */
+  struct mutex lock;        /* rank LATE; protects late */
   struct late_run *late;    /* owned */
   _Atomic unsigned punches; /* under way */
   uint64_t bits_due_ns;     /* run_clock_ns; backed_tidy's own */

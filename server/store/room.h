@@ -26,12 +26,12 @@
 #ifndef ZRAM_ROOM_H
 #define ZRAM_ROOM_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/mutex.h"
 
 /* How long a write waits in all, by the run clock. */
 #define ROOM_TIMEOUT_NS (UINT64_C (30) * 1000000000)
@@ -43,8 +43,8 @@ struct room {
   void (*wake) (void *ctx);
   void *ctx;
 
-  pthread_mutex_t lock;
-  pthread_cond_t cond;
+  struct mutex lock;
+  struct cond cond;
   _Atomic uint64_t made; /* how often there was */
   uint64_t rounds;       /* begun */
   uint64_t over;         /* the last of them that is */

@@ -87,8 +87,8 @@ store_create (const struct store_config *config)
                buffer_addresses (config->disk_bytes / config->slot_size + 1,
                                  config->slot_size),
                &store->budget);
-  pthread_mutex_init (&store->gate_lock, NULL);
-  pthread_cond_init (&store->gate_opened, NULL);
+  mutex_init (&store->gate_lock, RANK_LEAF);
+  cond_init (&store->gate_opened);
   store->disks = alloc_zeroed (0, DISKS_MAX * sizeof *store->disks);
   if (!store->disks ||
       counter_set_init (&store->requests, REQUEST_COUNTERS) == -1 ||
@@ -179,11 +179,11 @@ store_wait_at_gate (struct store *store)
 {
   do {
     store_request_end (store);
-    pthread_mutex_lock (&store->gate_lock);
+    mutex_lock (&store->gate_lock);
     /* Who froze it thaws it soon (store_freeze says how soon). */
     while (atomic_load (&store->gate) == GATE_FROZEN)
-      pthread_cond_wait (&store->gate_opened, &store->gate_lock);
-    pthread_mutex_unlock (&store->gate_lock);
+      cond_wait (&store->gate_opened, &store->gate_lock);
+    mutex_unlock (&store->gate_lock);
     if (atomic_load (&store->gate) == GATE_CLOSED) {
       errno = ESHUTDOWN;
       return -1;
@@ -196,10 +196,10 @@ store_wait_at_gate (struct store *store)
 static void
 set_gate (struct store *store, enum store_gate gate)
 {
-  pthread_mutex_lock (&store->gate_lock);
+  mutex_lock (&store->gate_lock);
   atomic_store (&store->gate, gate);
-  pthread_cond_broadcast (&store->gate_opened);
-  pthread_mutex_unlock (&store->gate_lock);
+  cond_broadcast (&store->gate_opened);
+  mutex_unlock (&store->gate_lock);
 }
 
 static bool
@@ -243,11 +243,11 @@ store_thaw (struct store *store)
 {
   int frozen = GATE_FROZEN;
 
-  pthread_mutex_lock (&store->gate_lock);
+  mutex_lock (&store->gate_lock);
   /* Not if it was closed meanwhile. */
   atomic_compare_exchange_strong (&store->gate, &frozen, GATE_OPEN);
-  pthread_cond_broadcast (&store->gate_opened);
-  pthread_mutex_unlock (&store->gate_lock);
+  cond_broadcast (&store->gate_opened);
+  mutex_unlock (&store->gate_lock);
 }
 
 void
@@ -269,8 +269,8 @@ store_destroy (struct store *store)
   histogram_destroy (&store->compress_time);
   counter_set_destroy (&store->formats);
   counter_set_destroy (&store->requests);
-  pthread_cond_destroy (&store->gate_opened);
-  pthread_mutex_destroy (&store->gate_lock);
+  cond_destroy (&store->gate_opened);
+  mutex_destroy (&store->gate_lock);
   for (unsigned id = 0; id < store->disks_top; id++)
     check_always (!store->disks[id]);
   free (store->disks);

@@ -16,6 +16,7 @@
 #include "base/budget.h"
 #include "base/counter.h"
 #include "base/histogram.h"
+#include "base/mutex.h"
 #include "base/workpool.h"
 #include "comp/dict.h"
 #include "comp/zcomp.h"
@@ -62,8 +63,8 @@ struct store {
   struct counter_set requests; /* enum store_counter */
   struct counter_set formats;  /* see store_format_made */
   atomic_int gate;             /* enum store_gate */
-  pthread_mutex_t gate_lock;   /* a leaf: for those who wait at the gate */
-  pthread_cond_t gate_opened;
+  struct mutex gate_lock;      /* a leaf: for those who wait at the gate */
+  struct cond gate_opened;
   struct histogram compress_time, decompress_time; /* one in TIME_SAMPLE */
 };
 

@@ -12,11 +12,13 @@
 #include "base/mutex.h"
 #include "base/park.h"
 #include "base/rank.h"
+#include "base/run_clock.h"
 #include "mem/zspage.h"
 
 #ifdef ZRAM_DEBUG
 
 static struct mutex of[RANK_COUNT], other[RANK_COUNT];
+static struct cond cond;
 static struct zspage zspage;
 static struct rwword word;
 
@@ -128,6 +130,36 @@ arena_allocates (void) NO_THREAD_SAFETY_ANALYSIS
   free (alloc_zeroed (8, 8));
 }
 
+/* The mutex of the condition itself may be of any rank, as below. */
+static void
+class_waits_for_condition (void) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&of[RANK_CLASS]);
+  mutex_lock (&of[RANK_LEAF]);
+  cond_wait (&cond, &of[RANK_LEAF]);
+}
+
+static void
+waits_with_a_higher_lock (void) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&of[RANK_SLOT]);
+  mutex_lock (&of[RANK_STREAM]);
+  cond_wait_until (&cond, &of[RANK_SLOT], 0);
+}
+
+static void
+waits_without_its_mutex (void) NO_THREAD_SAFETY_ANALYSIS
+{
+  cond_wait_until (&cond, &of[RANK_LEAF], 0);
+}
+
+static void
+two_leaves (void) NO_THREAD_SAFETY_ANALYSIS
+{
+  mutex_lock (&of[RANK_LEAF]);
+  mutex_lock (&other[RANK_LEAF]);
+}
+
 static const struct breach breaches[] = {
   { wrong_order, "taking", "size class", "arena" },
   { slot_under_class, "taking", "slot", "size class" },
@@ -142,6 +174,11 @@ static const struct breach breaches[] = {
   { class_parks, "sleeping in", "park_wait", "size class" },
   { class_waits_for_zspage, "sleeping in", "park_wait", "size class" },
   { arena_allocates, "sleeping in", "alloc", "arena" },
+  { class_waits_for_condition, "sleeping in", "wait for a condition",
+    "size class" },
+  { waits_with_a_higher_lock, "taking", "slot", "stream" },
+  { waits_without_its_mutex, "releasing", "leaf", "nothing of that rank" },
+  { two_leaves, "taking", "leaf", "leaf" },
 };
 
 static void
@@ -226,6 +263,21 @@ sleep_where_allowed (void *arg) NO_THREAD_SAFETY_ANALYSIS
   rank_may_sleep ("test");
 }
 
+/* Both ends of a wait, with locks below its mutex. */
+static void
+wait_where_allowed (void *arg) NO_THREAD_SAFETY_ANALYSIS
+{
+  (void) arg;
+  mutex_lock (&of[RANK_SLOT]);
+  mutex_lock (&of[RANK_LEAF]);
+  check_always (!cond_wait_until (&cond, &of[RANK_LEAF], 0));
+  check_always (rank_held (RANK_LEAF) == 1);
+  (void) run_clock_ns ();
+  check_always (!run_clock_wait (&cond, &of[RANK_LEAF], 0));
+  mutex_unlock (&of[RANK_LEAF]);
+  mutex_unlock (&of[RANK_SLOT]);
+}
+
 static void *
 hold_nothing (void *arg) NO_THREAD_SAFETY_ANALYSIS
 {
@@ -257,6 +309,7 @@ test_allowed (void **state)
   unit_child_succeeds (in_order, NULL);
   unit_child_succeeds (try_the_same, NULL);
   unit_child_succeeds (sleep_where_allowed, NULL);
+  unit_child_succeeds (wait_where_allowed, NULL);
 }
 
 #endif /* ZRAM_DEBUG */
@@ -291,6 +344,7 @@ main (void)
     mutex_init (&of[r], r);
     mutex_init (&other[r], r);
   }
+  cond_init (&cond);
 #endif
   return UNIT_RUN (tests);
 }
