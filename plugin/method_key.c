@@ -4,7 +4,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,16 +17,6 @@
 
 /* Of a name or path, so much is in a reason: the rest of it must fit too. */
 #define NAME_SHOWN 120
-
-static void __attribute__ ((format (printf, 2, 3)))
-reason_set (struct reason *why, const char *format, ...)
-{
-  va_list args;
-
-  va_start (args, format);
-  vsnprintf (why->text, sizeof why->text, format, args);
-  va_end (args);
-}
 
 bool
 parse_number (const char *value, long min, long max, long *result)
@@ -222,19 +211,19 @@ find_format (struct zcomp *zcomp, const struct codec *codec, uint64_t id,
 
 int
 method_key_format (struct zcomp *zcomp, const struct method_key *m,
-                   struct zcomp_method *result, struct reason *reason)
+                   struct zcomp_method *result, struct reason *why)
 {
   struct zcomp_dict_info info;
-  const char *why = NULL;
+  struct reason reason;
   unsigned format, other;
 
   *result = (struct zcomp_method){ codec_id (m->codec), m->level };
   if (!m->dict)
     return 0;
   check_always (m->bytes);
-  if (zcomp_dict_add (zcomp, m->codec, m->bytes, m->size, &format, &why) ==
+  if (zcomp_dict_add (zcomp, m->codec, m->bytes, m->size, &format, &reason) ==
       -1) {
-    refuse_file (reason, m->dict, why ? why : error_text (errno));
+    refuse_file (why, m->dict, reason.text);
     return -1;
   }
   result->format = format;

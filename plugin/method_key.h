@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/reason.h"
 #include "comp/zcomp.h"
 #include "store/recompress.h"
 
@@ -22,11 +23,6 @@ struct method_key {
   char *dict;  /* as given, owned; NULL: none */
   void *bytes; /* of that file, owned, between _read and _forget; else NULL */
   size_t size;
-};
-
-/* Why something is refused, to stand behind "key=value: ". */
-struct reason {
-  char text[300];
 };
 
 /* Up to three methods, separated by commas.  0, or -1 with a reason. */

@@ -28,6 +28,7 @@
 #include <sys/types.h>
 
 #include "base/compiler.h"
+#include "base/reason.h"
 
 struct dict;
 
@@ -48,9 +49,9 @@ struct codec_dict {
   bool takes_tables; /* it knows those that zstd's have before the content */
 
   /* Can these bytes be one?  The size is DICT_MIN ... DICT_MAX.  -1 with
-   * ENOMEM, or EINVAL and a reason.  NULL: any bytes can.
+   * ENOMEM or EINVAL, and a reason.  NULL: any bytes can.
    */
-  int (*check) (const void *bytes, size_t size, const char **why);
+  int (*check) (const void *bytes, size_t size, struct reason *why);
 
   /* What all threads use it by, for decompressing at least.  The bytes stay
    * where they are as long as it is there.  NULL with ENOMEM.

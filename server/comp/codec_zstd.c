@@ -253,17 +253,18 @@ has_tables (const unsigned char *bytes)
  * with nothing to tell it from a lack of memory.
  */
 static int
-zstd_dict_check (const void *bytes, size_t size, const char **why)
+zstd_dict_check (const void *bytes, size_t size, struct reason *why)
 {
   size_t r = has_tables (bytes) ? ZDICT_getDictHeaderSize (bytes, size) : 0;
 
   if (!ZDICT_isError (r))
     return 0;
   if (ZSTD_getErrorCode (r) == ZSTD_error_memory_allocation) {
+    reason_set (why, "no memory");
     errno = ENOMEM;
     return -1;
   }
-  *why = "a zstd dictionary with damaged tables";
+  reason_set (why, "a zstd dictionary with damaged tables");
   errno = EINVAL;
   return -1;
 }

@@ -42,21 +42,19 @@ fnv1a (const unsigned char *p, size_t size)
 
 static int
 check_bytes (const struct codec *codec, const void *bytes, size_t size,
-             const char **why)
+             struct reason *why)
 {
-  *why = !codec->dict      ? "this algorithm takes no dictionary"
-         : size < DICT_MIN ? "a dictionary of fewer than 8 bytes"
-         : size > DICT_MAX ? "a dictionary of more than 1 MiB"
-                           : NULL;
-  if (*why) {
+  const char *wrong = !codec->dict      ? "this algorithm takes no dictionary"
+                      : size < DICT_MIN ? "a dictionary of fewer than 8 bytes"
+                      : size > DICT_MAX ? "a dictionary of more than 1 MiB"
+                                        : NULL;
+
+  if (wrong) {
+    reason_set (why, "%s", wrong);
     errno = EINVAL;
     return -1;
   }
-  if (!codec->dict->check || codec->dict->check (bytes, size, why) == 0)
-    return 0;
-  if (errno == ENOMEM)
-    *why = "no memory";
-  return -1;
+  return codec->dict->check ? codec->dict->check (bytes, size, why) : 0;
 }
 
 /* What is there of it, while it is made or unmade. */
@@ -99,17 +97,18 @@ digest_bytes (struct dict *d, const char *bytes)
 
 struct dict *
 dict_new (const struct codec *codec, const void *bytes, size_t size,
-          atomic_size_t *total, const char **why)
+          atomic_size_t *total, struct reason *why)
 {
   struct dict *d;
 
   rank_may_sleep ("dict_new");
   if (check_bytes (codec, bytes, size, why) == -1)
     return NULL;
-  *why = "no memory";
   d = alloc_zeroed (CACHE_LINE, sizeof *d);
-  if (!d)
+  if (!d) {
+    reason_set (why, "no memory");
     return NULL;
+  }
   d->codec = codec;
   d->id = fnv1a (bytes, size);
   d->size = d->held = size;
@@ -121,10 +120,10 @@ dict_new (const struct codec *codec, const void *bytes, size_t size,
   account (d, sizeof *d + d->held);
   if (digest_bytes (d, bytes) == -1) {
     destroy (d);
+    reason_set (why, "no memory");
     errno = ENOMEM;
     return NULL;
   }
-  *why = NULL;
   return d;
 }
 

@@ -84,11 +84,11 @@ struct dict {
 
 /* A copy of those bytes, checked and digested.  The memory it takes is added
  * to *total (unless NULL), which must live as long.  The caller has the first
- * reference.  May sleep.  Errors: NULL with ENOMEM, or EINVAL: the codec
- * takes none, or not this one; then *why is a text that stays.
+ * reference.  May sleep.  Errors: NULL with ENOMEM, or EINVAL (the codec
+ * takes none, or not this one), and a reason.
  */
 struct dict *dict_new (const struct codec *codec, const void *bytes,
-                       size_t size, atomic_size_t *total, const char **why)
+                       size_t size, atomic_size_t *total, struct reason *why)
   MUST_USE;
 
 void dict_ref (struct dict *dict);

@@ -25,15 +25,15 @@ static const char nothing_found[] =
   "too few samples, or nothing in them that recurs";
 
 static int
-failed (const char **why, int error, const char *text)
+failed (struct reason *why, int error, const char *text)
 {
-  *why = text;
+  reason_set (why, "%s", text);
   errno = error;
   return -1;
 }
 
 static int
-library_failed (const char **why, size_t code)
+library_failed (struct reason *why, size_t code)
 {
   return ZSTD_getErrorCode (code) == ZSTD_error_memory_allocation
            ? failed (why, ENOMEM, "no memory")
@@ -43,7 +43,7 @@ library_failed (const char **why, size_t code)
 /* The library's choice: content with tables for its default level. */
 static int
 choose (const struct samples *s, size_t size, struct dict_bytes *out,
-        const char **why)
+        struct reason *why)
 {
   size_t r;
 
@@ -59,7 +59,7 @@ choose (const struct samples *s, size_t size, struct dict_bytes *out,
 
 /* Only the content is left. */
 static int
-strip_tables (struct dict_bytes *d, const char **why)
+strip_tables (struct dict_bytes *d, struct reason *why)
 {
   size_t r = ZDICT_getDictHeaderSize (d->bytes, d->size);
 
@@ -73,7 +73,7 @@ strip_tables (struct dict_bytes *d, const char **why)
 /* Put tables for that level before the content, size bytes in all. */
 static int
 add_tables (const struct samples *s, int level, size_t size,
-            struct dict_bytes *d, const char **why)
+            struct dict_bytes *d, struct reason *why)
 {
   const ZDICT_params_t params = { .compressionLevel = level };
   void *whole = alloc_zeroed (0, size);
@@ -94,7 +94,7 @@ add_tables (const struct samples *s, int level, size_t size,
 
 static int
 train (const struct codec_dict *ops, int level, const struct samples *s,
-       size_t size, struct dict_bytes *out, const char **why)
+       size_t size, struct dict_bytes *out, struct reason *why)
 {
   if (choose (s, size, out, why) == -1 || strip_tables (out, why) == -1)
     return -1;
@@ -106,7 +106,7 @@ train (const struct codec_dict *ops, int level, const struct samples *s,
 int
 dict_train (const struct codec *codec, int level, const void *samples,
             const size_t *sizes, unsigned n, size_t dict_size,
-            struct dict_bytes *out, const char **why)
+            struct dict_bytes *out, struct reason *why)
 {
   const struct samples s = { .bytes = samples, .sizes = sizes, .n = n };
   const struct codec_dict *ops = codec->dict;

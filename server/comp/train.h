@@ -43,10 +43,10 @@ struct dict_bytes {
  * that codec, to be used at about that level, from n samples of sizes[i]
  * bytes each, one behind the other.  May sleep.  Errors: -1 with ENOMEM, or
  * EINVAL (the codec takes none; sizes; too few samples, or nothing in them
- * that recurs), and *why is a text that stays.
+ * that recurs), and a reason.
  */
 int dict_train (const struct codec *codec, int level, const void *samples,
                 const size_t *sizes, unsigned n, size_t dict_size,
-                struct dict_bytes *out, const char **why) MUST_USE;
+                struct dict_bytes *out, struct reason *why) MUST_USE;
 
 #endif /* ZRAM_TRAIN_H */

@@ -304,7 +304,7 @@ zcomp_format_name (const struct zcomp *z, unsigned format)
 
 int
 zcomp_dict_add (struct zcomp *z, const struct codec *codec, const void *bytes,
-                size_t size, unsigned *format, const char **why)
+                size_t size, unsigned *format, struct reason *why)
 {
   unsigned f = FORMAT_DICT;
   struct dict *dict;
@@ -315,7 +315,7 @@ zcomp_dict_add (struct zcomp *z, const struct codec *codec, const void *bytes,
   if (f < FORMATS)
     dict = dict_new (codec, bytes, size, &z->memory, why);
   else {
-    *why = "there are 16 dictionaries already";
+    reason_set (why, "there are 16 dictionaries already");
     errno = ENOSPC;
     dict = NULL;
   }

@@ -123,11 +123,11 @@ const char *zcomp_format_name (const struct zcomp *zcomp, unsigned format);
 /* Copy, check and digest these bytes as a dictionary for that codec, and give
  * it a format.  Nothing uses it before the caller says so, by a method.  May
  * sleep.  Errors: -1 with ENOMEM, ENOSPC (all formats are taken) or EINVAL
- * (the bytes, or the codec), and *why is a text that stays.
+ * (the bytes, or the codec), and a reason.
  */
 int zcomp_dict_add (struct zcomp *zcomp, const struct codec *codec,
                     const void *bytes, size_t size, unsigned *format,
-                    const char **why) MUST_USE;
+                    struct reason *why) MUST_USE;
 
 /* Take it away, with the contexts that streams keep for it, for which it
  * waits for each stream's borrower as zcomp_set_primary does.

@@ -222,14 +222,14 @@ try_out (struct training *t, struct train_gain *gain,
 {
   struct zcomp *zcomp = t->store->zcomp;
   struct zcomp_dict_info info;
-  const char *why = "";
+  struct reason why;
   unsigned format;
 
   if (zcomp_dict_add (zcomp, gain->codec, bytes->bytes, bytes->size, &format,
                       &why) == -1)
     return fail (t, "train",
                  errno == ENOSPC ? "all 16 dictionaries are in use by slots"
-                                 : why);
+                                 : why.text);
   bool ok = compare (t, gain, format);
   if (ok && zcomp_dict_info (zcomp, format, &info) == 0)
     gain->costs = info.memory;
@@ -270,13 +270,13 @@ train_codec (struct training *t, const struct codec *codec, const size_t *sizes)
   struct train_gain *gain = &t->result->gains[t->result->n];
   size_t size = t->request->size ? t->request->size : TRAIN_SIZE;
   struct dict_bytes bytes;
-  const char *why = "";
+  struct reason why;
   int r;
 
   *gain = (struct train_gain){ .codec = codec };
   if (dict_train (codec, level_for (t, codec), t->train, sizes,
                   (unsigned) t->result->samples, size, &bytes, &why) == -1)
-    return fail (t, codec->name, why);
+    return fail (t, codec->name, why.text);
   mutex_lock (&t->store->settings);
   find_users (t); /* they may be others than when the training began */
   r = try_out (t, gain, &bytes);

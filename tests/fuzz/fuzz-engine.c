@@ -295,7 +295,7 @@ op_dictionary (struct input *in, struct fuzzed *d)
   uint32_t from = take_below (in, d->slots) * d->f.slot_size;
   uint32_t size = d->size - from < 8192 ? d->size - from : 8192;
   unsigned way = take8 (in);
-  const char *why = NULL;
+  struct reason why = { "" };
 
   (void) dictionary_sweep (d->f.store, d->recompressor);
   mutex_lock (&d->f.store->settings);

@@ -112,7 +112,7 @@ trained_dict (const struct codec *codec)
   static size_t sizes[N];
   char *samples = must_alloc (N * LEN);
   struct dict_bytes d;
-  const char *why;
+  struct reason why;
 
   for (unsigned i = 0; i < N; i++) {
     plain_data (samples + i * LEN, LEN, (i / 3) << 3 | (2 + i % 3));
@@ -129,7 +129,7 @@ add_method (const struct codec *codec, struct dict_bytes dict)
 {
   struct method *m = &methods[methods_count++];
   const struct zcomp_method lz4 = { codec_named ("lz4"), 1 };
-  const char *why;
+  struct reason why;
 
   check_always (methods_count <= METHODS_MOST);
   *m = (struct method){ .codec = codec, .dict = dict };
@@ -265,7 +265,7 @@ static void
 open_engine (const struct method *m, uint32_t slot_size)
 {
   struct zcomp_method primary = { codec_id (m->codec), m->m.level };
-  const char *why;
+  struct reason why;
 
   fixture_open_id (&f, slot_size, primary.format, 1, SLOTS * slot_size);
   (void) held_attach (&f, 256);

@@ -46,12 +46,12 @@ train_bytes (const struct codec *codec)
   static size_t sizes[SAMPLES];
   unsigned char *samples = make_samples (sizes);
   struct dict_bytes out;
-  const char *why = NULL;
+  struct reason why = { "" };
 
   if (dict_train (codec, codec->level_default, samples, sizes, SAMPLES,
                   TRAINED_SIZE, &out, &why) == -1)
-    fail_msg ("%s", why);
-  assert_null (why);
+    fail_msg ("%s", why.text);
+  assert_string_equal (why.text, "");
   free (samples);
   return out;
 }
@@ -79,12 +79,12 @@ make_dict (const struct codec *codec, enum dict_kind kind, uint64_t seed,
            atomic_size_t *total)
 {
   struct dict_bytes b = dict_bytes_of (codec, kind, seed);
-  const char *why;
+  struct reason why = { "" };
   struct dict *d = dict_new (codec, b.bytes, b.size, total, &why);
 
   if (!d)
-    fail_msg ("%s", why);
-  assert_null (why);
+    fail_msg ("%s", why.text);
+  assert_string_equal (why.text, "");
   free (b.bytes);
   return d;
 }

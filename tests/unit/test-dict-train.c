@@ -70,7 +70,7 @@ gain_of_codec (const struct codec *codec)
   size_t with, without;
   struct dict_bytes b;
   struct dict *d;
-  const char *why;
+  struct reason why = { "" };
 
   for (unsigned i = 0; i < SAMPLES; i++)
     sizes[i] = SAMPLE;
@@ -104,13 +104,13 @@ fails (const struct codec *codec, const void *samples, unsigned n, size_t size,
        int error)
 {
   struct dict_bytes b = { .bytes = &b, .size = 1 };
-  const char *why = NULL;
+  struct reason why = { "" };
 
   errno = 0;
   assert_int_equal (dict_train (codec, 3, samples, sizes, n, size, &b, &why),
                     -1);
   assert_int_equal (errno, error);
-  assert_non_null (why);
+  assert_string_not_equal (why.text, "");
   assert_null (b.bytes);
 }
 
@@ -119,7 +119,7 @@ errors_of_codec (const struct codec *codec)
 {
   unsigned char *samples = make_samples (sizes), *zeroes;
   struct dict_bytes b;
-  const char *why;
+  struct reason why = { "" };
 
   if (!codec->dict) {
     fails (codec, samples, SAMPLES, TRAINED_SIZE, EINVAL);
@@ -140,7 +140,7 @@ errors_of_codec (const struct codec *codec)
   if (dict_train (codec, 3, samples, sizes, SAMPLES, TRAINED_SIZE, &b, &why) ==
       0) {
     dict_unref (dict_new (codec, b.bytes, b.size, NULL, &why));
-    assert_null (why);
+    assert_string_equal (why.text, "");
     free (b.bytes);
   }
   free (zeroes);
@@ -161,7 +161,7 @@ size_of_codec (const struct codec *codec)
   unsigned char *samples = make_samples (sizes);
   size_t reach = codec->dict->reach ? codec->dict->reach : DICT_MAX;
   struct dict_bytes b;
-  const char *why;
+  struct reason why = { "" };
 
   for (size_t size = DICT_TRAIN_MIN; size <= 1 << 18; size *= 4) {
     if (dict_train (codec, 9, samples, sizes, SAMPLES, size, &b, &why) == -1) {
@@ -187,7 +187,7 @@ faults_of_codec (const struct codec *codec)
 {
   unsigned char *samples = make_samples (sizes);
   struct dict_bytes b = { .bytes = NULL };
-  const char *why;
+  struct reason why = { "" };
 
   for (uint64_t nth = 1; !b.bytes; nth++) {
     fault_fail_nth (NULL, nth, false);
@@ -198,7 +198,7 @@ faults_of_codec (const struct codec *codec)
       break;
     }
     assert_int_equal (errno, ENOMEM);
-    assert_string_equal (why, "no memory");
+    assert_string_equal (why.text, "no memory");
     assert_null (b.bytes);
   }
   fault_clear ();

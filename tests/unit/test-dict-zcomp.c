@@ -32,7 +32,7 @@ add (struct zcomp *z, unsigned codec, uint64_t seed)
 {
   unsigned char bytes[BYTES];
   unsigned format = 0;
-  const char *why;
+  struct reason why = { "" };
 
   dict_bytes (bytes, seed);
   check_always (
@@ -49,7 +49,7 @@ test_formats (void **state)
   struct zcomp_dict_info info, other;
   unsigned char bytes[BYTES];
   size_t memory = zcomp_memory (z), full;
-  const char *why = NULL;
+  struct reason why = { "" };
 
   (void) state;
   assert_false (zcomp_format_is_dict (CODEC_IDS - 1));
@@ -87,7 +87,7 @@ test_formats (void **state)
   assert_int_equal (
     zcomp_dict_add (z, codec_by_id (ZSTD), bytes, BYTES, &again, &why), -1);
   assert_int_equal (errno, ENOSPC);
-  assert_non_null (why);
+  assert_string_not_equal (why.text, "");
   assert_int_equal (zcomp_memory (z), full);
   assert_int_equal (zcomp_dict_remove (z, formats[5]), 0);
   assert_null (zcomp_format_codec (z, formats[5]));
@@ -208,7 +208,7 @@ test_errors (void **state)
   unsigned char plain[SLOT], back[SLOT];
   struct zcomp_dict_info info;
   struct zcomp_stream *s;
-  const char *why = NULL;
+  struct reason why = { "" };
   const void *out;
 
   (void) state;
@@ -246,7 +246,7 @@ test_errors (void **state)
     assert_int_equal (
       zcomp_dict_add (z, codec_by_id (codec), plain, SLOT, &none, &why), -1);
     assert_int_equal (errno, EINVAL);
-    assert_string_equal (why, "this algorithm takes no dictionary");
+    assert_string_equal (why.text, "this algorithm takes no dictionary");
   }
 
   /* As the primary it may not go. */
@@ -414,7 +414,7 @@ test_add_fails (void **state)
   size_t memory = zcomp_memory (z);
   unsigned char bytes[BYTES];
   unsigned format = 0;
-  const char *why;
+  struct reason why = { "" };
   int r = -1;
 
   (void) state;
@@ -428,7 +428,7 @@ test_add_fails (void **state)
       assert_true (nth < 100);
       if (r == -1) {
         assert_int_equal (errno, ENOMEM);
-        assert_non_null (why);
+        assert_string_not_equal (why.text, "");
         assert_int_equal (zcomp_memory (z), memory);
         assert_null (zcomp_format_codec (z, FORMAT_DICT));
       }

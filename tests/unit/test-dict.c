@@ -176,12 +176,12 @@ static void
 refused (const struct codec *codec, const void *bytes, size_t size)
 {
   atomic_size_t total = 0;
-  const char *why = NULL;
+  struct reason why = { "" };
 
   errno = 0;
   assert_null (dict_new (codec, bytes, size, &total, &why));
   assert_int_equal (errno, EINVAL);
-  assert_non_null (why);
+  assert_string_not_equal (why.text, "");
   assert_int_equal (atomic_load (&total), 0);
 }
 
@@ -190,7 +190,7 @@ refuse_sizes (const struct codec *codec)
 {
   char *bytes = calloc (1, DICT_MAX + 1);
   struct dict *d;
-  const char *why;
+  struct reason why = { "" };
 
   assert_non_null (bytes);
   if (!codec->dict) {
@@ -269,7 +269,7 @@ test_damaged_tables (void **state)
   assert_non_null (copy);
   for (unsigned i = 0; i < 1200 + rounds; i++) {
     size_t size = b.size;
-    const char *why;
+    struct reason why = { "" };
     struct dict *d;
 
     memcpy (copy, b.bytes, size);
@@ -287,7 +287,7 @@ test_damaged_tables (void **state)
     else {
       refusals++;
       assert_int_equal (errno, EINVAL);
-      assert_non_null (why);
+      assert_string_not_equal (why.text, "");
     }
   }
   print_message ("    %u refused, %u taken\n", refusals, taken);
@@ -563,7 +563,7 @@ faults_of_codec (const struct codec *codec)
   atomic_size_t total = 0;
   struct dict *d = NULL;
   void *ctx = NULL;
-  const char *why;
+  struct reason why = { "" };
   size_t alone;
 
   for (uint64_t nth = 1; !d; nth++) {
@@ -576,7 +576,7 @@ faults_of_codec (const struct codec *codec)
       break;
     }
     assert_int_equal (errno, ENOMEM);
-    assert_string_equal (why, "no memory");
+    assert_string_equal (why.text, "no memory");
     assert_int_equal (atomic_load (&total), 0);
   }
   alone = atomic_load (&total);

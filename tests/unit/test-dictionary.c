@@ -297,7 +297,7 @@ add_some (uint64_t seed)
 {
   struct unit_rng rng = unit_rng (seed);
   char bytes[2000];
-  const char *why;
+  struct reason why;
   unsigned format;
 
   sentences (bytes, sizeof bytes, &rng);

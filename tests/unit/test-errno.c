@@ -157,7 +157,7 @@ static int
 try_dict (void)
 {
   struct zcomp *zcomp = f.store->zcomp;
-  const char *why;
+  struct reason why;
   unsigned format;
 
   fill_kind (data, 8 * SLOT, KIND_TEXT, &rng);
@@ -179,7 +179,7 @@ try_train (void)
 {
   size_t sizes[64];
   struct dict_bytes bytes;
-  const char *why;
+  struct reason why;
 
   for (unsigned i = 0; i < 64; i++)
     sizes[i] = SLOT;

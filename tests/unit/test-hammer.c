@@ -358,7 +358,7 @@ add_dictionary (const struct codec *codec, uint32_t gen)
 {
   char bytes[4 * SLOT];
   unsigned format;
-  const char *why;
+  struct reason why;
 
   for (unsigned i = 0; i < 4; i++)
     make_parts (bytes + i * SLOT, i, 0, PARTS, 0, gen + i);

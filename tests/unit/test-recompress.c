@@ -116,7 +116,7 @@ add_dictionary (const struct codec *codec)
   struct unit_rng rng = { 3 };
   const size_t size = 16 * KiB;
   char *bytes = must_alloc (size);
-  const char *why;
+  struct reason why;
   unsigned format;
 
   sentences (bytes, size, &rng);
