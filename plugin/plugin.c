@@ -391,16 +391,19 @@ zram_after_fork (void)
 static void
 log_stats (void)
 {
-  struct disk_stats st = disk_stats (disk);
+  struct counter_set *pool = &store->pool->counters;
 
-  nbdkit_debug ("zram: stats: orig_data_size=%" PRIu64
-                " compr_data_size=%" PRIu64 " mem_used_total=%" PRIu64
-                " mem_used_max=%" PRIu64 " same_pages=%" PRIu64
-                " huge_pages=%" PRIu64 " pages_compacted=%" PRIu64
-                " objects_moved=%" PRIu64 " zspages_migrated=%" PRIu64,
-                st.orig_data_size, st.compr_data_size, st.mem_used_total,
-                st.mem_used_max, st.same_slots, st.huge_slots,
-                st.pages_compacted, st.objects_moved, st.zspages_migrated);
+  nbdkit_debug (
+    "zram: stats: orig_data_size=%" PRIu64 " compr_data_size=%" PRIu64
+    " mem_used_total=%" PRIu64 " mem_used_max=%" PRIu64 " same_pages=%" PRIu64
+    " huge_pages=%" PRIu64 " pages_compacted=%" PRIi64 " objects_moved=%" PRIi64
+    " zspages_migrated=%" PRIi64,
+    disk_orig_bytes (disk), disk_compr_bytes (disk),
+    atomic_load (&store->budget.used), atomic_load (&store->budget.peak),
+    disk_sum (disk, DISK_SLOTS_SAME), disk_sum (disk, DISK_SLOTS_HUGE),
+    counter_sum (pool, POOL_PAGES_COMPACTED),
+    counter_sum (pool, POOL_OBJECTS_MOVED),
+    counter_sum (pool, POOL_ZSPAGES_MIGRATED));
 }
 
 /* A store that cannot be read is no fault of what is here. */
@@ -465,7 +468,7 @@ stop_all (void)
   if (zram_debug_audit)
     audit ();
   /* Nobody can tell an empty disk from the next. */
-  if (disk_stats (disk).orig_data_size == 0 &&
+  if (disk_sum (disk, DISK_SLOTS_STORED) == 0 &&
       marker_remove (keys.marker) == -1)
     nbdkit_error ("marker=%s: cannot be removed: %s", keys.marker,
                   error_text (errno));

@@ -278,7 +278,7 @@ run_audit (struct jobs *jobs, struct job *job)
   int r;
 
   pace_init (&a.pace, jobs->engine->store, NULL, 100, PACE_BUSY_PERCENT);
-  job->slots = disk_stats (disk).slots_stored;
+  job->slots = disk_sum (disk, DISK_SLOTS_STORED);
   atomic_store (&jobs->progress.total, job->slots);
   pause_policy (jobs);
   r = store_audit_live (disk->store, job->request.deep, &watch, job->message,
@@ -347,7 +347,7 @@ run_reset (struct jobs *jobs, struct job *job)
   const struct patience p = patience_ms (ms ? ms : AUDIT_PATIENCE_MS,
                                          &jobs->stop);
 
-  job->slots = disk_stats (jobs->engine->disk).slots_stored;
+  job->slots = disk_sum (jobs->engine->disk, DISK_SLOTS_STORED);
   atomic_store (&jobs->progress.total, job->slots);
   pause_policy (jobs);
   reset (jobs, job, &p);

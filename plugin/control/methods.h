@@ -41,9 +41,6 @@ method_run run_writeback, run_writeback_limit, run_evict, run_promote;
 /* The secondary methods, for answers.  Takes no lock that is held for long. */
 json_t *recomp_methods (struct engine *e);
 
-/* The member "backing" of stats. */
-json_t *backing_json (struct engine *e, const struct disk_stats *st);
-
 /* Answers with the job's number; false, and an error in the answer, if another
  * one runs.
  */

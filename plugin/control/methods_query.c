@@ -4,20 +4,12 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "plugin/control/figures.h"
 #include "plugin/control/methods.h"
 #include "plugin/control/metrics.h"
-
-/* Counts in JSON are signed. */
-#define N(x) ((json_int_t) (x))
-
-/* Slots to the pages of 4 KiB that the kernel counts in. */
-static uint64_t
-pages (const struct engine *e, uint64_t slots)
-{
-  return slots * (e->store->config.slot_size / MEM_PAGE);
-}
 
 void
 run_version (struct engine *e, const json_t *params, struct reply *r)
@@ -30,129 +22,145 @@ run_version (struct engine *e, const json_t *params, struct reply *r)
 
 /* -- stats -------------------------------------------------------------- */
 
-/* clang-format off: a name and its value a line */
-static json_t *
-stats_head (struct engine *e)
+/* The members in the order that clients know.  The table of figures has the
+ * order of the metrics; what is in it alone comes behind these.
+ */
+static const char *const stats_order[] = {
+  /* clang-format off */
+  "disksize", "slot_size", "slots", "algorithm", "level", "allocator",
+  "workers", "streams_busy", "swap_reserve", "free_ready", "clients",
+  "uptime_s", "exact", "mm.orig_data_size", "mm.compr_data_size",
+  "mm.mem_used_total", "mm.mem_limit", "mm.mem_used_max", "mm.same_pages",
+  "mm.pages_compacted", "mm.huge_pages", "io.failed_reads", "bd.bd_count",
+  "debug.writestall", "ops.read.requests", "compaction.running",
+  "compaction.passes", "compaction.pages_compacted",
+  "compaction.objects_moved", "compaction.zspages_migrated", "warnings.80",
+  "recompression.running", "recompression.auto_recompress",
+  "recompression.recompressed", "recompression.bytes_won",
+  "dictionaries.number", "codec_memory", "write_buffer.size",
+  "backing.where", "backing.kind", "backing.size", "backing.blocks",
+  "backing.used_blocks", "backing.waiting_blocks", "backing.free_blocks",
+  "backing.live_bytes", "backing.can_punch", "backing.memory",
+  "backing.writeback_running", "backing.writeback_limit", "backing.promote",
+  "backing.slots.stored", "backing.slots.read", "backing.slots.written",
+  "backing.slots.read_errors", "backing.slots.write_errors",
+  "backing.slots.damaged", "backing.io.in_flight"
+  /* clang-format on */
+};
+
+/* Set the member at 'path', whose parts are made where they are missing.  Takes
+ * over the value.  False without memory, which a NULL value is too.
+ */
+static bool
+put (json_t *object, const char *path, json_t *value)
 {
-  struct zcomp_method primary = zcomp_primary (e->store->zcomp);
-  bool exact = store_requests (e->store) == 0 &&
-               !compactor_is_running (e->compactor) &&
-               !recompressor_is_running (e->recompressor) &&
-               !atomic_load (&e->writeback.running) &&
-               buffer_used (&e->store->buffer) == 0; /* it drains by itself */
+  const char *dot = strchr (path, '.');
+  char name[32];
 
-  return json_pack (
-    "{s:I, s:I, s:I, s:o, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
-    "disksize", N (e->disk->size), "slot_size", N (e->store->config.slot_size),
-    "slots", N (e->disk->table.slots), "algorithm",
-    json_value (zcomp_format_name (e->store->zcomp, primary.format)), "level",
-    primary.level, "allocator", json_value (pool_name (e->store->pool)),
-    "workers", N (zcomp_workers (e->store->zcomp)), "streams_busy",
-    N (zcomp_busy (e->store->zcomp)), "swap_reserve",
-    N (e->store->config.keep_ready), "free_ready",
-    N (pool_kept (e->store->pool)), "clients", N (atomic_load (&e->clients)),
-    "uptime_s", (double) (clock_ns () - e->started_ns) / 1e9, "exact", exact);
-}
-
-/* The kernel's files, field by field in the kernel's order. */
-static json_t *
-stats_files (struct engine *e, const struct disk_stats *st)
-{
-  return json_pack (
-    "{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I},"
-    " s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:I, s:I}}",
-    "mm", "orig_data_size", N (st->orig_data_size), "compr_data_size",
-    N (st->compr_data_size), "mem_used_total", N (st->mem_used_total),
-    "mem_limit", N (st->mem_limit), "mem_used_max", N (st->mem_used_max),
-    "same_pages", N (pages (e, st->same_slots)), "pages_compacted",
-    N (st->pages_compacted), "huge_pages", N (pages (e, st->huge_slots)),
-    "huge_pages_since", N (pages (e, st->huge_since)), "io", "failed_reads",
-    N (st->failed_reads), "failed_writes", N (st->failed_writes), "invalid_io",
-    N (0), /* nbdkit refuses them before they come here */
-    "notify_free", N (pages (e, st->slots_freed)), "bd", "bd_count",
-    N (pages (e, st->slots_backed)), "bd_reads", N (pages (e, st->bd_reads)),
-    "bd_writes", N (pages (e, st->bd_writes)), "debug", "writestall",
-    N (st->write_stalls), "miss_free", N (st->reclaim_misses));
-}
-
-static json_t *
-stats_work (struct engine *e, const struct disk_stats *st)
-{
-  struct budget *b = &e->store->budget;
-
-  return json_pack (
-    "{s:{s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I}},"
-    " s:{s:b, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I}}",
-    "ops", "read", "requests", N (st->read_requests), "bytes",
-    N (st->read_bytes), "write", "requests", N (st->write_requests), "bytes",
-    N (st->write_bytes), "discard", "requests", N (st->discard_requests),
-    "bytes", N (st->discard_bytes), "flush", "requests", N (st->flush_requests),
-    "compaction", "running", compactor_is_running (e->compactor), "passes",
-    N (compactor_passes (e->compactor)), "pages_compacted",
-    N (st->pages_compacted), "objects_moved", N (st->objects_moved),
-    "zspages_migrated", N (st->zspages_migrated), "freeable_pages",
-    N (st->freeable_pages), "warnings", "80", N (atomic_load (&b->warnings[0])),
-    "90", N (atomic_load (&b->warnings[1])), "95",
-    N (atomic_load (&b->warnings[2])));
+  if (!dot)
+    return json_object_set_new (object, path, value) == 0;
+  snprintf (name, sizeof name, "%.*s", (int) (dot - path), path);
+  if (!json_object_get (object, name))
+    (void) json_object_set_new (object, name, json_object ());
+  return put (json_object_get (object, name), dot + 1, value);
 }
 
 static json_t *
-stats_recompression (struct engine *e, const struct disk_stats *st)
+figure_json (const struct engine *e, const struct figure *f, uint64_t value)
 {
-  struct dictionary_usage d = dictionary_usage (e->store->zcomp);
-
-  return json_pack (
-    "{s:{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o},"
-    " s:{s:I, s:I}, s:I}",
-    "recompression", "running", recompressor_is_running (e->recompressor),
-    "auto_recompress", N (atomic_load (&e->recompress_policy.age)),
-    "recompressed", N (st->recompressed), "bytes_won", N (st->recompress_won),
-    "vain", N (st->recompress_vain), "lost", N (st->recompress_lost), "failed",
-    N (st->recompress_failed), "time_ns", N (st->recompress_ns), "methods",
-    recomp_methods (e), "dictionaries", "number", N (d.number), "memory",
-    N (d.memory), "codec_memory", N (zcomp_memory (e->store->zcomp)));
+  if (f->unit == UNIT_FLAG)
+    return json_boolean (value);
+  if (f->unit == UNIT_SLOTS_AS_PAGES)
+    value *= e->store->config.slot_size / MEM_PAGE;
+  return json_integer ((json_int_t) value); /* in JSON counts are signed */
 }
 
-static json_t *
-stats_buffer (struct engine *e, const struct disk_stats *st)
+static bool
+put_figures (struct engine *e, json_t *stats)
 {
-  return json_pack ("{s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
-                    "write_buffer", "size",
-                    N (atomic_load (&e->store->buffer.size)), "memory",
-                    N (st->buffer_bytes), "capacity", N (st->buffer_capacity),
-                    "slots", N (st->slots_buffered), "written",
-                    N (st->buffer_writes), "overwritten", N (st->buffer_hits),
-                    "passed", N (st->buffer_passed), "drained", N (st->drained),
-                    "lost", N (st->drain_lost), "failed", N (st->drain_failed));
-}
-
-/* clang-format on */
-
-/* The parts, which it takes over, as one; NULL if one of them is. */
-static json_t *
-join (json_t **parts, unsigned n)
-{
+  uint64_t values[FIGURES];
   bool ok = true;
 
-  for (unsigned i = 0; i < n; i++)
-    ok &= parts[i] && (i == 0 || json_object_update (parts[0], parts[i]) == 0);
-  for (unsigned i = ok ? 1 : 0; i < n; i++)
-    json_decref (parts[i]);
-  return ok ? parts[0] : NULL;
+  figures_read (e, values);
+  for (unsigned i = 0; i < FIGURES; i++)
+    if (figures[i].json)
+      ok &= put (stats, figures[i].json,
+                 figure_json (e, &figures[i], values[i]));
+  return ok;
+}
+
+/* What is no figure: strings, a list, a fraction. */
+static bool
+put_words (struct engine *e, json_t *stats)
+{
+  struct store *store = e->store;
+  struct zcomp_method primary = zcomp_primary (store->zcomp);
+  const char *algorithm = zcomp_format_name (store->zcomp, primary.format);
+  double uptime_s = (double) (clock_ns () - e->started_ns) / 1e9;
+
+  return put (stats, "algorithm", json_value (algorithm)) &&
+         put (stats, "level", json_integer (primary.level)) &&
+         put (stats, "allocator", json_value (pool_name (store->pool))) &&
+         put (stats, "uptime_s", json_real (uptime_s)) &&
+         put (stats, "recompression.methods", recomp_methods (e));
+}
+
+/* The last thing that went wrong with the store; null: nothing did. */
+static json_t *
+last_error_json (struct backing *backing)
+{
+  static const char *const doing[] = { [BACKING_TROUBLE_WRITE] = "write",
+                                       [BACKING_TROUBLE_READ] = "read",
+                                       [BACKING_TROUBLE_LOST] = "connection" };
+  struct backing_stats io;
+  const struct backing_trouble *t = io.trouble;
+  unsigned last = 0;
+
+  backing_get_stats (backing, &io);
+  for (unsigned i = 1; i < BACKING_TROUBLES; i++)
+    if (t[i].at_ns > t[last].at_ns)
+      last = i;
+  if (!t[last].at_ns)
+    return json_null ();
+  return json_pack ("{s:o, s:o, s:f}", "of", json_value (doing[last]), "error",
+                    json_message (t[last].why), "age_s",
+                    (double) (clock_ns () - t[last].at_ns) / 1e9);
+}
+
+/* The same for the backing store; without one, all that is said of it is null.
+ */
+static bool
+put_backing_words (struct engine *e, json_t *stats)
+{
+  struct writeback_limit *limit = &e->store->writeback_limit;
+  const char *where = e->backing_where ? e->backing_where : "";
+  struct backing *backing = e->store->backed ? e->store->backed->io : NULL;
+
+  if (!backing)
+    return put (stats, "backing", json_null ());
+  return put (stats, "backing.where", json_value (where)) &&
+         put (stats, "backing.kind", json_value (backing_kind (backing))) &&
+         put (stats, "backing.writeback_limit",
+              atomic_load (&limit->on)
+                ? json_integer ((json_int_t) atomic_load (&limit->left))
+                : json_null ()) &&
+         put (stats, "backing.io.last_error", last_error_json (backing));
 }
 
 void
 run_stats (struct engine *e, const json_t *params, struct reply *r)
 {
-  struct disk_stats st = disk_stats (e->disk);
-  json_t *parts[] = {
-    stats_head (e),        stats_files (e, &st),
-    stats_work (e, &st),   stats_recompression (e, &st),
-    stats_buffer (e, &st), json_pack ("{s:o}", "backing", backing_json (e, &st))
-  };
+  json_t *stats = json_object ();
+  bool ok = true;
 
   (void) params;
-  reply_json (r, join (parts, sizeof parts / sizeof parts[0]));
+  for (unsigned i = 0; i < sizeof stats_order / sizeof stats_order[0]; i++)
+    ok &= put (stats, stats_order[i], json_null ());
+  ok &= put_figures (e, stats) && put_words (e, stats) &&
+        put_backing_words (e, stats);
+  if (!ok)
+    json_decref (stats);
+  reply_json (r, ok ? stats : NULL);
 }
 
 /* -- classes ------------------------------------------------------------ */

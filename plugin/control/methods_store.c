@@ -5,10 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/methods.h"
-#include "plugin/control/store_view.h"
 
 /* Counts in JSON are signed. */
 #define N(x) ((json_int_t) (x))
@@ -25,89 +23,6 @@ has_store (struct engine *e, struct reply *r)
                "there is no backing store: start the server with backing=");
   return false;
 }
-
-/* -- statistics --------------------------------------------------------- */
-
-/* The last thing that went wrong; null: nothing did. */
-static json_t *
-last_error_json (const struct backing_stats *io)
-{
-  static const char *const doing[] = { [BACKING_TROUBLE_WRITE] = "write",
-                                       [BACKING_TROUBLE_READ] = "read",
-                                       [BACKING_TROUBLE_LOST] = "connection" };
-  const struct backing_trouble *t = io->trouble;
-  unsigned last = 0;
-
-  for (unsigned i = 1; i < BACKING_TROUBLES; i++)
-    if (t[i].at_ns > t[last].at_ns)
-      last = i;
-  if (!t[last].at_ns)
-    return json_null ();
-  return json_pack ("{s:o, s:o, s:f}", "of", json_value (doing[last]), "error",
-                    json_message (t[last].why), "age_s",
-                    (double) (clock_ns () - t[last].at_ns) / 1e9);
-}
-
-/* clang-format off: a name and its value a line */
-static json_t *
-io_json (const struct backing_stats *io)
-{
-  return json_pack (
-    "{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-    "in_flight", N (io->in_flight), "down", io->down, "reads", N (io->reads),
-    "writes", N (io->writes), "punches", N (io->punches), "read_bytes",
-    N (io->read_bytes), "write_bytes", N (io->write_bytes), "punch_bytes",
-    N (io->punch_bytes), "read_errors", N (io->read_errors), "write_errors",
-    N (io->write_errors), "punch_errors", N (io->punch_errors), "retries",
-    N (io->retries), "reconnects", N (io->reconnects), "last_error",
-    last_error_json (io));
-}
-
-static json_t *
-slots_json (const struct disk_stats *st)
-{
-  return json_pack ("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "stored",
-                    N (st->slots_backed), "read", N (st->bd_reads), "written",
-                    N (st->bd_writes), "read_errors", N (st->bd_read_errors),
-                    "write_errors", N (st->bd_write_errors), "damaged",
-                    N (st->bd_damaged), "promoted", N (st->promoted));
-}
-
-static json_t *
-eviction_json (const struct store_view *v, const struct disk_stats *st)
-{
-  return json_pack (
-    "{s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:I, s:I}", "low", (int) v->low,
-    "high", (int) v->high, "slots", N (v->evicted.slots), "bytes",
-    N (v->evicted.bytes), "rounds", N (v->evicted.rounds), "failed",
-    N (v->evicted.failed), "hopeless", v->evicted.hopeless, "pages_reclaimed",
-    N (st->pages_reclaimed), "reclaim_failures", N (st->reclaim_failures));
-}
-
-json_t *
-backing_json (struct engine *e, const struct disk_stats *st)
-{
-  struct store_view v = store_view (e);
-  struct backing *io = v.present ? e->store->backed->io : NULL;
-
-  if (!v.present)
-    return json_null ();
-  return json_pack (
-    "{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I,"
-    " s:b, s:o, s:b, s:o, s:o, s:o}",
-    "where", json_value (e->backing_where ? e->backing_where : ""), "kind",
-    json_value (backing_kind (io)), "size", N (v.size), "blocks",
-    N (v.blocks.total), "used_blocks", N (v.blocks.used), "waiting_blocks",
-    N (v.blocks.waiting + v.blocks.punching), "free_blocks", N (v.blocks.free),
-    "live_bytes", N (v.blocks.live_bytes), "can_punch", backing_can_punch (io),
-    "memory", N (v.blocks.memory), "writeback_running",
-    (int) atomic_load (&e->writeback.running), "writeback_limit",
-    v.limited ? json_integer (N (v.limit)) : json_null (), "promote",
-    (int) atomic_load (&e->store->promote), "slots", slots_json (st), "io",
-    io_json (&v.io), "eviction", eviction_json (&v, st));
-}
-
-/* clang-format on */
 
 /* -- writeback ---------------------------------------------------------- */
 

@@ -11,7 +11,8 @@
 #include "store/store.h"
 
 /* The first group are levels, changed with the slot lock held; exact when
- * nothing runs (store/audit.h).  The others only grow.
+ * nothing runs (store/audit.h).  The others only grow.  What clients see of
+ * them, and under which names: plugin/control/figures.def.
  */
 enum disk_counter {
   DISK_SLOTS_STORED, /* not EMPTY */
@@ -130,6 +131,12 @@ static inline void
 disk_count (struct disk *disk, enum disk_counter id, int64_t delta)
 {
   counter_add (&disk->counters, id, delta);
+}
+
+static inline uint64_t
+disk_sum (const struct disk *disk, enum disk_counter id)
+{
+  return (uint64_t) counter_sum (&disk->counters, id);
 }
 
 #endif /* ZRAM_DISK_H */

@@ -8,70 +8,17 @@
 #include "store/query.h"
 #include "store/slot_walk.h"
 
-struct disk_stats
-disk_stats (struct disk *disk)
+uint64_t
+disk_orig_bytes (struct disk *disk)
 {
-  struct counter_set *c = &disk->counters;
-  struct counter_set *p = &disk->store->pool->counters;
-  struct budget *b = &disk->store->budget;
-  uint64_t stored = (uint64_t) counter_sum (c, DISK_SLOTS_STORED);
-  uint64_t buffered = (uint64_t) counter_sum (c, DISK_SLOTS_BUFFERED);
+  return disk_sum (disk, DISK_SLOTS_STORED) << disk->store->slot_shift;
+}
 
-  return (struct disk_stats){
-    .orig_data_size = stored << disk->store->slot_shift,
-    .compr_data_size = (uint64_t) counter_sum (c, DISK_COMPR_BYTES) +
-                       (buffered << disk->store->slot_shift),
-    .mem_used_total = atomic_load_explicit (&b->used, memory_order_relaxed),
-    .mem_used_max = atomic_load_explicit (&b->peak, memory_order_relaxed),
-    .mem_limit = atomic_load_explicit (&b->limit, memory_order_relaxed),
-    .slots_stored = stored,
-    .same_slots = (uint64_t) counter_sum (c, DISK_SLOTS_SAME),
-    .huge_slots = (uint64_t) counter_sum (c, DISK_SLOTS_HUGE),
-    .huge_since = (uint64_t) counter_sum (c, DISK_HUGE_SINCE),
-    .objects = (uint64_t) counter_sum (c, DISK_OBJECTS),
-    .pages_compacted = (uint64_t) counter_sum (p, POOL_PAGES_COMPACTED),
-    .objects_moved = (uint64_t) counter_sum (p, POOL_OBJECTS_MOVED),
-    .zspages_migrated = (uint64_t) counter_sum (p, POOL_ZSPAGES_MIGRATED),
-    .mover_skips = (uint64_t) counter_sum (p, POOL_MOVER_SKIPS),
-    .pages_reclaimed = (uint64_t) counter_sum (p, POOL_PAGES_RECLAIMED),
-    .reclaim_failures = (uint64_t) counter_sum (p, POOL_RECLAIM_FAILURES),
-    .freeable_pages = pool_freeable_pages (disk->store->pool),
-    .read_requests = (uint64_t) counter_sum (c, DISK_READ_REQUESTS),
-    .read_bytes = (uint64_t) counter_sum (c, DISK_READ_BYTES),
-    .write_requests = (uint64_t) counter_sum (c, DISK_WRITE_REQUESTS),
-    .write_bytes = (uint64_t) counter_sum (c, DISK_WRITE_BYTES),
-    .discard_requests = (uint64_t) counter_sum (c, DISK_DISCARD_REQUESTS),
-    .discard_bytes = (uint64_t) counter_sum (c, DISK_DISCARD_BYTES),
-    .flush_requests = (uint64_t) counter_sum (c, DISK_FLUSH_REQUESTS),
-    .failed_reads = (uint64_t) counter_sum (c, DISK_FAILED_READS),
-    .failed_writes = (uint64_t) counter_sum (c, DISK_FAILED_WRITES),
-    .slots_freed = (uint64_t) counter_sum (c, DISK_SLOTS_FREED),
-    .reclaim_misses = (uint64_t) counter_sum (c, DISK_RECLAIM_MISSES),
-    .recompressed = (uint64_t) counter_sum (c, DISK_RECOMPRESSED),
-    .recompress_won = (uint64_t) counter_sum (c, DISK_RECOMPRESS_WON),
-    .recompress_vain = (uint64_t) counter_sum (c, DISK_RECOMPRESS_VAIN),
-    .recompress_lost = (uint64_t) counter_sum (c, DISK_RECOMPRESS_LOST),
-    .recompress_failed = (uint64_t) counter_sum (c, DISK_RECOMPRESS_FAILED),
-    .recompress_ns = (uint64_t) counter_sum (c, DISK_RECOMPRESS_NS),
-    .slots_backed = (uint64_t) counter_sum (c, DISK_SLOTS_BACKED),
-    .backed_bytes = (uint64_t) counter_sum (c, DISK_BACKED_BYTES),
-    .bd_reads = (uint64_t) counter_sum (c, DISK_BD_READS),
-    .bd_writes = (uint64_t) counter_sum (c, DISK_BD_WRITES),
-    .bd_read_errors = (uint64_t) counter_sum (c, DISK_BD_READ_ERRORS),
-    .bd_write_errors = (uint64_t) counter_sum (c, DISK_BD_WRITE_ERRORS),
-    .bd_damaged = (uint64_t) counter_sum (c, DISK_BD_DAMAGED),
-    .promoted = (uint64_t) counter_sum (c, DISK_PROMOTED),
-    .write_stalls = (uint64_t) counter_sum (c, DISK_WRITE_STALLS),
-    .slots_buffered = buffered,
-    .buffer_capacity = buffer_capacity (&disk->store->buffer),
-    .buffer_bytes = buffer_memory (&disk->store->buffer),
-    .buffer_writes = (uint64_t) counter_sum (c, DISK_BUFFER_WRITES),
-    .buffer_hits = (uint64_t) counter_sum (c, DISK_BUFFER_HITS),
-    .buffer_passed = (uint64_t) counter_sum (c, DISK_BUFFER_PASSED),
-    .drained = (uint64_t) counter_sum (c, DISK_DRAINED),
-    .drain_lost = (uint64_t) counter_sum (c, DISK_DRAIN_LOST),
-    .drain_failed = (uint64_t) counter_sum (c, DISK_DRAIN_FAILED),
-  };
+uint64_t
+disk_compr_bytes (struct disk *disk)
+{
+  return disk_sum (disk, DISK_COMPR_BYTES) +
+         (disk_sum (disk, DISK_SLOTS_BUFFERED) << disk->store->slot_shift);
 }
 
 static bool

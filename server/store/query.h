@@ -21,32 +21,11 @@ struct slot_info {
   bool incompressible; /* no secondary codec helped */
 };
 
-struct disk_stats {
-  uint64_t orig_data_size;  /* bytes: slots stored times slot size */
-  uint64_t compr_data_size; /* bytes, also of what lies in the write buffer */
-  uint64_t mem_used_total;  /* bytes: pool and table, of the whole store */
-  uint64_t mem_used_max;    /* bytes: its peak */
-  uint64_t mem_limit;       /* bytes, 0 = none */
-  uint64_t slots_stored, same_slots, huge_slots, huge_since, objects;
-  uint64_t pages_compacted, objects_moved, zspages_migrated, mover_skips;
-  uint64_t pages_reclaimed, reclaim_failures; /* see pool_reclaim */
-  uint64_t freeable_pages; /* what compaction could free now */
-  uint64_t read_requests, read_bytes, write_requests, write_bytes;
-  uint64_t discard_requests, discard_bytes, flush_requests;
-  uint64_t failed_reads, failed_writes, slots_freed, reclaim_misses;
-  uint64_t recompressed, recompress_won; /* slots, bytes */
-  uint64_t recompress_vain, recompress_lost, recompress_failed, recompress_ns;
-  uint64_t slots_backed, backed_bytes; /* in the backing store */
-  uint64_t bd_reads, bd_writes, bd_read_errors, bd_write_errors; /* slots */
-  uint64_t bd_damaged, promoted, write_stalls;
-  uint64_t slots_buffered, buffer_capacity; /* in the write buffer; it may be */
-  uint64_t buffer_bytes;                    /* resident there */
-  uint64_t buffer_writes, buffer_hits, buffer_passed;
-  uint64_t drained, drain_lost, drain_failed; /* slots */
-};
-
-/* Takes no lock. */
-struct disk_stats disk_stats (struct disk *disk);
+/* Bytes of what is stored, before and after compression.  What lies in the
+ * write buffer is not compressed yet.  Take no lock.
+ */
+uint64_t disk_orig_bytes (struct disk *disk);
+uint64_t disk_compr_bytes (struct disk *disk);
 
 /* The slot at some moment; false if it is EMPTY.  Takes no lock. */
 bool disk_slot_info (struct disk *disk, uint64_t index, uint32_t now,

@@ -231,7 +231,6 @@ check_extents (struct fuzzed *d, uint32_t at, uint32_t len, bool one)
 static inline void
 check_statistics (struct fuzzed *d)
 {
-  struct disk_stats st = disk_stats (d->f.disk);
   struct map_cell map[3], all = { 0 };
   struct slot_info info;
   uint64_t stored = 0;
@@ -250,9 +249,11 @@ check_statistics (struct fuzzed *d)
     all.backed += map[i].backed;
     all.compr += map[i].compr;
   }
-  check_always (st.slots_stored == stored && all.stored == stored);
-  check_always (st.same_slots == all.same && st.slots_backed == all.backed);
-  check_always (st.compr_data_size == all.compr);
+  check_always (disk_sum (d->f.disk, DISK_SLOTS_STORED) == stored &&
+                all.stored == stored);
+  check_always (disk_sum (d->f.disk, DISK_SLOTS_SAME) == all.same &&
+                disk_sum (d->f.disk, DISK_SLOTS_BACKED) == all.backed);
+  check_always (disk_compr_bytes (d->f.disk) == all.compr);
 }
 
 #endif /* ZRAM_FUZZ_DISK_H */

@@ -86,7 +86,7 @@ start_afresh (void)
   jobs_destroy (engine.jobs);
   engine.jobs = jobs_create (&engine);
   check_always (engine.jobs);
-  if (disk_stats (engine.disk).slots_stored == 0)
+  if (disk_sum (engine.disk, DISK_SLOTS_STORED) == 0)
     fill (); /* there was a reset */
 }
 

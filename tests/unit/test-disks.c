@@ -88,7 +88,6 @@ look_all (struct disk *disk, unsigned generation)
 static void
 test_apart (void **state)
 {
-  struct disk_stats a, b;
 
   (void) state;
   open_two ();
@@ -96,15 +95,13 @@ test_apart (void **state)
   put_all (other, 2);
   look_all (f.disk, 1);
   look_all (other, 2);
-  a = disk_stats (f.disk);
-  b = disk_stats (other);
-  assert_int_equal (a.slots_stored, SLOTS);
-  assert_int_equal (b.slots_stored, SLOTS);
+  assert_int_equal (disk_sum (f.disk, DISK_SLOTS_STORED), SLOTS);
+  assert_int_equal (disk_sum (other, DISK_SLOTS_STORED), SLOTS);
   assert_int_equal (store_sum (f.store, DISK_SLOTS_STORED), 2 * SLOTS);
   check_always (disk_discard (f.disk, 0, DISK) == 0);
-  assert_int_equal (disk_stats (f.disk).slots_stored, 0);
+  assert_int_equal (disk_sum (f.disk, DISK_SLOTS_STORED), 0);
   look_all (other, 2);
-  assert_int_equal (disk_stats (other).slots_stored, SLOTS);
+  assert_int_equal (disk_sum (other, DISK_SLOTS_STORED), SLOTS);
   close_two ();
 }
 
@@ -186,12 +183,14 @@ test_recompression (void **state)
   pace_init (&pace, f.store, NULL, 100, 100);
   one.disk = other;
   assert_int_equal (recompressor_run (r, &one, &pace, &progress, &totals), 0);
-  assert_int_equal (
-    disk_stats (f.disk).recompressed + disk_stats (f.disk).recompress_vain, 0);
+  assert_int_equal (disk_sum (f.disk, DISK_RECOMPRESSED) +
+                      disk_sum (f.disk, DISK_RECOMPRESS_VAIN),
+                    0);
   assert_true (totals.recompressed + totals.vain > 0);
   assert_int_equal (recompressor_run (r, &all, &pace, &progress, &totals), 0);
-  assert_true (
-    disk_stats (f.disk).recompressed + disk_stats (f.disk).recompress_vain > 0);
+  assert_true (disk_sum (f.disk, DISK_RECOMPRESSED) +
+                 disk_sum (f.disk, DISK_RECOMPRESS_VAIN) >
+               0);
   look_all (f.disk, 1);
   look_all (other, 2);
   recompressor_destroy (r);
@@ -216,10 +215,10 @@ test_writeback (void **state)
   pace_init (&pace, f.store, NULL, 100, 100);
   one.disk = other;
   assert_int_equal (writeback_run (&wb, &one, &pace, &progress, &totals), 0);
-  assert_int_equal (disk_stats (f.disk).slots_backed, 0);
-  assert_int_equal (disk_stats (other).slots_backed, totals.written.slots);
+  assert_int_equal (disk_sum (f.disk, DISK_SLOTS_BACKED), 0);
+  assert_int_equal (disk_sum (other, DISK_SLOTS_BACKED), totals.written.slots);
   assert_int_equal (writeback_run (&wb, &all, &pace, &progress, &totals), 0);
-  assert_true (disk_stats (f.disk).slots_backed > 0);
+  assert_true (disk_sum (f.disk, DISK_SLOTS_BACKED) > 0);
   look_all (f.disk, 1);
   look_all (other, 2);
   writeback_destroy (&wb);
@@ -263,12 +262,13 @@ test_write_buffer (void **state)
   assert_int_equal (buffer_set_size (&f.store->buffer, 16 * MiB), 0);
   put_all (f.disk, 1);
   put_all (other, 2);
-  assert_true (disk_stats (other).slots_buffered > 0);
+  assert_true (disk_sum (other, DISK_SLOTS_BUFFERED) > 0);
   put_all (other, 3);
   pace_init (&pace, f.store, NULL, 100, 100);
   drainer_empty (f.store, &pace, &never);
   assert_int_equal (buffer_used (&f.store->buffer), 0);
-  assert_int_equal (disk_stats (f.disk).drained, disk_stats (other).drained);
+  assert_int_equal (disk_sum (f.disk, DISK_DRAINED),
+                    disk_sum (other, DISK_DRAINED));
   look_all (f.disk, 1);
   look_all (other, 3);
   close_two ();

@@ -76,7 +76,7 @@ look (void)
 {
   assert_int_equal (disk_extents (f.disk, 0, SLOTS * SLOT, false, ignore, NULL),
                     0);
-  assert_true (disk_stats (f.disk).objects > 0);
+  assert_true (disk_sum (f.disk, DISK_OBJECTS) > 0);
 }
 
 /* -- one request, in a thread -------------------------------------------- */

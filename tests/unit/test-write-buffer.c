@@ -149,15 +149,14 @@ test_written (void **state)
   assert_int_equal (
     disk_extents (f.disk, 5 * SLOT, SLOT, true, one_extent, &type), 0);
   assert_int_equal (type, EXTENT_DATA);
-  struct disk_stats st = disk_stats (f.disk);
-  assert_int_equal (st.slots_stored, 1);
-  assert_int_equal (st.slots_buffered, 1);
-  assert_int_equal (st.buffer_writes, 1);
-  assert_int_equal (st.buffer_hits, 0);
-  assert_int_equal (st.objects, 0);
-  assert_int_equal (st.compr_data_size, SLOT);
-  assert_int_equal (st.buffer_bytes, BUFFER_CHUNK);
-  assert_int_equal (st.buffer_capacity, BUFFER / SLOT);
+  assert_int_equal (disk_sum (f.disk, DISK_SLOTS_STORED), 1);
+  assert_int_equal (disk_sum (f.disk, DISK_SLOTS_BUFFERED), 1);
+  assert_int_equal (disk_sum (f.disk, DISK_BUFFER_WRITES), 1);
+  assert_int_equal (disk_sum (f.disk, DISK_BUFFER_HITS), 0);
+  assert_int_equal (disk_sum (f.disk, DISK_OBJECTS), 0);
+  assert_int_equal (disk_compr_bytes (f.disk), SLOT);
+  assert_int_equal (buffer_memory (&f.store->buffer), BUFFER_CHUNK);
+  assert_int_equal (buffer_capacity (&f.store->buffer), BUFFER / SLOT);
   fixture_audit (&f);
   close_empty ();
 }

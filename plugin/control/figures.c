@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <config.h>
+
+#include <string.h>
+
+#include "plugin/control/figures.h"
+
+const struct figure figures[FIGURES] = {
+#define FIGURE(of, kind, unit, json, metric, label, is, help, value) \
+  { OF_##of, KIND_##kind, UNIT_##unit, json, metric, label, is, help },
+#include "plugin/control/figures.def"
+};
+
+/* Were all numbers taken at the same moment? */
+static bool
+is_exact (struct engine *e)
+{
+  return store_requests (e->store) == 0 &&
+         !compactor_is_running (e->compactor) &&
+         !recompressor_is_running (e->recompressor) &&
+         !atomic_load (&e->writeback.running) &&
+         buffer_used (&e->store->buffer) == 0; /* it drains by itself */
+}
+
+#define RELAXED(x) atomic_load_explicit (&(x), memory_order_relaxed)
+#define on_disk(id) disk_sum (disk, id)
+#define in_pool(id) counter_sum (&store->pool->counters, id)
+
+void
+figures_read (struct engine *e, uint64_t values[FIGURES])
+{
+  struct store *store = e->store;
+  struct disk *disk = e->disk;
+  struct budget *budget = &store->budget;
+  struct backing *backing = store->backed ? store->backed->io : NULL;
+  struct dictionary_usage dictionaries = dictionary_usage (store->zcomp);
+  struct backing_stats io = { 0 };
+  struct blocks_stats blocks = { 0 };
+  struct evictor_stats evicted = { 0 };
+  unsigned low = 0, high = 0; /* marks of eviction */
+
+  if (backing) {
+    backing_get_stats (backing, &io);
+    blocks_get_stats (store->backed->blocks, &blocks);
+  }
+  if (e->evictor) {
+    evicted = evictor_stats (e->evictor);
+    evictor_get_marks (e->evictor, &low, &high);
+  }
+
+  const uint64_t now[FIGURES] = {
+#define FIGURE(of, kind, unit, json, metric, label, is, help, value) \
+  (uint64_t) (value),
+#include "plugin/control/figures.def"
+  };
+  memcpy (values, now, sizeof now);
+}
