@@ -33,7 +33,7 @@ struct figure {
   const char *json;       /* NULL: not in "stats" */
   const char *metric;     /* NULL: not in the metrics */
   const char *label, *is; /* NULL: there is none */
-  const char *help;       /* NULL: not the first of its family */
+  const char *help;       /* NULL: of the same family as the one before */
 };
 
 enum {
