@@ -31,48 +31,58 @@ round_up (size_t n, size_t unit)
   return (n + unit - 1) / unit * unit;
 }
 
-int
-reserve_open (struct reserve *r, size_t want, size_t least)
+/* Addresses for *want bytes and an alignment, or for as many as there are, but
+ * not fewer than 'least'; *want becomes how many those are.  NULL with errno
+ * ENOMEM.
+ */
+static char *
+map_some (size_t *want, size_t least)
 {
   void *p = MAP_FAILED;
   bool all = true;
 
-  want = round_up (want, ALIGNMENT);
-  least = round_up (least, ALIGNMENT);
   for (;;) {
     if (!fault_hit ("reserve.open"))
-      p = mmap (NULL, want + ALIGNMENT, PROT_NONE,
+      p = mmap (NULL, *want + ALIGNMENT, PROT_NONE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    else
-      errno = ENOMEM;
-    if (p != MAP_FAILED || want / 2 < least)
+    if (p != MAP_FAILED || *want / 2 < least)
       break;
-    want = want / 2 / ALIGNMENT * ALIGNMENT;
+    *want = *want / 2 / ALIGNMENT * ALIGNMENT;
     all = false;
+  }
+  if (p == MAP_FAILED) {
+    errno = ENOMEM; /* EAGAIN, if all that is mapped shall be locked */
+    return NULL;
   }
   /* Where addresses are scarce others need some, too: not more than a half of
    * what there is.  The rest is given back.
    */
-  if (p != MAP_FAILED && !all && want / 2 >= least) {
-    size_t half = want / 2 / ALIGNMENT * ALIGNMENT;
+  if (!all && *want / 2 >= least) {
+    size_t half = *want / 2 / ALIGNMENT * ALIGNMENT;
 
-    munmap ((char *) p + half + ALIGNMENT, want - half);
-    want = half;
+    munmap ((char *) p + half + ALIGNMENT, *want - half);
+    *want = half;
   }
-  if (p == MAP_FAILED) {
-    errno = ENOMEM; /* EAGAIN, if all that is mapped shall be locked */
+  return p;
+}
+
+int
+reserve_open (struct reserve *r, size_t want, size_t least)
+{
+  size_t size = round_up (want, ALIGNMENT);
+  char *p = map_some (&size, round_up (least, ALIGNMENT));
+
+  if (!p)
     return -1;
-  }
-
   /* Cut to the alignment, so that page tables can be given back whole. */
   char *base = (char *) round_up ((uintptr_t) p, ALIGNMENT);
-  size_t head = base - (char *) p;
+  size_t head = base - p;
   if (head)
     munmap (p, head);
   if (ALIGNMENT - head)
-    munmap (base + want, ALIGNMENT - head);
+    munmap (base + size, ALIGNMENT - head);
   r->base = base;
-  r->reserved = want;
+  r->reserved = size;
   r->committed = 0;
   return 0;
 }

@@ -96,7 +96,7 @@ evict_policy_target (struct evict_policy *p, bool needed)
 static enum evict_step
 propose_old (struct evict_policy *p)
 {
-  bool more = true;
+  bool more;
 
   evict_clock_step_begin (&p->clock);
   while (p->went < p->wanted && !p->stopped && evict_clock_next (&p->clock)) {
