@@ -33,8 +33,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,7 +42,7 @@
 #include "base/error_text.h"
 #include "base/fault.h"
 #include "base/own_files.h"
-#include "dev/backing_impl.h"
+#include "dev/backing_path.h"
 
 #define MAX_THREADS 64
 #define MAX_BATCH 8
@@ -353,225 +351,65 @@ static const struct backing_ops device_ops = {
 
 /* -- opening ------------------------------------------------------------ */
 
-struct opening {
-  const struct backing_config *config;
-  char *why;
-  size_t why_size;
-  int fd;
-  bool device, created;
-  uint64_t size;
-};
-
-#define SAY(o, ...) snprintf ((o)->why, (o)->why_size, __VA_ARGS__)
-
-static bool
-kind_is_fine (struct opening *o, const struct stat *st)
-{
-  o->device = S_ISBLK (st->st_mode);
-  if (S_ISREG (st->st_mode) || o->device)
-    return true;
-  SAY (o, "is a %s: expected a file, a block device or an NBD URI",
-       S_ISDIR (st->st_mode)    ? "directory"
-       : S_ISCHR (st->st_mode)  ? "character device"
-       : S_ISFIFO (st->st_mode) ? "pipe"
-       : S_ISSOCK (st->st_mode) ? "socket (an NBD server's is "
-                                  "nbd+unix:///?socket=PATH)"
-                                : "thing of an unknown kind");
-  return false;
-}
-
-static bool
-create (struct opening *o)
-{
-  if (o->config->size == 0) {
-    SAY (o, "does not exist, and without backing_size it is not made");
-    return false;
-  }
-  o->fd = open (o->config->where, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  o->created = o->fd != -1;
-  if (o->fd == -1)
-    SAY (o, "cannot be made: %s", error_text (errno));
-  return o->fd != -1;
-}
-
-/* Looked at before it is opened, since opening alone does things to some
- * devices and pipes; and again after, since it may be another one by then.
- */
-static bool
-open_it (struct opening *o)
-{
-  struct stat st;
-
-  if (stat (o->config->where, &st) == -1) {
-    if (errno == ENOENT)
-      return create (o);
-    SAY (o, "%s", error_text (errno));
-    return false;
-  }
-  if (!kind_is_fine (o, &st))
-    return false;
-  o->fd = open (o->config->where,
-                O_RDWR | O_CLOEXEC | O_NONBLOCK | (o->device ? O_EXCL : 0));
-  if (o->fd == -1 && o->device && errno == EBUSY)
-    SAY (o, "is in use: mounted, swapped on, or another's backing store");
-  else if (o->fd == -1)
-    SAY (o, "cannot be opened for reading and writing: %s", error_text (errno));
-  return o->fd != -1 && fstat (o->fd, &st) == 0 && kind_is_fine (o, &st);
-}
-
-/* The lock belongs to the open file, so it outlives nbdkit's fork; and two
- * stores of one process cannot share a file either.  QEMU's locks clash with
- * it, as they should.
- */
-static bool
-lock_it (struct opening *o)
-{
-  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-  if (o->device || fcntl (o->fd, F_OFD_SETLK, &lock) == 0)
-    return true;
-  if (errno == EAGAIN || errno == EACCES)
-    SAY (o, "is locked: another store or program uses it");
-  else
-    SAY (o, "cannot be locked: %s", error_text (errno));
-  return false;
-}
-
-static bool
-measure_device (struct opening *o)
-{
-  uint64_t bytes = 0;
-  int read_only = 0, sector = 512;
-
-  if (ioctl (o->fd, BLKGETSIZE64, &bytes) == -1) {
-    SAY (o, "cannot be measured: %s", error_text (errno));
-    return false;
-  }
-  if (ioctl (o->fd, BLKROGET, &read_only) == 0 && read_only) {
-    SAY (o, "is read-only");
-    return false;
-  }
-  if (ioctl (o->fd, BLKSSZGET, &sector) == 0 &&
-      (unsigned) sector > BACKING_BLOCK) {
-    SAY (o, "has sectors of %d bytes: expected at most %u", sector,
-         BACKING_BLOCK);
-    return false;
-  }
-  o->size = backing_fit_size (bytes, o->config, o->why, o->why_size);
-  return o->size != 0;
-}
-
-/* What lies past the limit of file sizes could never be written, and to grow
- * the file there is a signal.  The limit counts for files alone.
- */
-static bool
-is_within_limit (struct opening *o, uint64_t size)
-{
-  struct rlimit limit;
-
-  if (getrlimit (RLIMIT_FSIZE, &limit) == -1 ||
-      limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur)
-    return true;
-  SAY (
-    o,
-    "%llu bytes are more than the %llu that a file may have here (ulimit -f, "
-    "RLIMIT_FSIZE): raise that, or set backing_size to no more",
-    (unsigned long long) size, (unsigned long long) limit.rlim_cur);
-  return false;
-}
-
-/* A file is grown to what is asked for, and never cut. */
-static bool
-measure_file (struct opening *o)
-{
-  struct stat st;
-
-  if (fstat (o->fd, &st) == -1) {
-    SAY (o, "%s", error_text (errno));
-    return false;
-  }
-  if (!is_within_limit (o, o->config->size ? o->config->size
-                                           : (uint64_t) st.st_size))
-    return false;
-  if (o->config->size > (uint64_t) st.st_size) {
-    if (ftruncate (o->fd, (off_t) o->config->size) == -1) {
-      SAY (o, "cannot be made %llu bytes long: %s",
-           (unsigned long long) o->config->size, error_text (errno));
-      return false;
-    }
-    st.st_size = (off_t) o->config->size;
-  }
-  o->size = backing_fit_size ((uint64_t) st.st_size, o->config, o->why,
-                              o->why_size);
-  return o->size != 0;
-}
-
-static bool
-open_for_threads (struct opening *o, struct backing_file *f)
+static int
+open_for_threads (struct backing_file *f, char *why, size_t why_size)
 {
   char path[64];
 
-  snprintf (path, sizeof path, "/proc/self/fd/%d", o->fd);
+  snprintf (path, sizeof path, "/proc/self/fd/%d", f->fd);
   for (unsigned i = 0; i < f->threads; i++) {
     f->write_fd[i] = fault_hit ("dev.open") ? -1
                                             : open (path, O_RDWR | O_CLOEXEC);
     if (f->write_fd[i] == -1) {
-      SAY (o, "cannot be opened a second time (%s): %s", path,
-           error_text (errno));
-      return false;
+      snprintf (why, why_size, "cannot be opened a second time (%s): %s", path,
+                error_text (errno));
+      return -1;
     }
   }
   (void) posix_fadvise (f->fd, 0, 0, POSIX_FADV_RANDOM);
-  return true;
+  return 0;
 }
 
-static struct backing *
-make_file (struct opening *o)
+/* The descriptor is the new store's.  NULL: no memory. */
+static struct backing_file *
+make_file (const struct backing_config *config, const struct backing_path *path)
 {
   struct backing_file *f = alloc_zeroed (CACHE_LINE, sizeof *f);
 
-  if (!f) {
-    SAY (o, "%s", error_text (ENOMEM));
+  if (!f)
     return NULL;
-  }
-  backing_init (&f->base, o->device ? &device_ops : &file_ops, o->size);
-  atomic_store (&f->base.can_punch, !o->config->no_punch);
-  f->fd = o->fd;
-  f->device = o->device;
-  f->timeout_ms = o->config->timeout_ms;
-  f->threads = o->config->threads < MAX_THREADS ? o->config->threads
-                                                : MAX_THREADS;
+  backing_init (&f->base, path->device ? &device_ops : &file_ops, path->size);
+  atomic_store (&f->base.can_punch, !config->no_punch);
+  f->fd = path->fd;
+  f->device = path->device;
+  f->timeout_ms = config->timeout_ms;
+  f->threads = config->threads < MAX_THREADS ? config->threads : MAX_THREADS;
   memset (f->write_fd, -1, sizeof f->write_fd);
   mutex_init (&f->lock, RANK_BACKING);
   cond_init (&f->work);
   cond_init (&f->none_left);
   f->tail = &f->head;
-  if (!open_for_threads (o, f)) {
-    file_close (&f->base); /* o->fd too */
-    o->fd = -1;
-    return NULL;
-  }
-  return &f->base;
+  return f;
 }
 
 struct backing *
 backing_open_file (const struct backing_config *config, char *why,
                    size_t why_size)
 {
-  struct opening o = {
-    .config = config, .why = why, .why_size = why_size, .fd = -1
-  };
-  struct backing *b = NULL;
+  struct backing_path path;
+  struct backing_file *f;
 
-  snprintf (why, why_size, "cannot be opened");
-  if (open_it (&o) && lock_it (&o) &&
-      (o.device ? measure_device (&o) : measure_file (&o)))
-    b = make_file (&o);
-  if (b)
-    return b;
-  if (o.fd != -1)
-    close (o.fd);
-  if (o.created)
-    unlink (config->where);
+  if (backing_path_open (config, &path, why, why_size) == -1)
+    return NULL;
+  f = make_file (config, &path);
+  if (f && open_for_threads (f, why, why_size) == 0)
+    return &f->base;
+  if (f)
+    file_close (&f->base);
+  else {
+    snprintf (why, why_size, "%s", error_text (ENOMEM));
+    close (path.fd);
+  }
+  backing_path_unmake (config, &path);
   return NULL;
 }
