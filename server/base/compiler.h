@@ -36,6 +36,14 @@
 #define REQUIRES(...) TSA (requires_capability (__VA_ARGS__))
 #define REQUIRES_SHARED(...) TSA (requires_shared_capability (__VA_ARGS__))
 #define EXCLUDES(...) TSA (locks_excluded (__VA_ARGS__))
+/* Where the analysis is told to look away, and why:
+ *   - in what makes a lock of a word or of another lock (rwword, mutex, the
+ *     slot's, zspage's and page's): the capability is the whole, and its body
+ *     changes a part;
+ *   - where a function locks something that its caller gets as a result, or
+ * many locks in a loop: clang names a lock by the variable that it is in.  What
+ *     is returned is named by a question of the caller (slot_is_there).
+ */
 #define NO_THREAD_SAFETY_ANALYSIS TSA (no_thread_safety_analysis)
 
 #endif /* ZRAM_COMPILER_H */

@@ -358,13 +358,12 @@ is_stored (struct disk *disk, uint64_t index)
 /* Shared, so that it stays what it is meanwhile.  EAGAIN: it is locked. */
 static int
 check_links (struct disk *disk, uint64_t index, char *why, size_t why_size)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   struct slot *s = slot_table_try_read_lock (&disk->table, index);
   bool own;
 
   errno = EAGAIN;
-  if (!s)
+  if (!slot_is_there_shared (s))
     return -1;
   own = has_its_own (disk, s, index, why, why_size);
   slot_read_unlock (s);

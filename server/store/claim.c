@@ -45,12 +45,12 @@ claim_put_locked (struct slot *s, uint32_t meta, unsigned claim)
 
 bool
 claim_copy (struct disk *disk, uint64_t index, uint32_t meta, unsigned claim,
-            void *buf) NO_THREAD_SAFETY_ANALYSIS
+            void *buf)
 {
   struct slot *s = slot_table_try_read_lock (&disk->table, index);
   bool claimed;
 
-  if (!s)
+  if (!slot_is_there_shared (s))
     return false;
   check_debug (slot_meta_state (meta) == SLOT_OBJECT);
   claimed = claim_put_locked (s, meta, claim);
@@ -61,11 +61,11 @@ claim_copy (struct disk *disk, uint64_t index, uint32_t meta, unsigned claim,
 }
 
 static void
-clear_marks (struct disk *disk, uint64_t index) NO_THREAD_SAFETY_ANALYSIS
+clear_marks (struct disk *disk, uint64_t index)
 {
   struct slot *s = slot_table_try_read_lock (&disk->table, index);
 
-  if (!s)
+  if (!slot_is_there_shared (s))
     return;
   uint32_t meta = slot_load_meta (s);
   /* A claim that comes first wins; its work will set marks of its own. */
@@ -90,15 +90,17 @@ claim_clear_marks (struct store *store)
 
 bool
 claim_replace (struct disk *disk, uint64_t index, unsigned claim,
-               const struct content *new) NO_THREAD_SAFETY_ANALYSIS
+               const struct content *new)
 {
   struct slot *s = slot_table_write_lock (&disk->table, index);
-  bool mine = s && slot_meta_claim (slot_load_meta (s)) == claim;
+  bool mine = false;
 
-  if (mine)
-    content_set_locked (disk, s, new);
-  if (s)
+  if (slot_is_there (s)) {
+    mine = slot_meta_claim (slot_load_meta (s)) == claim;
+    if (mine)
+      content_set_locked (disk, s, new);
     slot_write_unlock (s);
+  }
   if (!mine)
     content_drop (disk, new);
   return mine;
@@ -106,12 +108,11 @@ claim_replace (struct disk *disk, uint64_t index, unsigned claim,
 
 bool
 claim_end (struct disk *disk, uint64_t index, unsigned claim, uint32_t marks)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   struct slot *s = slot_table_write_lock (&disk->table, index);
   bool mine = false;
 
-  if (!s)
+  if (!slot_is_there (s))
     return false;
   uint32_t meta = slot_load_meta (s);
   if (slot_meta_claim (meta) == claim) {

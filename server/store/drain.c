@@ -36,7 +36,7 @@ drain_init (struct drain *d, uint32_t slot_size)
 }
 
 void
-drain_destroy (struct drain *d) NO_THREAD_SAFETY_ANALYSIS
+drain_destroy (struct drain *d)
 {
   if (!d->copies)
     return;
@@ -52,19 +52,20 @@ enum drain_result { DRAIN_SKIPPED, DRAIN_DONE, DRAIN_LOST, DRAIN_FAILED };
 /* Claim the slot, if it is in this entry, and copy its data. */
 static bool
 claim_entry (struct disk *disk, uint64_t index, uint32_t entry, unsigned claim,
-             void *copy) NO_THREAD_SAFETY_ANALYSIS
+             void *copy)
 {
   struct slot *s = slot_table_try_read_lock (&disk->table, index);
-  uint32_t meta = s ? slot_load_meta (s) : 0;
-  bool claimed = s && slot_meta_state (meta) == SLOT_BUFFERED &&
+
+  if (!slot_is_there_shared (s))
+    return false;
+  uint32_t meta = slot_load_meta (s);
+  bool claimed = slot_meta_state (meta) == SLOT_BUFFERED &&
                  slot_load_cell (s) == entry &&
                  claim_put_locked (s, meta, claim);
-
   if (claimed)
     memcpy (copy, buffer_data (&disk->store->buffer, entry),
             disk->store->buffer.slot_size);
-  if (s)
-    slot_read_unlock (s);
+  slot_read_unlock (s);
   return claimed;
 }
 
@@ -265,21 +266,18 @@ drain_for_room (struct store *store)
 
 void
 drain_hold (struct store *store) ACQUIRE (store->drain.lock)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&store->drain.lock);
 }
 
 bool
 drain_hold_patiently (struct store *store, const struct patience *p)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   return mutex_lock_patiently (&store->drain.lock, &store->drain.wished, p);
 }
 
 void
 drain_unhold (struct store *store) RELEASE (store->drain.lock)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_unlock (&store->drain.lock);
 }

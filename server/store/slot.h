@@ -301,4 +301,13 @@ slot_write_unlock (struct slot *s) RELEASE (s) NO_THREAD_SAFETY_ANALYSIS
   rwword_write_unlock (&s->lock);
 }
 
+/* The same at the end of an access. */
+static inline void
+slot_write_unlock_stamped (struct slot *s, uint32_t now) RELEASE (s)
+  NO_THREAD_SAFETY_ANALYSIS
+{
+  rwword_set_owner (&s->lock, SLOT_STAMP_MASK, now & SLOT_AGE_MASK);
+  slot_write_unlock (s);
+}
+
 #endif /* ZRAM_SLOT_H */

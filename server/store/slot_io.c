@@ -68,31 +68,23 @@ store_data_locked (struct disk *disk, struct slot *s,
 
 /* -- writing ------------------------------------------------------------ */
 
-static void
-unlock_written (struct slot *s, uint32_t now) RELEASE (s)
-  NO_THREAD_SAFETY_ANALYSIS
-{
-  rwword_set_owner (&s->lock, SLOT_STAMP_MASK, now & SLOT_AGE_MASK);
-  slot_write_unlock (s);
-}
-
 /* No room for the new object beside the old one: compress again with the
  * slot locked, and see whether it fits in the old one's place.
  */
 static int
 write_at_limit (struct disk *disk, uint64_t index, const void *buf,
-                uint32_t now) NO_THREAD_SAFETY_ANALYSIS
+                uint32_t now)
 {
   struct slot *s = slot_table_write_lock (&disk->table, index);
 
-  if (!s) {
+  if (!slot_is_there (s)) {
     errno = ENOSPC;
     return -1;
   }
   struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
   int r = store_data_locked (disk, s, stream, buf);
   zcomp_stream_put (stream);
-  unlock_written (s, now);
+  slot_write_unlock_stamped (s, now);
   return r;
 }
 
@@ -101,14 +93,14 @@ write_at_limit (struct disk *disk, uint64_t index, const void *buf,
  */
 static bool
 rewrite_buffered (struct disk *disk, uint64_t index, const void *buf,
-                  uint32_t now) NO_THREAD_SAFETY_ANALYSIS
+                  uint32_t now)
 {
   const struct slot *peek = slot_table_peek (&disk->table, index);
 
   if (!peek || slot_meta_state (slot_load_meta (peek)) != SLOT_BUFFERED)
     return false;
   struct slot *s = slot_table_write_lock (&disk->table, index);
-  if (!s)
+  if (!slot_is_there (s))
     return false;
   if (slot_meta_state (slot_load_meta (s)) != SLOT_BUFFERED) {
     slot_write_unlock (s);
@@ -116,7 +108,7 @@ rewrite_buffered (struct disk *disk, uint64_t index, const void *buf,
   }
   content_rewrite_locked (disk, s, buf, 0, disk->store->config.slot_size);
   disk_count (disk, DISK_BUFFER_HITS, 1);
-  unlock_written (s, now);
+  slot_write_unlock_stamped (s, now);
   return true;
 }
 
@@ -145,7 +137,6 @@ make_data (struct disk *disk, uint64_t index, const void *buf,
 
 static int
 try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   struct content new = { .state = SLOT_SAME, .size = 1 };
   bool zeroes = false;
@@ -162,7 +153,7 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
   }
   s = zeroes ? slot_table_write_lock (&disk->table, index)
              : slot_table_write_lock_new (&disk->table, index);
-  if (!s) {
+  if (!slot_is_there (s)) {
     /* At the moment when the directory named no leaf the slot was EMPTY: that
      * is when these zeroes were written.  What was answered before is in a
      * leaf that the lookup sees, so they do not get lost behind it; a write
@@ -174,7 +165,7 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
     return -1;
   }
   content_set_locked (disk, s, &new);
-  unlock_written (s, now);
+  slot_write_unlock_stamped (s, now);
   return 0;
 }
 
@@ -320,7 +311,6 @@ write_part_locked (struct disk *disk, struct slot *s, uint64_t index,
 static int
 try_write_part (struct disk *disk, uint64_t index, const void *buf,
                 uint32_t offset, uint32_t len, uint32_t now)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   struct slot *s = slot_table_write_lock (&disk->table, index);
 
@@ -329,10 +319,10 @@ try_write_part (struct disk *disk, uint64_t index, const void *buf,
     return 0;
   if (!s)
     s = slot_table_write_lock_new (&disk->table, index);
-  if (!s)
+  if (!slot_is_there (s))
     return -1;
   int r = write_part_locked (disk, s, index, buf, offset, len);
-  unlock_written (s, now);
+  slot_write_unlock_stamped (s, now);
   return r;
 }
 
@@ -403,7 +393,7 @@ slot_zero_part (struct disk *disk, uint64_t index, uint32_t offset,
 /* -- discarding --------------------------------------------------------- */
 
 static void
-discard_and_unlock (struct disk *disk, struct slot *s) NO_THREAD_SAFETY_ANALYSIS
+discard_and_unlock (struct disk *disk, struct slot *s) RELEASE (s)
 {
   static const struct content empty = { .state = SLOT_EMPTY };
 
@@ -419,7 +409,7 @@ slot_discard (struct disk *disk, uint64_t index)
 {
   struct slot *s = slot_table_write_lock (&disk->table, index);
 
-  if (s)
+  if (slot_is_there (s))
     discard_and_unlock (disk, s);
 }
 
@@ -429,7 +419,7 @@ slot_try_discard (struct disk *disk, uint64_t index)
   bool busy;
   struct slot *s = slot_table_try_write_lock (&disk->table, index, &busy);
 
-  if (s)
+  if (slot_is_there (s))
     discard_and_unlock (disk, s);
   return !busy;
 }

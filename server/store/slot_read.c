@@ -117,12 +117,12 @@ slot_prefetch (struct disk *disk, uint64_t index)
 
 int
 slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
-           uint32_t len, uint32_t now) NO_THREAD_SAFETY_ANALYSIS
+           uint32_t len, uint32_t now)
 {
   struct slot *s = slot_table_read_lock (&disk->table, index, now);
   char *record;
 
-  if (!s) {
+  if (!slot_is_there_shared (s)) {
     memset (buf, 0, len);
     return 0;
   }
@@ -140,14 +140,13 @@ slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
 
 static int
 read_unnoticed (struct disk *disk, uint64_t index, void *buf, bool from_store)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   struct slot *s = slot_table_try_read_lock (&disk->table, index);
   char *record = NULL;
   int r = -1;
 
   errno = EAGAIN;
-  if (!s)
+  if (!slot_is_there_shared (s))
     return -1;
   enum slot_state state = slot_meta_state (slot_load_meta (s));
   if (state == SLOT_EMPTY)

@@ -113,7 +113,7 @@ struct path {
 static void
 set_child_locked (struct slot_table *t, uint64_t leaf_index,
                   const struct path *path, unsigned level, void *child)
-  REQUIRES (t->leaves->lock) NO_THREAD_SAFETY_ANALYSIS
+  REQUIRES (t->leaves->lock)
 {
   struct table_node *node = path->node[level];
 
@@ -128,7 +128,7 @@ set_child_locked (struct slot_table *t, uint64_t leaf_index,
  */
 static unsigned
 make_path_locked (struct slot_table *t, uint64_t leaf_index, struct path *path)
-  REQUIRES (t->leaves->lock) NO_THREAD_SAFETY_ANALYSIS
+  REQUIRES (t->leaves->lock)
 {
   unsigned level = t->levels - 1;
 
@@ -154,7 +154,7 @@ make_path_locked (struct slot_table *t, uint64_t leaf_index, struct path *path)
 static unsigned
 prune_locked (struct slot_table *t, uint64_t leaf_index,
               const struct path *path, unsigned level)
-  REQUIRES (t->leaves->lock) NO_THREAD_SAFETY_ANALYSIS
+  REQUIRES (t->leaves->lock)
 {
   while (path->node[level] != t->root &&
          leaves_children_locked (t->leaves, path->node[level]) == 0)
@@ -173,7 +173,7 @@ return_nodes (struct slot_table *t, const struct path *path, unsigned from,
 
 /* Make the leaf unless somebody else has.  0, or -1 with errno set. */
 static int
-make_leaf (struct slot_table *t, uint64_t leaf_index) NO_THREAD_SAFETY_ANALYSIS
+make_leaf (struct slot_table *t, uint64_t leaf_index)
 {
   struct path path;
   struct slot *leaf = NULL;
@@ -208,6 +208,7 @@ make_leaf (struct slot_table *t, uint64_t leaf_index) NO_THREAD_SAFETY_ANALYSIS
 struct slot *
 slot_table_read_lock (struct slot_table *t, uint64_t index, uint32_t now)
   NO_THREAD_SAFETY_ANALYSIS
+
 {
   uint64_t leaf_index = index >> LEAF_SHIFT;
   struct slot *leaf = find_leaf (t, leaf_index);
@@ -226,6 +227,7 @@ slot_table_read_lock (struct slot_table *t, uint64_t index, uint32_t now)
 struct slot *
 slot_table_try_read_lock (struct slot_table *t, uint64_t index)
   NO_THREAD_SAFETY_ANALYSIS
+
 {
   uint64_t leaf_index = index >> LEAF_SHIFT;
   struct slot *leaf = find_leaf (t, leaf_index);
@@ -242,6 +244,7 @@ slot_table_try_read_lock (struct slot_table *t, uint64_t index)
 struct slot *
 slot_table_write_lock (struct slot_table *t, uint64_t index)
   NO_THREAD_SAFETY_ANALYSIS
+
 {
   uint64_t leaf_index = index >> LEAF_SHIFT;
   struct slot *leaf = find_leaf (t, leaf_index);
@@ -260,6 +263,7 @@ slot_table_write_lock (struct slot_table *t, uint64_t index)
 struct slot *
 slot_table_try_write_lock (struct slot_table *t, uint64_t index, bool *busy)
   NO_THREAD_SAFETY_ANALYSIS
+
 {
   struct slot *leaf = find_leaf (t, index >> LEAF_SHIFT);
   struct slot *s = leaf ? leaf + (index & (LEAF_SLOTS - 1)) : NULL;
@@ -377,7 +381,7 @@ unlock_all (struct slot *leaf, unsigned got) NO_THREAD_SAFETY_ANALYSIS
  */
 static bool
 unlink_leaf (struct slot_table *t, uint64_t leaf_index, struct slot *leaf)
-  NO_THREAD_SAFETY_ANALYSIS
+
 {
   struct path path;
   unsigned to = 0;
@@ -450,7 +454,7 @@ audit_leaf (struct slot_table *t, struct slot *leaf, uint64_t leaf_index)
 static const char *
 audit_nodes (struct slot_table *t, struct table_node *node, unsigned level,
              uint64_t first, struct leaves_audit *counted)
-  NO_THREAD_SAFETY_ANALYSIS
+
 {
   const char *wrong = NULL;
   unsigned children = 0;

@@ -76,6 +76,31 @@ int slot_table_init (struct slot_table *t, struct leaves *leaves,
  */
 void slot_table_destroy (struct slot_table *t);
 
+/* -- lookups: each returns the slot locked, or NULL ------------------------
+ *
+ * Ask slot_is_there or slot_is_there_shared next: clang cannot see that a
+ * function returns what it locked, so for its analysis the slot is locked from
+ * that question on.
+ *
+ *   struct slot *s = slot_table_write_lock (t, index);
+ *
+ *   if (!slot_is_there (s))
+ *     return …;
+ *   …
+ *   slot_write_unlock (s);
+ */
+static inline bool MUST_USE
+slot_is_there (const struct slot *s) TRY_ACQUIRE (true, s)
+{
+  return s != NULL;
+}
+
+static inline bool MUST_USE
+slot_is_there_shared (const struct slot *s) TRY_ACQUIRE_SHARED (true, s)
+{
+  return s != NULL;
+}
+
 /* Lock the slot; NULL if its leaf does not exist (it is EMPTY).  May sleep.
  * Keeps the slot lock (shared).
  */
@@ -105,6 +130,8 @@ struct slot *slot_table_try_write_lock (struct slot_table *t, uint64_t index,
  */
 struct slot *slot_table_write_lock_new (struct slot_table *t, uint64_t index)
   MUST_USE;
+
+/* -- without the slot's lock ---------------------------------------------- */
 
 /* The slot, not locked; NULL if there is no leaf.  Good for a hint from its
  * atomic fields; for an answer ask slot_table_is_still afterwards.
