@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/keep_errno.h"
 #include "maint/ticker.h"
 
@@ -30,7 +31,9 @@ ticker_destroy (struct ticker *t)
 int
 ticker_start (struct ticker *t, void *(*fn) (void *), void *arg)
 {
-  int err = pthread_create (&t->thread, NULL, fn, arg);
+  int err = fault_hit ("ticker.thread")
+              ? EAGAIN
+              : pthread_create (&t->thread, NULL, fn, arg);
 
   if (err) {
     errno = err;
