@@ -26,4 +26,13 @@ void log_debug (const char *format, ...)
 #define nbdkit_error log_error
 #define nbdkit_debug log_debug
 
+/* What nbdkit sets by name before it calls anything.
+ * -D zram.stats=1: a line of statistics when a client leaves.
+ * -D zram.compact=1: the compactor never rests.
+ * -D zram.audit=1: audit everything at exit, and abort if it is not sound.
+ */
+extern NBDKIT_DLL_PUBLIC int zram_debug_stats;
+extern NBDKIT_DLL_PUBLIC int zram_debug_compact;
+extern NBDKIT_DLL_PUBLIC int zram_debug_audit;
+
 #endif /* ZRAM_NBDKIT_H */

@@ -38,7 +38,7 @@
 #define POLL_WAKE 0
 
 struct control {
-  struct engine *engine; /* not owned */
+  struct service *service; /* not owned */
   struct listener listener;
   struct slow *slow[RPC_LANES]; /* [RPC_AT_ONCE] is NULL */
   int wake_fd;                  /* eventfd: something is done, or stop is set */
@@ -115,7 +115,7 @@ serve_line (struct control *control, struct client *c, const char *line,
     c->waiting = true;
     return;
   }
-  rpc_run (&request, control->engine, &c->out);
+  rpc_run (&request, control->service, &c->out);
   rpc_request_free (&request);
   answered (control, c);
 }
@@ -348,7 +348,7 @@ make_lanes (struct control *control)
   bool ok = control->wake_fd != -1;
 
   for (int i = RPC_SLOW; i < RPC_LANES && ok; i++) {
-    control->slow[i] = slow_create (control->engine, control->wake_fd);
+    control->slow[i] = slow_create (control->service, control->wake_fd);
     ok = control->slow[i] != NULL;
   }
   return ok;
@@ -364,7 +364,7 @@ start_lanes (struct control *control)
 }
 
 struct control *
-control_open (struct engine *engine, const char *path, char *why, size_t size)
+control_open (struct service *service, const char *path, char *why, size_t size)
 {
   struct control *control = calloc (1, sizeof *control);
 
@@ -372,15 +372,15 @@ control_open (struct engine *engine, const char *path, char *why, size_t size)
     snprintf (why, size, "out of memory");
     return NULL;
   }
-  control->engine = engine;
+  control->service = service;
   control->listener.fd = -1;
   for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
     control->clients[i].fd = -1;
   json_object_seed (0); /* not safe among threads the first time */
   control->wake_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (make_lanes (control))
-    engine->jobs = jobs_create (engine);
-  if (!engine->jobs)
+    service->jobs = jobs_create (service);
+  if (!service->jobs)
     snprintf (why, size, "%s: %s", path, error_text (errno));
   else if (listener_open (&control->listener, path, why, size) == 0)
     return control;
@@ -392,7 +392,7 @@ int
 control_start (struct control *control)
 {
   listener_adopt (&control->listener);
-  if (!start_lanes (control) || jobs_start (control->engine->jobs) == -1 ||
+  if (!start_lanes (control) || jobs_start (control->service->jobs) == -1 ||
       control_thread_start (&control->thread, control_thread, control) == -1)
     return -1;
   control->started = true;
@@ -411,8 +411,8 @@ control_stop (struct control *control)
   for (int i = RPC_SLOW; i < RPC_LANES; i++)
     if (control->slow[i])
       slow_stop (control->slow[i]);
-  if (control->engine->jobs)
-    jobs_stop (control->engine->jobs);
+  if (control->service->jobs)
+    jobs_stop (control->service->jobs);
   for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
     if (control->clients[i].fd != -1)
       client_close (&control->clients[i]);
@@ -425,8 +425,8 @@ control_close (struct control *control)
     return;
   control_stop (control);
   listener_close (&control->listener);
-  jobs_destroy (control->engine->jobs);
-  control->engine->jobs = NULL;
+  jobs_destroy (control->service->jobs);
+  control->service->jobs = NULL;
   for (int i = RPC_SLOW; i < RPC_LANES; i++)
     slow_destroy (control->slow[i]);
   if (control->wake_fd != -1)

@@ -17,15 +17,15 @@
 #ifndef ZRAM_CONTROL_H
 #define ZRAM_CONTROL_H
 
-#include "plugin/control/engine.h"
+#include "plugin/control/service.h"
 
 struct control;
 
 /* Make the socket (before the fork, so that errors are seen) and all that
- * serving needs but the threads.  Sets engine->jobs.  NULL with a reason in
+ * serving needs but the threads.  Sets service->jobs.  NULL with a reason in
  * 'why'.
  */
-struct control *control_open (struct engine *engine, const char *path,
+struct control *control_open (struct service *service, const char *path,
                               char *why, size_t why_size) MUST_USE;
 
 /* Start the threads (after the last fork).  0, or -1 with errno set. */

@@ -14,12 +14,12 @@ const struct figure figures[FIGURES] = {
 
 /* Were all numbers taken at the same moment? */
 static bool
-is_exact (struct engine *e)
+is_exact (struct service *e)
 {
   return store_requests (e->store) == 0 &&
-         !compactor_is_running (e->compactor) &&
-         !recompressor_is_running (e->recompressor) &&
-         !atomic_load (&e->writeback.running) &&
+         !compactor_is_running (e->upkeep->compactor) &&
+         !recompressor_is_running (e->upkeep->recompressor) &&
+         !atomic_load (&e->upkeep->writeback.running) &&
          buffer_used (&e->store->buffer) == 0; /* it drains by itself */
 }
 
@@ -28,7 +28,7 @@ is_exact (struct engine *e)
 #define in_pool(id) counter_sum (&store->pool->counters, id)
 
 void
-figures_read (struct engine *e, uint64_t values[FIGURES])
+figures_read (struct service *e, uint64_t values[FIGURES])
 {
   struct store *store = e->store;
   struct disk *disk = e->disk;
@@ -44,9 +44,9 @@ figures_read (struct engine *e, uint64_t values[FIGURES])
     backing_get_stats (backing, &io);
     blocks_get_stats (store->backed->blocks, &blocks);
   }
-  if (e->evictor) {
-    evicted = evictor_stats (e->evictor);
-    evictor_get_marks (e->evictor, &low, &high);
+  if (e->upkeep->evictor) {
+    evicted = evictor_stats (e->upkeep->evictor);
+    evictor_get_marks (e->upkeep->evictor, &low, &high);
   }
 
   const uint64_t now[FIGURES] = {

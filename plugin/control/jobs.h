@@ -17,48 +17,11 @@
 #ifndef ZRAM_JOBS_H
 #define ZRAM_JOBS_H
 
-#include "plugin/control/engine.h"
+#include "plugin/control/job.h"
 #include "zram-protocol.h"
 
-enum job_kind {
-  JOB_COMPACT,
-  JOB_AUDIT,
-  JOB_RESET,
-  JOB_RECOMPRESS,
-  JOB_TRAIN,
-  JOB_WRITEBACK,
-  JOB_KINDS
-};
-enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
-
-/* What is to be done. */
-struct job_request {
-  enum job_kind kind;
-  bool deep;            /* JOB_AUDIT: decompress everything */
-  unsigned patience_ms; /* JOB_AUDIT, JOB_RESET: what they wait for what does
-                         * not come to an end; 0: AUDIT_PATIENCE_MS */
-  struct recompress_request recompress; /* JOB_RECOMPRESS */
-  struct train_request train;           /* JOB_TRAIN */
-  struct writeback_request writeback;   /* JOB_WRITEBACK */
-};
-
-struct job {
-  uint64_t id; /* 0: none */
-  struct job_request request;
-  enum job_state state;
-  uint64_t done, total;
-  uint64_t elapsed_ms;                   /* so far, or in all */
-  char message[320];                     /* what it did, or why it failed */
-  struct compactor_result compacted;     /* JOB_COMPACT */
-  struct recompress_totals recompressed; /* JOB_RECOMPRESS */
-  struct train_result trained;           /* JOB_TRAIN */
-  struct writeback_totals written;       /* JOB_WRITEBACK */
-  uint64_t slots; /* JOB_AUDIT, JOB_RESET: looked at, freed */
-  bool unsound;   /* JOB_AUDIT: something is wrong, as the message says */
-};
-
 /* NULL with errno set. */
-struct jobs *jobs_create (struct engine *engine) MUST_USE;
+struct jobs *jobs_create (struct service *service) MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1 with errno set. */
 int jobs_start (struct jobs *jobs) MUST_USE;
@@ -90,14 +53,5 @@ bool jobs_cancel (struct jobs *jobs, uint64_t id, bool *heeded) MUST_USE;
  * Does nothing if there is none.
  */
 void jobs_run_current (struct jobs *jobs);
-
-const char *job_kind_name (enum job_kind kind);
-const char *job_unit (enum job_kind kind); /* of done and total */
-const char *job_state_name (enum job_state state);
-
-/* Why a writeback ended before its last slot; NULL: it did not, or it was
- * cancelled.
- */
-const char *job_stopped_by (const struct writeback_totals *t);
 
 #endif /* ZRAM_JOBS_H */

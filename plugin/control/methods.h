@@ -27,7 +27,7 @@ const struct method *method_find (const char *name);
 /* The nth, from 0; NULL after the last. */
 const struct method *method_at (unsigned n);
 
-typedef void method_run (struct engine *engine, const json_t *params,
+typedef void method_run (struct service *service, const json_t *params,
                          struct reply *r);
 
 method_run run_version, run_stats, run_classes, run_block_state, run_map,
@@ -39,17 +39,17 @@ method_run run_compact, run_audit, run_reset, run_recompress, run_train,
 method_run run_writeback, run_writeback_limit, run_evict, run_promote;
 
 /* The secondary methods, for answers.  Takes no lock that is held for long. */
-json_t *recomp_methods (struct engine *e);
+json_t *recomp_methods (struct service *e);
 
 /* Answers with the job's number; false, and an error in the answer, if another
  * one runs.
  */
 struct job_request;
-bool begin_job (struct engine *e, const struct job_request *request,
+bool begin_job (struct service *e, const struct job_request *request,
                 struct reply *r);
 
 /* store->settings; false, and an error in the answer, if a job holds it. */
-bool settings_trylock (struct engine *e, struct reply *r)
+bool settings_trylock (struct service *e, struct reply *r)
   TRY_ACQUIRE (true, e->store->settings) MUST_USE;
 
 #endif /* ZRAM_METHODS_H */

@@ -13,7 +13,8 @@
 #include "plugin/method_key.h"
 
 bool
-begin_job (struct engine *e, const struct job_request *request, struct reply *r)
+begin_job (struct service *e, const struct job_request *request,
+           struct reply *r)
 {
   char why[120];
   uint64_t id = jobs_begin (e->jobs, request, why, sizeof why);
@@ -26,7 +27,7 @@ begin_job (struct engine *e, const struct job_request *request, struct reply *r)
 }
 
 void
-run_compact (struct engine *e, const json_t *params, struct reply *r)
+run_compact (struct service *e, const json_t *params, struct reply *r)
 {
   const struct job_request request = { .kind = JOB_COMPACT };
 
@@ -35,7 +36,7 @@ run_compact (struct engine *e, const json_t *params, struct reply *r)
 }
 
 void
-run_audit (struct engine *e, const json_t *params, struct reply *r)
+run_audit (struct service *e, const json_t *params, struct reply *r)
 {
   struct job_request request = { .kind = JOB_AUDIT };
 
@@ -44,7 +45,7 @@ run_audit (struct engine *e, const json_t *params, struct reply *r)
 }
 
 void
-run_reset (struct engine *e, const json_t *params, struct reply *r)
+run_reset (struct service *e, const json_t *params, struct reply *r)
 {
   const struct job_request request = { .kind = JOB_RESET };
   unsigned clients = atomic_load (&e->clients);
@@ -85,7 +86,7 @@ recompress_type (const json_t *params, struct reply *r,
 
 /* "one of: …": the secondary methods; all codecs, if there are none. */
 static void
-method_names (struct engine *e, const struct zcomp_method *methods, unsigned n,
+method_names (struct service *e, const struct zcomp_method *methods, unsigned n,
               char *buf, size_t size)
 {
   size_t len = (size_t) snprintf (buf, size, "one of: ");
@@ -102,11 +103,11 @@ method_names (struct engine *e, const struct zcomp_method *methods, unsigned n,
  * can never be right is refused here.
  */
 static bool
-recompress_priority (struct engine *e, const json_t *params, struct reply *r,
+recompress_priority (struct service *e, const json_t *params, struct reply *r,
                      struct recompress_request *q)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
-  unsigned n = recompressor_peek (e->recompressor, methods);
+  unsigned n = recompressor_peek (e->upkeep->recompressor, methods);
   uint64_t priority;
   const char *name;
   char names[160];
@@ -149,7 +150,7 @@ optional (const json_t *params, const char *name, uint64_t min, uint64_t max,
 }
 
 static bool
-recompress_range (struct engine *e, const json_t *params, struct reply *r,
+recompress_range (struct service *e, const json_t *params, struct reply *r,
                   struct recompress_request *q)
 {
   uint64_t slots = e->disk->table.slots, count = 0;
@@ -163,7 +164,7 @@ recompress_range (struct engine *e, const json_t *params, struct reply *r,
 }
 
 void
-run_recompress (struct engine *e, const json_t *params, struct reply *r)
+run_recompress (struct service *e, const json_t *params, struct reply *r)
 {
   struct job_request request = { .kind = JOB_RECOMPRESS };
   struct recompress_request *q = &request.recompress;
@@ -177,7 +178,7 @@ run_recompress (struct engine *e, const json_t *params, struct reply *r)
       !optional (params, "max_slots", 0, INT64_MAX, r, &q->max_slots) ||
       !recompress_range (e, params, r, q))
     return;
-  if (recompressor_peek (e->recompressor, methods) == 0) {
+  if (recompressor_peek (e->upkeep->recompressor, methods) == 0) {
     reply_error (r, ZRAM_ERROR_REFUSED,
                  "there is no secondary algorithm: start the server with "
                  "recompress=, or set recomp_algorithm");
@@ -188,7 +189,7 @@ run_recompress (struct engine *e, const json_t *params, struct reply *r)
 }
 
 void
-run_train (struct engine *e, const json_t *params, struct reply *r)
+run_train (struct service *e, const json_t *params, struct reply *r)
 {
   struct job_request request = { .kind = JOB_TRAIN };
   uint64_t most = TRAIN_BYTES_MAX / e->store->config.slot_size, size;
@@ -289,7 +290,7 @@ json_of (const struct job *job)
 /* clang-format on */
 
 void
-run_job (struct engine *e, const json_t *params, struct reply *r)
+run_job (struct service *e, const json_t *params, struct reply *r)
 {
   struct job job;
   uint64_t id;
@@ -305,7 +306,7 @@ run_job (struct engine *e, const json_t *params, struct reply *r)
 }
 
 void
-run_job_cancel (struct engine *e, const json_t *params, struct reply *r)
+run_job_cancel (struct service *e, const json_t *params, struct reply *r)
 {
   uint64_t id;
   bool heeded;

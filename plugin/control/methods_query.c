@@ -12,7 +12,7 @@
 #include "plugin/control/metrics.h"
 
 void
-run_version (struct engine *e, const json_t *params, struct reply *r)
+run_version (struct service *e, const json_t *params, struct reply *r)
 {
   (void) e;
   (void) params;
@@ -66,7 +66,7 @@ put (json_t *object, const char *path, json_t *value)
 }
 
 static json_t *
-figure_json (const struct engine *e, const struct figure *f, uint64_t value)
+figure_json (const struct service *e, const struct figure *f, uint64_t value)
 {
   if (f->unit == UNIT_FLAG)
     return json_boolean (value);
@@ -76,7 +76,7 @@ figure_json (const struct engine *e, const struct figure *f, uint64_t value)
 }
 
 static bool
-put_figures (struct engine *e, json_t *stats)
+put_figures (struct service *e, json_t *stats)
 {
   uint64_t values[FIGURES];
   bool ok = true;
@@ -91,7 +91,7 @@ put_figures (struct engine *e, json_t *stats)
 
 /* What is no figure: strings, a list, a fraction. */
 static bool
-put_words (struct engine *e, json_t *stats)
+put_words (struct service *e, json_t *stats)
 {
   struct store *store = e->store;
   struct zcomp_method primary = zcomp_primary (store->zcomp);
@@ -130,7 +130,7 @@ last_error_json (struct backing *backing)
 /* The same for the backing store; without one, all that is said of it is null.
  */
 static bool
-put_backing_words (struct engine *e, json_t *stats)
+put_backing_words (struct service *e, json_t *stats)
 {
   struct writeback_limit *limit = &e->store->writeback_limit;
   const char *where = e->backing_where ? e->backing_where : "";
@@ -148,7 +148,7 @@ put_backing_words (struct engine *e, json_t *stats)
 }
 
 void
-run_stats (struct engine *e, const json_t *params, struct reply *r)
+run_stats (struct service *e, const json_t *params, struct reply *r)
 {
   json_t *stats = json_object ();
   bool ok = true;
@@ -185,7 +185,7 @@ add_class (struct text *out, unsigned id, const struct pool_class_stats *st)
 }
 
 void
-run_classes (struct engine *e, const json_t *params, struct reply *r)
+run_classes (struct service *e, const json_t *params, struct reply *r)
 {
   struct pool *pool = e->store->pool;
 
@@ -204,7 +204,7 @@ run_classes (struct engine *e, const json_t *params, struct reply *r)
 /* -- block_state -------------------------------------------------------- */
 
 static const char *
-codec_name (const struct engine *e, const struct slot_info *info)
+codec_name (const struct service *e, const struct slot_info *info)
 {
   if (info->state == SLOT_BUFFERED)
     return "buffered";
@@ -214,7 +214,7 @@ codec_name (const struct engine *e, const struct slot_info *info)
 }
 
 static void
-add_slot (const struct engine *e, struct text *out, uint64_t index,
+add_slot (const struct service *e, struct text *out, uint64_t index,
           const struct slot_info *info, bool first)
 {
   text_printf (out,
@@ -234,7 +234,7 @@ add_slot (const struct engine *e, struct text *out, uint64_t index,
 }
 
 void
-run_block_state (struct engine *e, const json_t *params, struct reply *r)
+run_block_state (struct service *e, const json_t *params, struct reply *r)
 {
   uint64_t slots = e->disk->table.slots, start, count, end, next;
   uint32_t now = clock_coarse_s ();
@@ -263,7 +263,7 @@ run_block_state (struct engine *e, const json_t *params, struct reply *r)
 /* -- map ---------------------------------------------------------------- */
 
 void
-run_map (struct engine *e, const json_t *params, struct reply *r)
+run_map (struct service *e, const json_t *params, struct reply *r)
 {
   struct map_cell *map;
   uint64_t n;
@@ -315,7 +315,7 @@ add_times (struct text *out, const struct times *times)
 }
 
 void
-run_latency (struct engine *e, const json_t *params, struct reply *r)
+run_latency (struct service *e, const json_t *params, struct reply *r)
 {
   struct times all[TIMES];
 
@@ -329,7 +329,7 @@ run_latency (struct engine *e, const json_t *params, struct reply *r)
 }
 
 void
-run_metrics (struct engine *e, const json_t *params, struct reply *r)
+run_metrics (struct service *e, const json_t *params, struct reply *r)
 {
   struct text text = { 0 };
 

@@ -13,9 +13,9 @@
 /* -- by itself ---------------------------------------------------------- */
 
 void
-run_auto_recompress (struct engine *e, const json_t *params, struct reply *r)
+run_auto_recompress (struct service *e, const json_t *params, struct reply *r)
 {
-  struct recompress_policy *policy = &e->recompress_policy;
+  struct recompress_policy *policy = &e->upkeep->policy;
   uint64_t seconds;
 
   if (params_has (params, "set")) {
@@ -44,10 +44,10 @@ dictionary (struct zcomp *zcomp, unsigned format)
 }
 
 json_t *
-recomp_methods (struct engine *e)
+recomp_methods (struct service *e)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
-  unsigned n = recompressor_peek (e->recompressor, methods);
+  unsigned n = recompressor_peek (e->upkeep->recompressor, methods);
   struct zcomp *zcomp = e->store->zcomp;
   json_t *list = json_array ();
 
@@ -77,7 +77,7 @@ refuse_set (struct reply *r, int code, const char *value, const char *why)
  * others that nothing names.  The caller holds 'settings'.
  */
 static bool
-set_methods_locked (struct engine *e, const struct method_key *keys,
+set_methods_locked (struct service *e, const struct method_key *keys,
                     unsigned count, struct reason *why)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
@@ -85,7 +85,7 @@ set_methods_locked (struct engine *e, const struct method_key *keys,
   for (unsigned i = 0; i < count; i++)
     if (method_key_format (e->store->zcomp, &keys[i], &methods[i], why) == -1)
       return false;
-  recompressor_set_methods (e->recompressor, methods, count);
+  recompressor_set_methods (e->upkeep->recompressor, methods, count);
   claim_clear_marks (e->store);
   return true;
 }
@@ -101,7 +101,7 @@ paths_are_absolute (const struct method_key *keys, unsigned count)
 }
 
 static bool
-set_methods (struct engine *e, const json_t *params, struct reply *r)
+set_methods (struct service *e, const json_t *params, struct reply *r)
 {
   static const char allowed[] = "NAME[:level=N][:dict=FILE],..., or empty";
   struct method_key keys[RECOMPRESS_METHODS];
@@ -132,7 +132,7 @@ set_methods (struct engine *e, const json_t *params, struct reply *r)
 }
 
 void
-run_recomp_algorithm (struct engine *e, const json_t *params, struct reply *r)
+run_recomp_algorithm (struct service *e, const json_t *params, struct reply *r)
 {
   if (params_has (params, "set") && !set_methods (e, params, r))
     return;

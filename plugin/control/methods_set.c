@@ -23,7 +23,7 @@
  * that needs them to stay: others wait behind it.
  */
 bool
-settings_trylock (struct engine *e, struct reply *r)
+settings_trylock (struct service *e, struct reply *r)
 {
   for (int i = 0; i < SETTINGS_TRIES; i++) {
     if (i)
@@ -43,7 +43,7 @@ struct idle_range {
 };
 
 static bool
-idle_mode (const struct engine *e, const json_t *params, struct reply *r,
+idle_mode (const struct service *e, const json_t *params, struct reply *r,
            struct idle_range *range)
 {
   static const char modes[] = "all, age or range";
@@ -69,7 +69,7 @@ idle_mode (const struct engine *e, const json_t *params, struct reply *r,
 }
 
 void
-run_idle (struct engine *e, const json_t *params, struct reply *r)
+run_idle (struct service *e, const json_t *params, struct reply *r)
 {
   struct idle_range range;
   uint64_t marked;
@@ -84,7 +84,7 @@ run_idle (struct engine *e, const json_t *params, struct reply *r)
 /* -- memory ------------------------------------------------------------- */
 
 void
-run_mem_limit (struct engine *e, const json_t *params, struct reply *r)
+run_mem_limit (struct service *e, const json_t *params, struct reply *r)
 {
   const json_t *set = json_object_get (params, "set");
   json_int_t bytes = json_integer_value (set);
@@ -98,15 +98,15 @@ run_mem_limit (struct engine *e, const json_t *params, struct reply *r)
       return;
     }
     store_set_mem_limit (e->store, (uint64_t) bytes);
-    if (e->evictor)
-      evictor_set_marks (e->evictor, 0, 0); /* percents of it */
+    if (e->upkeep->evictor)
+      evictor_set_marks (e->upkeep->evictor, 0, 0); /* percents of it */
   }
   text_printf (r->result, "{\"mem_limit\":%" PRIu64 "}",
                atomic_load (&e->store->budget.limit));
 }
 
 void
-run_mem_used_max (struct engine *e, const json_t *params, struct reply *r)
+run_mem_used_max (struct service *e, const json_t *params, struct reply *r)
 {
   bool reset;
 
@@ -119,7 +119,7 @@ run_mem_used_max (struct engine *e, const json_t *params, struct reply *r)
 }
 
 void
-run_write_buffer (struct engine *e, const json_t *params, struct reply *r)
+run_write_buffer (struct service *e, const json_t *params, struct reply *r)
 {
   struct buffer *b = &e->store->buffer;
   const json_t *set = json_object_get (params, "set");
@@ -202,7 +202,7 @@ method_from (const json_t *params, const char *names, struct reply *r,
 }
 
 static bool
-set_algorithm (struct engine *e, const json_t *params, const char *names,
+set_algorithm (struct service *e, const json_t *params, const char *names,
                struct reply *r)
 {
   struct zcomp_method method;
@@ -220,7 +220,7 @@ set_algorithm (struct engine *e, const json_t *params, const char *names,
 }
 
 void
-run_algorithm (struct engine *e, const json_t *params, struct reply *r)
+run_algorithm (struct service *e, const json_t *params, struct reply *r)
 {
   char names[128];
   json_t *list = available (names, sizeof names);
@@ -241,7 +241,7 @@ run_algorithm (struct engine *e, const json_t *params, struct reply *r)
 /* -- workers ------------------------------------------------------------ */
 
 void
-run_workers (struct engine *e, const json_t *params, struct reply *r)
+run_workers (struct service *e, const json_t *params, struct reply *r)
 {
   uint64_t n;
   int err = 0;

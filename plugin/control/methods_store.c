@@ -15,7 +15,7 @@
  * not allowed is that whether there is a store or not.
  */
 static bool
-has_store (struct engine *e, struct reply *r)
+has_store (struct service *e, struct reply *r)
 {
   if (e->store->backed)
     return true;
@@ -45,7 +45,7 @@ writeback_type (const json_t *params, struct reply *r,
 }
 
 static bool
-is_slot (const struct engine *e, const json_t *n)
+is_slot (const struct service *e, const json_t *n)
 {
   return json_is_integer (n) && json_integer_value (n) >= 0 &&
          (uint64_t) json_integer_value (n) < e->disk->table.slots;
@@ -53,7 +53,7 @@ is_slot (const struct engine *e, const json_t *n)
 
 /* One member of page_index, N, or of page_indexes, [A, B]. */
 static bool
-range_of (const struct engine *e, const json_t *value, bool pair,
+range_of (const struct service *e, const json_t *value, bool pair,
           struct slot_range *range)
 {
   const json_t *first = pair ? json_array_get (value, 0) : value;
@@ -69,7 +69,7 @@ range_of (const struct engine *e, const json_t *value, bool pair,
 }
 
 static bool
-ranges_from (struct engine *e, const json_t *params, const char *name,
+ranges_from (struct service *e, const json_t *params, const char *name,
              bool pair, struct reply *r, struct slot_range *ranges, unsigned *n)
 {
   const json_t *list = json_object_get (params, name), *value;
@@ -97,7 +97,7 @@ ranges_from (struct engine *e, const json_t *params, const char *name,
 
 /* The caller frees q->ranges, whatever is returned. */
 static bool
-writeback_ranges (struct engine *e, const json_t *params, struct reply *r,
+writeback_ranges (struct service *e, const json_t *params, struct reply *r,
                   struct writeback_request *q)
 {
   size_t most = json_array_size (json_object_get (params, "page_index")) +
@@ -117,7 +117,7 @@ writeback_ranges (struct engine *e, const json_t *params, struct reply *r,
 }
 
 void
-run_writeback (struct engine *e, const json_t *params, struct reply *r)
+run_writeback (struct service *e, const json_t *params, struct reply *r)
 {
   struct job_request request = { .kind = JOB_WRITEBACK };
   struct writeback_request *q = &request.writeback;
@@ -141,7 +141,7 @@ run_writeback (struct engine *e, const json_t *params, struct reply *r)
 /* -- settings ----------------------------------------------------------- */
 
 void
-run_writeback_limit (struct engine *e, const json_t *params, struct reply *r)
+run_writeback_limit (struct service *e, const json_t *params, struct reply *r)
 {
   struct writeback_limit *limit = &e->store->writeback_limit;
   const json_t *set = json_object_get (params, "set");
@@ -164,13 +164,13 @@ run_writeback_limit (struct engine *e, const json_t *params, struct reply *r)
 }
 
 void
-run_evict (struct engine *e, const json_t *params, struct reply *r)
+run_evict (struct service *e, const json_t *params, struct reply *r)
 {
   unsigned low = EVICT_LOW, high = EVICT_HIGH;
   uint64_t n;
 
-  if (e->evictor)
-    evictor_get_marks (e->evictor, &low, &high);
+  if (e->upkeep->evictor)
+    evictor_get_marks (e->upkeep->evictor, &low, &high);
   if (params_has (params, "low")) {
     if (!params_number (r, params, "low", 1, 100, &n))
       return;
@@ -188,17 +188,17 @@ run_evict (struct engine *e, const json_t *params, struct reply *r)
   }
   if (!has_store (e, r))
     return;
-  if (!e->evictor) { /* in tests */
+  if (!e->upkeep->evictor) { /* in tests */
     reply_error (r, ZRAM_ERROR_REFUSED, "nothing evicts here");
     return;
   }
   if (params_has (params, "low") || params_has (params, "high"))
-    evictor_set_marks (e->evictor, low, high);
+    evictor_set_marks (e->upkeep->evictor, low, high);
   text_printf (r->result, "{\"low\":%u,\"high\":%u}", low, high);
 }
 
 void
-run_promote (struct engine *e, const json_t *params, struct reply *r)
+run_promote (struct service *e, const json_t *params, struct reply *r)
 {
   bool on;
 

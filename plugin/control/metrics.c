@@ -15,7 +15,7 @@
 /* -- times -------------------------------------------------------------- */
 
 void
-times_of (struct engine *e, struct times all[TIMES])
+times_of (struct service *e, struct times all[TIMES])
 {
   const struct histogram *latency = e->disk->latency;
   const struct times times[TIMES] = {
@@ -135,7 +135,7 @@ histogram (struct text *out, const char *name, const char *op,
 
 /* What the table has no room for: labels that are strings, a fraction. */
 static void
-add_setup (struct engine *e, struct text *out)
+add_setup (struct service *e, struct text *out)
 {
   struct zcomp_method primary = zcomp_primary (e->store->zcomp);
 
@@ -173,7 +173,7 @@ add_figure (struct text *out, const struct figure *f, uint64_t value)
 }
 
 static void
-add_figures (struct engine *e, struct text *out)
+add_figures (struct service *e, struct text *out)
 {
   uint64_t values[FIGURES];
 
@@ -185,7 +185,7 @@ add_figures (struct engine *e, struct text *out)
 
 /* Histograms are families of another shape than the table's. */
 static void
-add_times (struct engine *e, struct text *out)
+add_times (struct service *e, struct text *out)
 {
   static const char requests[] = "request_duration_seconds";
   static const char codec[] = "codec_duration_seconds";
@@ -211,7 +211,7 @@ add_times (struct engine *e, struct text *out)
 }
 
 void
-metrics_text (struct engine *e, struct text *out)
+metrics_text (struct service *e, struct text *out)
 {
   add_setup (e, out);
   add_figures (e, out);

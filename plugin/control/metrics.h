@@ -10,7 +10,7 @@
 #define ZRAM_METRICS_H
 
 #include "base/histogram.h"
-#include "plugin/control/engine.h"
+#include "plugin/control/service.h"
 #include "plugin/control/text.h"
 
 /* The times that are measured: reads, writes, discards, flushes, compressing,
@@ -24,10 +24,10 @@ struct times {
   unsigned sampled;          /* one in so many is timed */
 };
 
-void times_of (struct engine *engine, struct times all[TIMES]);
+void times_of (struct service *service, struct times all[TIMES]);
 void times_read (const struct times *times, struct histogram_snapshot *s);
 
 /* Add all of it to the text. */
-void metrics_text (struct engine *engine, struct text *out);
+void metrics_text (struct service *service, struct text *out);
 
 #endif /* ZRAM_METRICS_H */

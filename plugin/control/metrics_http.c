@@ -47,7 +47,7 @@ struct guest {
 };
 
 struct metrics_http {
-  struct engine *engine; /* not owned */
+  struct service *service; /* not owned */
   struct hosts hosts;
   int fd;      /* listens, -1: not any more */
   int stop_fd; /* an eventfd: the thread is to end */
@@ -97,7 +97,7 @@ answer_metrics (struct metrics_http *m, struct MHD_Connection *connection)
   struct text text = { 0 };
   enum MHD_Result r;
 
-  metrics_text (m->engine, &text);
+  metrics_text (m->service, &text);
   if (text.broken)
     r = refuse (connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
   else
@@ -416,7 +416,7 @@ add_name_of_address (struct hosts *hosts, const char *where)
 }
 
 struct metrics_http *
-metrics_http_open (struct engine *engine, const char *where,
+metrics_http_open (struct service *service, const char *where,
                    const char *const *names, char *why, size_t size)
 {
   struct metrics_http *m = calloc (1, sizeof *m);
@@ -425,7 +425,7 @@ metrics_http_open (struct engine *engine, const char *where,
     snprintf (why, size, "out of memory");
     return NULL;
   }
-  m->engine = engine;
+  m->service = service;
   for (; *names; names++)
     hosts_add (&m->hosts, *names);
   add_name_of_address (&m->hosts, where);

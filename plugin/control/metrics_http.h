@@ -12,7 +12,7 @@
 #ifndef ZRAM_METRICS_HTTP_H
 #define ZRAM_METRICS_HTTP_H
 
-#include "plugin/control/engine.h"
+#include "plugin/control/service.h"
 
 struct metrics_http;
 
@@ -21,7 +21,7 @@ struct metrics_http;
  * 127.0.0.1.  'names', which end with NULL, are those that it is called by
  * besides its own.  NULL with a reason in 'why' that begins with 'where'.
  */
-struct metrics_http *metrics_http_open (struct engine *engine,
+struct metrics_http *metrics_http_open (struct service *service,
                                         const char *where,
                                         const char *const *names, char *why,
                                         size_t why_size) MUST_USE;

@@ -137,14 +137,14 @@ wants_answer (const struct rpc_request *req)
 }
 
 void
-rpc_run (struct rpc_request *req, struct engine *engine, struct text *answer)
+rpc_run (struct rpc_request *req, struct service *service, struct text *answer)
 {
   struct text result = { 0 };
   struct reply r = { .result = &result };
 
   if (req->method) {
     if (params_known (&r, req->params, req->method->params))
-      req->method->run (engine, req->params, &r);
+      req->method->run (service, req->params, &r);
     if (result.broken)
       reply_error (&r, ZRAM_ERROR_INTERNAL, "out of memory");
   }

@@ -15,7 +15,7 @@
 #ifndef ZRAM_RPC_H
 #define ZRAM_RPC_H
 
-#include "plugin/control/engine.h"
+#include "plugin/control/service.h"
 #include "plugin/control/reply.h"
 
 /* Where others wait behind it. */
@@ -31,7 +31,7 @@ struct method {
   const char *name;
   const char *params; /* names, separated by blanks */
   enum rpc_lane lane;
-  void (*run) (struct engine *engine, const json_t *params, struct reply *r);
+  void (*run) (struct service *service, const json_t *params, struct reply *r);
 };
 
 struct rpc_request {
@@ -58,7 +58,7 @@ rpc_lane (const struct rpc_request *req)
 }
 
 /* Run it and add the answer, if there is to be one, with its \n. */
-void rpc_run (struct rpc_request *req, struct engine *engine,
+void rpc_run (struct rpc_request *req, struct service *service,
               struct text *answer);
 
 /* An answer to nothing in particular. */

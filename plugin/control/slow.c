@@ -11,7 +11,7 @@
 #include "plugin/control/thread.h"
 
 struct slow {
-  struct engine *engine; /* not owned */
+  struct service *service; /* not owned */
   int wake_fd;           /* not owned */
   struct mutex lock;
   struct cond put;
@@ -48,7 +48,7 @@ slow_thread (void *arg)
     }
     s = take_first (slow);
     mutex_unlock (&slow->lock);
-    rpc_run (&s->request, slow->engine, &s->answer);
+    rpc_run (&s->request, slow->service, &s->answer);
     mutex_lock (&slow->lock);
     s->next = slow->done;
     slow->done = s;
@@ -98,13 +98,13 @@ slow_free (struct slow_request *s)
 /* -- life --------------------------------------------------------------- */
 
 struct slow *
-slow_create (struct engine *engine, int wake_fd)
+slow_create (struct service *service, int wake_fd)
 {
   struct slow *slow = calloc (1, sizeof *slow);
 
   if (!slow)
     return NULL;
-  slow->engine = engine;
+  slow->service = service;
   slow->wake_fd = wake_fd;
   slow->queue_end = &slow->queue;
   mutex_init (&slow->lock, RANK_LEAF);

@@ -28,7 +28,7 @@ struct slow;
 /* wake_fd (an eventfd) is written to when something is done.  NULL with
  * errno set.
  */
-struct slow *slow_create (struct engine *engine, int wake_fd) MUST_USE;
+struct slow *slow_create (struct service *service, int wake_fd) MUST_USE;
 
 /* Start the thread.  0, or -1 with errno set. */
 int slow_start (struct slow *slow) MUST_USE;

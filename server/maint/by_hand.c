@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/keep_errno.h"
 #include "maint/by_hand.h"
+#include "store/reset.h"
 
 static struct pace
 pace_by_hand (struct upkeep *u)

@@ -28,13 +28,15 @@
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
-static struct engine engine;
+static struct service service;
 static const struct store_config config = {
   .slot_size = 4096,
   .primary = { 1, 1 }, /* lz4 */
   .workers = 2,
   .disk_bytes = DISK,
 };
+static const struct upkeep_config upkeep = { .compact_pause = 1,
+                                             .auto_share = 50 };
 
 static void
 fill (void)
@@ -48,23 +50,19 @@ fill (void)
   for (size_t i = 0; i < sizeof buf; i++)
     if (i / 4096 % 2 == 0)
       buf[i] = (char) (i % 64);
-  check_always (disk_write (engine.disk, buf, sizeof buf, 4096) == 0);
+  check_always (disk_write (service.disk, buf, sizeof buf, 4096) == 0);
 }
 
 static void
 set_up (void)
 {
-  engine.store = store_create (&config);
-  check_always (engine.store && store_start (engine.store) == 0);
-  engine.disk = disk_create (engine.store, DISK);
-  check_always (engine.disk);
-  engine.compactor = compactor_create (engine.disk->store, 0, 1);
-  check_always (engine.compactor);
-  engine.recompressor = recompressor_create (engine.disk->store, NULL, 0);
-  check_always (engine.recompressor);
-  recompress_policy_init (&engine.recompress_policy, engine.disk->store,
-                          engine.recompressor, 0, 50);
-  engine.started_ns = clock_ns ();
+  service.store = store_create (&config);
+  check_always (service.store && store_start (service.store) == 0);
+  service.disk = disk_create (service.store, DISK);
+  check_always (service.disk);
+  service.upkeep = upkeep_create (service.store, &upkeep);
+  check_always (service.upkeep);
+  service.started_ns = clock_ns ();
   json_object_seed (1);
   fill ();
 }
@@ -73,20 +71,20 @@ set_up (void)
 static void
 start_afresh (void)
 {
-  struct zcomp_method primary = zcomp_primary (engine.store->zcomp);
+  struct zcomp_method primary = zcomp_primary (service.store->zcomp);
 
-  if (zcomp_workers (engine.store->zcomp) != config.workers)
-    check_always (store_set_workers (engine.store, config.workers) == 0);
+  if (zcomp_workers (service.store->zcomp) != config.workers)
+    check_always (store_set_workers (service.store, config.workers) == 0);
   if (memcmp (&primary, &config.primary, sizeof primary) != 0)
-    check_always (store_set_primary (engine.store, &config.primary) == 0);
-  recompressor_set_methods (engine.recompressor, NULL, 0);
-  recompress_policy_set_age (&engine.recompress_policy, 0);
-  store_set_mem_limit (engine.store, 0);
-  atomic_store (&engine.clients, 0);
-  jobs_destroy (engine.jobs);
-  engine.jobs = jobs_create (&engine);
-  check_always (engine.jobs);
-  if (disk_sum (engine.disk, DISK_SLOTS_STORED) == 0)
+    check_always (store_set_primary (service.store, &config.primary) == 0);
+  recompressor_set_methods (service.upkeep->recompressor, NULL, 0);
+  recompress_policy_set_age (&service.upkeep->policy, 0);
+  store_set_mem_limit (service.store, 0);
+  atomic_store (&service.clients, 0);
+  jobs_destroy (service.jobs);
+  service.jobs = jobs_create (&service);
+  check_always (service.jobs);
+  if (disk_sum (service.disk, DISK_SLOTS_STORED) == 0)
     fill (); /* there was a reset */
 }
 
@@ -114,7 +112,7 @@ serve (const char *line, size_t len)
   struct text answer = { 0 };
 
   rpc_parse (&request, line, len);
-  rpc_run (&request, &engine, &answer);
+  rpc_run (&request, &service, &answer);
   rpc_request_free (&request);
   check_always (!answer.broken);
   if (text_size (&answer))
@@ -145,13 +143,13 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   static unsigned n;
   char why[200];
 
-  if (!engine.store)
+  if (!service.store)
     set_up ();
   start_afresh ();
   serve_all (data, size);
-  jobs_run_current (engine.jobs);
+  jobs_run_current (service.jobs);
   if (++n % AUDIT == 0 &&
-      store_audit (engine.disk->store, true, why, sizeof why) == -1) {
+      store_audit (service.disk->store, true, why, sizeof why) == -1) {
     fprintf (stderr, "audit: %s\n", why);
     abort ();
   }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the tests of plugin/control/ share: an engine over a small disk, and
+ * What the tests of plugin/control/ share: a service with a small disk, and
  * requests that are served without a socket.
  */
 
@@ -9,39 +9,45 @@
 
 #include "store-fixture.h"
 
-#include "maint/compactor.h"
 #include "plugin/control/jobs.h"
 #include "plugin/control/methods.h"
 #include "plugin/control/rpc.h"
 
 struct control_fixture {
   struct fixture f;
-  struct engine engine;
+  struct service service;
 };
 
-/* Nothing has a thread: passes are jobs. */
+/* Upkeep as it is by then: with an evictor if there is a backing store.
+ * Nothing has a thread: passes are jobs.
+ */
+static inline void
+control_fixture_renew_upkeep (struct control_fixture *c)
+{
+  static const struct upkeep_config config = {
+    .compact_pause = 1, .auto_share = 50, .evict_low = 80, .evict_high = 90
+  };
+
+  upkeep_destroy (c->service.upkeep);
+  c->service.upkeep = upkeep_create (c->f.store, &config);
+  check_always (c->service.upkeep);
+}
+
 static inline void
 control_fixture_open (struct control_fixture *c, uint64_t size)
 {
   memset (c, 0, sizeof *c);
   fixture_open (&c->f, 4096, "lz4", 2, size);
-  c->engine.store = c->f.store;
-  c->engine.disk = c->f.disk;
-  c->engine.compactor = compactor_create (c->f.store, 0, 1);
-  check_always (c->engine.compactor);
-  c->engine.recompressor = recompressor_create (c->f.store, NULL, 0);
-  check_always (c->engine.recompressor);
-  recompress_policy_init (&c->engine.recompress_policy, c->f.store,
-                          c->engine.recompressor, 0, 50);
-  c->engine.started_ns = clock_ns ();
+  c->service.store = c->f.store;
+  c->service.disk = c->f.disk;
+  control_fixture_renew_upkeep (c);
+  c->service.started_ns = clock_ns ();
 }
 
 static inline void
 control_fixture_close (struct control_fixture *c)
 {
-  recompress_policy_destroy (&c->engine.recompress_policy);
-  recompressor_destroy (c->engine.recompressor);
-  compactor_destroy (c->engine.compactor);
+  upkeep_destroy (c->service.upkeep);
   fixture_close (&c->f);
 }
 
@@ -54,7 +60,7 @@ serve_bytes (struct control_fixture *c, const char *line, size_t len)
   char *copy;
 
   rpc_parse (&req, line, len);
-  rpc_run (&req, &c->engine, &answer);
+  rpc_run (&req, &c->service, &answer);
   rpc_request_free (&req);
   check_always (!answer.broken);
   copy = must_alloc (text_size (&answer) + 1);

@@ -30,8 +30,8 @@ setup (void)
 {
   control_fixture_open (&c, DISK);
   store = held_attach (f, 4096);
-  writeback_init (&c.engine.writeback, f->store);
-  c.engine.jobs = jobs = jobs_create (&c.engine);
+  control_fixture_renew_upkeep (&c);
+  c.service.jobs = jobs = jobs_create (&c.service);
   check_always (jobs && jobs_start (jobs) == 0);
   for (unsigned i = 0; i < SLOTS; i++)
     held_write (f, i, 1);
@@ -49,8 +49,6 @@ static void
 finish (void)
 {
   jobs_destroy (jobs);
-  evictor_destroy (c.engine.evictor);
-  writeback_destroy (&c.engine.writeback);
   control_fixture_close (&c);
 }
 
@@ -224,8 +222,8 @@ write_back_all (void *arg)
   struct pace pace;
 
   pace_init (&pace, f->store, NULL, 100, 100);
-  check_always (
-    writeback_run (&c.engine.writeback, &all, &pace, progress, &totals) == 0);
+  check_always (writeback_run (&c.service.upkeep->writeback, &all, &pace,
+                               progress, &totals) == 0);
   return NULL;
 }
 
@@ -270,8 +268,8 @@ test_eviction (void **state)
   (void) state;
   setup ();
   fixture_limit (f, 4 * MiB);
-  c.engine.evictor = evictor_create (f->store, 20, 30);
-  check_always (c.engine.evictor && evictor_start (c.engine.evictor) == 0);
+  evictor_set_marks (c.service.upkeep->evictor, 20, 30);
+  check_always (evictor_start (c.service.upkeep->evictor) == 0);
   held_hold (store, true, false, false);
   n = write_until_evicting ();
   audit_meanwhile (false);
@@ -281,7 +279,7 @@ test_eviction (void **state)
   expect_all ();
   for (unsigned i = 0; i < n; i++)
     held_expect (f, FIRST_MORE + i, 1);
-  evictor_stop (c.engine.evictor);
+  evictor_stop (c.service.upkeep->evictor);
   finish ();
 }
 
@@ -295,13 +293,12 @@ test_punch (void **state)
   blocks_set_punch (f->store->backed->blocks, true);
   held_hold (store, false, true, false);
   must_discard (f, 0, BACKED / 2 * SLOT);
-  c.engine.evictor = evictor_create (f->store, 80, 90);
-  check_always (c.engine.evictor && evictor_start (c.engine.evictor) == 0);
+  check_always (evictor_start (c.service.upkeep->evictor) == 0);
   held_wait_queued (store, 1);
   audit_meanwhile (false);
   held_release (store);
   must_be_sound (true);
-  evictor_stop (c.engine.evictor);
+  evictor_stop (c.service.upkeep->evictor);
   finish ();
 }
 

@@ -138,7 +138,7 @@ test_held_pass (void **state)
   (void) state;
   peer_open (&a);
   peer_open (&b);
-  compactor_hold (c.engine.compactor);
+  compactor_hold (c.service.upkeep->compactor);
   peer_must (&a, "compact", "", "{\"job\":1}");
   for (unsigned i = 0; i < 100; i++) {
     peer_must (&b, "stats", "", "\"running\":");
@@ -151,7 +151,7 @@ test_held_pass (void **state)
   }
   peer_must (&b, "audit", "", "job 1 (compact) is running");
   peer_must (&b, "workers", "\"set\":3", "{\"workers\":3}");
-  compactor_unhold (c.engine.compactor);
+  compactor_unhold (c.service.upkeep->compactor);
   while (strstr (peer_ask (&a, "job", "\"id\":1"), "\"running\""))
     unit_sleep_ms (1);
   peer_must (&a, "job", "\"id\":1", "\"done\"");
@@ -170,7 +170,7 @@ test_held_audit (void **state)
   (void) state;
   peer_open (&a);
   peer_open (&b);
-  compactor_hold (c.engine.compactor);
+  compactor_hold (c.service.upkeep->compactor);
   peer_must (&a, "audit", "", "{\"job\":1}");
   while (!strstr (peer_ask (&b, "workers", "\"set\":3"), "a job is running"))
     unit_sleep_ms (1); /* its thread is on its way */
@@ -178,7 +178,7 @@ test_held_audit (void **state)
   peer_must (&b, "workers", "", "\"workers\":");
   peer_must (&b, "stats", "", "\"algorithm\":\"lz4\"");
   peer_must (&b, "reset", "\"force\":true", "job 1 (audit) is running");
-  compactor_unhold (c.engine.compactor);
+  compactor_unhold (c.service.upkeep->compactor);
   while (strstr (peer_ask (&a, "job", "\"id\":1"), "\"running\""))
     unit_sleep_ms (1);
   peer_must (&a, "job", "\"id\":1", "\"done\"");
@@ -480,7 +480,7 @@ setup (void **state)
   strcpy (folder, "/tmp/zram-unit.XXXXXX");
   check_always (mkdtemp (folder));
   snprintf (path, sizeof path, "%s/control", folder);
-  control = control_open (&c.engine, path, why, sizeof why);
+  control = control_open (&c.service, path, why, sizeof why);
   check_always (control);
   check_always (control_start (control) == 0);
   return 0;

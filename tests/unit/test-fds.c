@@ -93,7 +93,7 @@ serve_start (void)
 {
   char why[300];
 
-  control = control_open (&c.engine, path, why, sizeof why);
+  control = control_open (&c.service, path, why, sizeof why);
   check_always (control);
   check_always (control_start (control) == 0);
 }

@@ -315,44 +315,44 @@ test_jobs (void **state)
   bool heeded;
 
   (void) state;
-  assert_false (jobs_get (c.engine.jobs, 0, &job));
-  assert_false (jobs_cancel (c.engine.jobs, 0, &heeded));
-  id = jobs_begin (c.engine.jobs, &compact, why, sizeof why);
+  assert_false (jobs_get (c.service.jobs, 0, &job));
+  assert_false (jobs_cancel (c.service.jobs, 0, &heeded));
+  id = jobs_begin (c.service.jobs, &compact, why, sizeof why);
   assert_int_equal (id, 1);
-  assert_int_equal (jobs_begin (c.engine.jobs, &audit, why, sizeof why), 0);
+  assert_int_equal (jobs_begin (c.service.jobs, &audit, why, sizeof why), 0);
   assert_string_equal (why, "job 1 (compact) is running");
   must_answer (&c, "audit", "", "\"code\":1,\"message\":\"job 1 (compact)");
   must_answer (&c, "job", "\"id\":1", "\"state\":\"running\"");
   must_answer (&c, "job", "\"id\":1", "\"result\":null");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":1", "\"state\":\"done\"");
-  jobs_run_current (c.engine.jobs); /* there is none */
+  jobs_run_current (c.service.jobs); /* there is none */
 
   must_answer (&c, "audit", "\"deep\":true", "{\"job\":2}");
   must_answer (&c, "job_cancel", "\"id\":2", "{\"heeded\":true}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":2", "\"state\":\"cancelled\"");
   must_answer (&c, "job", "\"id\":2", "nothing done");
   must_answer (&c, "audit", "\"deep\":true", "{\"job\":3}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":3", "\"state\":\"done\"");
   must_answer (&c, "job_cancel", "\"id\":3", "{\"heeded\":false}");
   must_answer (&c, "job", "\"id\":3", "\"state\":\"done\"");
 
   for (unsigned i = 4; i <= 40; i++) {
-    assert_int_equal (jobs_begin (c.engine.jobs, &reset, why, sizeof why), i);
-    jobs_run_current (c.engine.jobs);
+    assert_int_equal (jobs_begin (c.service.jobs, &reset, why, sizeof why), i);
+    jobs_run_current (c.service.jobs);
     for (unsigned k = 0; k <= 41; k++) {
       bool kept = k > 0 && k <= i && k + ZRAM_JOBS_KEPT > i;
 
-      assert_int_equal (jobs_get (c.engine.jobs, k, &job), kept);
-      assert_int_equal (jobs_cancel (c.engine.jobs, k, &heeded), kept);
+      assert_int_equal (jobs_get (c.service.jobs, k, &job), kept);
+      assert_int_equal (jobs_cancel (c.service.jobs, k, &heeded), kept);
       assert_false (heeded); /* all have ended */
       if (kept)
         assert_int_equal (job.id, k);
     }
   }
-  jobs_stop (c.engine.jobs);
+  jobs_stop (c.service.jobs);
   must_answer (&c, "compact", "", "about to end");
 }
 
@@ -367,12 +367,12 @@ test_failed_audit (void **state)
   must_write (&c.f, text_begin (&text), (uint32_t) text_size (&text), 0);
   disk_count (c.f.disk, DISK_COMPR_BYTES, 1);
   must_answer (&c, "audit", "", "{\"job\":1}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":1", "\"state\":\"failed\"");
   must_answer (&c, "job", "\"id\":1", "\"sound\":false");
   disk_count (c.f.disk, DISK_COMPR_BYTES, -1);
   must_answer (&c, "audit", "", "{\"job\":2}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":2", "\"sound\":true");
   text_free (&text);
 }
@@ -382,12 +382,12 @@ static void
 test_settings_are_held (void **state)
 {
   (void) state;
-  mutex_lock (&c.engine.store->settings);
+  mutex_lock (&c.service.store->settings);
   must_answer (&c, "workers", "\"set\":1", "\"code\":1,");
   must_answer (&c, "algorithm", "\"set\":\"zstd\"", "\"code\":1,");
   must_answer (&c, "workers", "", "{\"workers\":2}");
   must_answer (&c, "algorithm", "", "\"algorithm\":\"lz4\"");
-  mutex_unlock (&c.engine.store->settings);
+  mutex_unlock (&c.service.store->settings);
   must_answer (&c, "workers", "\"set\":1", "{\"workers\":1}");
   must_answer (&c, "algorithm", "\"set\":\"zstd\"", "\"algorithm\":\"zstd\"");
 }
@@ -423,17 +423,17 @@ test_recompression (void **state)
   must_answer (&c, "recomp_algorithm", "\"set\":\"zstd:level=9\"",
                "\"priority\":1,\"algorithm\":\"zstd\",\"level\":9");
   must_answer (&c, "recompress", "\"start\":1,\"count\":2", "{\"job\":1}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":1", "\"recompressed\":2,");
   must_answer (&c, "block_state", "\"start\":1,\"count\":1",
                "\"s\":\"....r.\"");
   must_answer (&c, "block_state", "\"start\":0,\"count\":1",
                "\"s\":\"......\"");
   must_answer (&c, "audit", "\"deep\":true", "{\"job\":2}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":2", "\"sound\":true");
   must_answer (&c, "train", "", "{\"job\":3}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":3", "too few slots");
 }
 
@@ -452,9 +452,9 @@ test_recompression_settings (void **state)
                "dict=/nowhere: No such file");
   must_answer (&c, "recomp_algorithm", "\"set\":\"zstd:dict=/\"",
                "Is a directory");
-  mutex_lock (&c.engine.store->settings);
+  mutex_lock (&c.service.store->settings);
   must_answer (&c, "recomp_algorithm", "\"set\":\"lz4\"", "\"code\":1,");
-  mutex_unlock (&c.engine.store->settings);
+  mutex_unlock (&c.service.store->settings);
   must_answer (&c, "recomp_algorithm", "", "{\"methods\":[]}");
   must_answer (&c, "recomp_algorithm", "\"set\":\"lz4\"",
                "\"dictionary\":null");
@@ -472,24 +472,22 @@ test_writeback (void **state)
   must_answer (&c, "writeback", "\"page_index\":[0]", "\"code\":1,");
   must_answer (&c, "stats", "", "\"backing\":null");
   held_attach (&c.f, 1024);
-  writeback_init (&c.engine.writeback, c.f.store);
   must_answer (&c, "writeback", "\"page_index\":[1,5000]",
                "page_index=5000: must be a list of slots from 0 to 1023");
   must_answer (&c, "writeback", "\"page_index\":[1],\"page_indexes\":[[2,3]]",
                "{\"job\":1}");
   must_answer (&c, "writeback", "\"page_index\":[4]", "job 1 (writeback)");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":1", "\"slots\":3");
   must_answer (&c, "block_state", "\"start\":3,\"count\":1", "\".w....\"");
   must_answer (&c, "block_state", "\"start\":4,\"count\":1", "\"......\"");
   must_answer (&c, "audit", "\"deep\":true", "{\"job\":2}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":2", "\"sound\":true");
   /* Never taken up: nothing of it is left behind. */
   must_answer (&c, "writeback", "\"page_indexes\":[[0,4]]", "{\"job\":3}");
-  jobs_destroy (c.engine.jobs);
-  c.engine.jobs = NULL;
-  writeback_destroy (&c.engine.writeback);
+  jobs_destroy (c.service.jobs);
+  c.service.jobs = NULL;
 }
 
 static void
@@ -531,14 +529,14 @@ static void
 test_reset (void **state)
 {
   (void) state;
-  atomic_store (&c.engine.clients, 2);
+  atomic_store (&c.service.clients, 2);
   must_answer (&c, "reset", "", "2 NBD clients are connected");
   must_answer (&c, "reset", "\"force\":false", "\"code\":1,");
   must_answer (&c, "reset", "\"force\":true", "{\"job\":1}");
-  jobs_run_current (c.engine.jobs);
-  atomic_store (&c.engine.clients, 0);
+  jobs_run_current (c.service.jobs);
+  atomic_store (&c.service.clients, 0);
   must_answer (&c, "reset", "", "{\"job\":2}");
-  jobs_run_current (c.engine.jobs);
+  jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":2", "\"state\":\"done\"");
 }
 
@@ -549,15 +547,15 @@ setup (void **state)
 {
   unit_setup (state);
   control_fixture_open (&c, 4 * MiB);
-  c.engine.jobs = jobs_create (&c.engine);
-  check_always (c.engine.jobs);
+  c.service.jobs = jobs_create (&c.service);
+  check_always (c.service.jobs);
   return 0;
 }
 
 static int
 teardown (void **state)
 {
-  jobs_destroy (c.engine.jobs);
+  jobs_destroy (c.service.jobs);
   control_fixture_close (&c);
   return unit_teardown (state);
 }

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The service: what is behind the control socket and the metrics.  The one
+ * store and disk of this process, their upkeep, and what is known about them
+ * only here.
+ */
+
+#ifndef ZRAM_SERVICE_H
+#define ZRAM_SERVICE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "maint/upkeep.h"
+#include "store/query.h"
+
+struct jobs;
+
+struct service {
+  struct store *store;
+  struct disk *disk;
+  struct upkeep *upkeep;
+  bool swap;                 /* this machine may swap to it */
+  const char *backing_where; /* as backing= names it; NULL: no such store */
+  struct jobs *jobs;         /* NULL without a control socket */
+  atomic_uint clients;       /* NBD connections */
+  uint64_t started_ns;       /* clock_ns when serving began */
+};
+
+#endif /* ZRAM_SERVICE_H */

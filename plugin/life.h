@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of the process, in nbdkit's order:
+ *
+ *   load
+ *   (keys)
+ *   get_ready    everything that can fail, so that the person at the terminal
+ *                reads it
+ *   (fork)
+ *   after_fork   threads
+ *   (requests, on many threads at once)
+ *   cleanup      no request after it, threads joined
+ *   unload
+ *
+ * What is said of a callback that fails is in the log.
+ */
+
+#ifndef ZRAM_LIFE_H
+#define ZRAM_LIFE_H
+
+#include "plugin/control/service.h"
+
+/* The one of this process; of use between get_ready and unload. */
+extern struct service service;
+
+void life_load (void);
+int life_get_ready (void);
+int life_after_fork (void);
+void life_cleanup (void);
+void life_unload (void);
+
+/* -D zram.stats=1: a line of statistics in nbdkit's debug output. */
+void life_log_stats (void);
+
+#endif /* ZRAM_LIFE_H */
