@@ -182,14 +182,39 @@ is_accepted_by (const struct local *connection, const struct local *listener)
   }
 }
 
-/* Calls visit for each number that a descriptor may have, which RLIMIT_NOFILE
- * does not tell: it may have been higher.  To find those that are open by poll
- * would be quicker, but poll asks a file of FUSE too, and waits for its answer.
+/* The end of the numbers that a descriptor may have: as large as the process's
+ * table of them has ever been.  RLIMIT_NOFILE does not tell, as it may have
+ * been higher.  To find those that are open by poll would be quicker still, but
+ * poll asks a file of FUSE too, and waits for its answer; and to list
+ * /proc/self/fd takes memory.  MAX_FD where /proc is missing or no descriptor
+ * is free.
  */
+static int
+fd_end (void)
+{
+  static const char key[] = "\nFDSize:";
+  int fd = open ("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
+  char text[1024];
+  ssize_t n = fd == -1 ? -1 : read (fd, text, sizeof text - 1);
+  const char *at;
+  long end = 0;
+
+  if (fd != -1)
+    close (fd);
+  text[n > 0 ? n : 0] = '\0';
+  at = strstr (text, key);
+  if (at)
+    end = strtol (at + sizeof key - 1, NULL, 10);
+  return end > 0 && end < MAX_FD ? (int) end : MAX_FD;
+}
+
+/* Calls visit for each number that a descriptor may have. */
 static void
 each_fd (void (*visit) (int fd))
 {
-  for (int fd = 0; fd < MAX_FD; fd++)
+  int end = fd_end ();
+
+  for (int fd = 0; fd < end; fd++)
     visit (fd);
 }
 

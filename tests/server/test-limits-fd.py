@@ -112,6 +112,22 @@ def limit_was_lowered(n):
         ends(s)
 
 
+def idle_by_the_hundred():
+    """All of them are shut, whatever the numbers of their descriptors."""
+    with Limited(1000) as l:
+        clients = []
+        for _ in range(300):
+            c = socket.socket(socket.AF_UNIX)
+            c.settimeout(60)
+            c.connect(l.server.sock)
+            clients.append(c)
+        for c in clients:  # it is served, and says nothing
+            check(c.recv(8, socket.MSG_WAITALL) == b"NBDMAGIC", "greeting")
+        ends(l.server)
+        for c in clients:
+            c.close()
+
+
 def none_is_left():
     """NBD clients have all descriptors, and more of them wait."""
     with Limited(64) as l:
@@ -137,6 +153,7 @@ for n in (256, 64):
     everybody_is_served(n)
 for n in (64, 16, 1):
     limit_was_lowered(n)
+idle_by_the_hundred()
 # With a sanitizer's runtime preloaded nbdkit hangs in its exit handlers once
 # it has printed the system's words for an error (see test-signals.sh).
 if not SANITIZER:
