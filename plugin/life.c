@@ -76,20 +76,20 @@ life_load (void)
 static int
 open_windows (void)
 {
-  char why[400];
+  struct reason why;
 
   if (keys.control) {
-    control = control_open (&service, keys.control, why, sizeof why);
+    control = control_open (&service, keys.control, &why);
     if (!control) {
-      nbdkit_error ("control=%s", why);
+      nbdkit_error ("control=%s", why.text);
       return -1;
     }
   }
   if (keys.metrics) {
     metrics_http = metrics_http_open (&service, keys.metrics, keys.metrics_host,
-                                      why, sizeof why);
+                                      &why);
     if (!metrics_http) {
-      nbdkit_error ("metrics=%s", why);
+      nbdkit_error ("metrics=%s", why.text);
       return -1;
     }
   }
@@ -111,19 +111,19 @@ warn_of_odd_size (void)
 int
 life_get_ready (void)
 {
-  char why[400];
+  struct reason why;
 
-  if (!store_can_run (why, sizeof why)) {
-    nbdkit_error ("cannot set up a disk: %s", why);
+  if (!store_can_run (&why)) {
+    nbdkit_error ("cannot set up a disk: %s", why.text);
     return -1;
   }
   warn_of_odd_size ();
-  if (keys.marker && marker_check (keys.marker, why, sizeof why) == -1) {
-    nbdkit_error ("marker=%s: %s", keys.marker, why);
+  if (keys.marker && marker_check (keys.marker, &why) == -1) {
+    nbdkit_error ("marker=%s: %s", keys.marker, why.text);
     return -1;
   }
-  if (keys.swap && swap_prepare (why, sizeof why) == -1) {
-    nbdkit_error ("swap=true: %s", why);
+  if (keys.swap && swap_prepare (&why) == -1) {
+    nbdkit_error ("swap=true: %s", why.text);
     return -1;
   }
   if (set_up (&service) == -1)
@@ -154,11 +154,11 @@ start_threads (void)
                                         .last_words = last_words,
                                         .store_is_stuck = stuck_look };
   struct store *store = service.store;
-  char why[400];
+  struct reason why;
 
   /* Before there are threads, so that their stacks are locked too. */
-  if (keys.swap && swap_lock (why, sizeof why) == -1) {
-    nbdkit_error ("swap=true: %s", why);
+  if (keys.swap && swap_lock (&why) == -1) {
+    nbdkit_error ("swap=true: %s", why.text);
     return -1;
   }
   if (store->backed && backing_start (store->backed->io) == -1) {
@@ -180,10 +180,10 @@ start_threads (void)
 int
 life_after_fork (void)
 {
-  char why[400];
+  struct reason why;
 
-  if (keys.marker && marker_make (keys.marker, why, sizeof why) == -1) {
-    nbdkit_error ("marker=%s: %s", keys.marker, why);
+  if (keys.marker && marker_make (keys.marker, &why) == -1) {
+    nbdkit_error ("marker=%s: %s", keys.marker, why.text);
     return -1;
   }
   if (start_threads () == 0)
@@ -231,14 +231,14 @@ static void
 audit (void)
 {
   bool there = store_is_there ();
-  char why[160];
+  struct reason why;
 
   ending_audit_begin ();
-  if (store_audit (service.store, there, why, sizeof why) == -1) {
+  if (store_audit (service.store, there, &why) == -1) {
     if (there != store_is_there ())
       nbdkit_error ("the audit did not end, since the store does not answer");
     else {
-      nbdkit_error ("audit: %s", why);
+      nbdkit_error ("audit: %s", why.text);
       abort ();
     }
   }

@@ -26,7 +26,7 @@ static int marker = -1; /* the file, open and locked while it stands for us */
 
 /* What is in the way, in words. */
 static void
-describe (const char *path, char *why, size_t size)
+describe (const char *path, struct reason *why)
 {
   struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
   struct stat st;
@@ -34,8 +34,8 @@ describe (const char *path, char *why, size_t size)
   int fd;
 
   if (lstat (path, &st) == 0 && !S_ISREG (st.st_mode)) {
-    snprintf (why, size,
-              "is there already, and is not a file that a server has made");
+    reason_set (why,
+                "is there already, and is not a file that a server has made");
     return;
   }
   fd = open (path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -43,23 +43,23 @@ describe (const char *path, char *why, size_t size)
           lock.l_type != F_UNLCK;
   if (fd != -1)
     close (fd);
-  snprintf (why, size, "%s",
-            lives ? "a server that is running has made this file; each disk "
-                    "needs a file of its own"
-                  : "the disk that was served before is gone; clients that "
-                    "are still attached to it would read zeros from a new "
-                    "one: detach them, then remove this file");
+  reason_set (why, "%s",
+              lives ? "a server that is running has made this file; each disk "
+                      "needs a file of its own"
+                    : "the disk that was served before is gone; clients that "
+                      "are still attached to it would read zeros from a new "
+                      "one: detach them, then remove this file");
 }
 
 static int
-create (const char *path, char *why, size_t size)
+create (const char *path, struct reason *why)
 {
   int fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
   if (fd == -1 && errno == EEXIST)
-    describe (path, why, size);
+    describe (path, why);
   else if (fd == -1)
-    snprintf (why, size, "cannot be made: %s", error_text (errno));
+    reason_set (why, "cannot be made: %s", error_text (errno));
   return fd;
 }
 
@@ -87,25 +87,25 @@ sync_folder (const char *path)
 }
 
 int
-marker_check (const char *path, char *why, size_t size)
+marker_check (const char *path, struct reason *why)
 {
-  int fd = create (path, why, size);
+  int fd = create (path, why);
 
   if (fd == -1)
     return -1;
   close (fd);
   if (unlink (path) == 0)
     return 0;
-  snprintf (why, size, "cannot be removed: %s", error_text (errno));
+  reason_set (why, "cannot be removed: %s", error_text (errno));
   return -1;
 }
 
 int
-marker_make (const char *path, char *why, size_t size)
+marker_make (const char *path, struct reason *why)
 {
   struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-  marker = create (path, why, size);
+  marker = create (path, why);
   if (marker == -1)
     return -1;
   /* A file system without locks only makes the message less exact. */
@@ -113,7 +113,7 @@ marker_make (const char *path, char *why, size_t size)
   if (dprintf (marker, text, (long) getpid ()) > 0 && fsync (marker) == 0 &&
       sync_folder (path) == 0)
     return 0;
-  snprintf (why, size, "cannot be written: %s", error_text (errno));
+  reason_set (why, "cannot be written: %s", error_text (errno));
   marker_remove (path);
   return -1;
 }

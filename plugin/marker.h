@@ -24,16 +24,15 @@
 #ifndef ZRAM_MARKER_H
 #define ZRAM_MARKER_H
 
-#include <stddef.h>
-
 #include "base/compiler.h"
+#include "base/reason.h"
 
-/* Both: 0, or -1 with the reason in 'why'.  The path is absolute.  They wait
+/* Both: 0, or -1 with a reason.  The path is absolute.  They wait
  * for the file system, and nobody waits for them yet: no client is served, and
  * a signal still ends the process.
  */
-int marker_check (const char *path, char *why, size_t size) MUST_USE;
-int marker_make (const char *path, char *why, size_t size) MUST_USE;
+int marker_check (const char *path, struct reason *why) MUST_USE;
+int marker_make (const char *path, struct reason *why) MUST_USE;
 
 /* Nothing if there is none, or another's file is in its place.  0, or -1 with
  * errno set.

@@ -173,15 +173,15 @@ refuse_file (struct reason *why, const char *path, const char *reason)
 int
 method_keys_read (struct method_key *m, unsigned count, struct reason *why)
 {
-  char reason[120];
+  struct reason reason;
 
   for (unsigned i = 0; i < count; i++) {
     if (!m[i].dict || m[i].bytes)
       continue;
     m[i].bytes = read_file (m[i].dict, DICT_MAX, read_file_deadline (),
-                            &m[i].size, reason, sizeof reason);
+                            &m[i].size, &reason);
     if (!m[i].bytes) {
-      refuse_file (why, m[i].dict, reason);
+      refuse_file (why, m[i].dict, reason.text);
       return -1;
     }
   }

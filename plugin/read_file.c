@@ -160,7 +160,7 @@ reading_new (const char *path, size_t most)
 
 /* Until it is done.  False with a reason: it was left to its thread. */
 static bool
-wait_for (struct reading *r, uint64_t deadline_ns, char *why, size_t why_size)
+wait_for (struct reading *r, uint64_t deadline_ns, struct reason *why)
 {
   bool in_time;
 
@@ -171,16 +171,16 @@ wait_for (struct reading *r, uint64_t deadline_ns, char *why, size_t why_size)
   r->left = !in_time;
   stuck += !in_time;
   if (cancelled)
-    snprintf (why, why_size, "%s", ending);
+    reason_set (why, "%s", ending);
   else
-    snprintf (why, why_size, "the file did not answer within %d seconds",
-              READ_FILE_SECONDS);
+    reason_set (why, "the file did not answer within %d seconds",
+                READ_FILE_SECONDS);
   mutex_unlock (&lock);
   return in_time;
 }
 
 static bool
-is_refused (char *why, size_t why_size)
+is_refused (struct reason *why)
 {
   bool late, full;
 
@@ -189,30 +189,29 @@ is_refused (char *why, size_t why_size)
   full = stuck >= READ_FILE_STUCK_MAX;
   mutex_unlock (&lock);
   if (late)
-    snprintf (why, why_size, "%s", ending);
+    reason_set (why, "%s", ending);
   else if (full)
-    snprintf (why, why_size,
-              "not read: %d files that were named before still do not answer",
-              READ_FILE_STUCK_MAX);
+    reason_set (why,
+                "not read: %d files that were named before still do not answer",
+                READ_FILE_STUCK_MAX);
   return late || full;
 }
 
 /* Takes 'r', done and not left. */
 static void *
-bytes_of (struct reading *r, size_t *size, char *why, size_t why_size)
+bytes_of (struct reading *r, size_t *size, struct reason *why)
 {
   void *bytes = NULL;
 
   if (!r->fault && r->size > r->most)
-    snprintf (why, why_size, "must be at most %zu bytes", r->most);
+    reason_set (why, "must be at most %zu bytes", r->most);
   else if (!r->fault) {
     bytes = r->bytes;
     r->bytes = NULL;
     *size = r->size;
   }
   else
-    snprintf (why, why_size, "%s",
-              *r->fault ? r->fault : error_text (r->error));
+    reason_set (why, "%s", *r->fault ? r->fault : error_text (r->error));
   reading_free (r);
   return bytes;
 }
@@ -225,27 +224,27 @@ read_file_deadline (void)
 
 void *
 read_file (const char *path, size_t most, uint64_t deadline_ns, size_t *size,
-           char *why, size_t why_size)
+           struct reason *why)
 {
   struct reading *r;
   pthread_t thread;
 
   pthread_once (&once, init);
-  if (is_refused (why, why_size))
+  if (is_refused (why))
     return NULL;
   r = reading_new (path, most);
   if (!r || control_thread_start (&thread, reading_thread, r) == -1) {
-    snprintf (why, why_size, "%s", error_text (r ? errno : ENOMEM));
+    reason_set (why, "%s", error_text (r ? errno : ENOMEM));
     if (r)
       reading_free (r);
     return NULL;
   }
-  if (!wait_for (r, deadline_ns, why, why_size)) {
+  if (!wait_for (r, deadline_ns, why)) {
     pthread_detach (thread);
     return NULL;
   }
   pthread_join (thread, NULL); /* it is on its last lines */
-  return bytes_of (r, size, why, why_size);
+  return bytes_of (r, size, why);
 }
 
 void

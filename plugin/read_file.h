@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/reason.h"
 
 #define READ_FILE_SECONDS 5
 #define READ_FILE_STUCK_MAX 4
@@ -34,11 +35,11 @@
 uint64_t read_file_deadline (void);
 
 /* The bytes of a regular file that has 'most' at the most; to be freed.  NULL
- * with a reason in 'why', which does not name the file.  Waits until the
+ * with a reason, which does not name the file.  Waits until the
  * deadline at the most.  Any thread.
  */
 void *read_file (const char *path, size_t most, uint64_t deadline_ns,
-                 size_t *size, char *why, size_t why_size) MUST_USE;
+                 size_t *size, struct reason *why) MUST_USE;
 
 /* The process ends: who waits is let go, and no file is read any more. */
 void read_files_cancel (void);

@@ -83,13 +83,13 @@ set_up_backing (struct store *store)
                                                        1000 };
   struct backing *io;
   struct backed *backed;
-  char why[300];
+  struct reason why;
 
   if (!keys.backing)
     return 0;
-  io = backing_open (&config, why, sizeof why);
+  io = backing_open (&config, &why);
   if (!io) {
-    nbdkit_error ("backing=%s: %s", keys.backing, why);
+    nbdkit_error ("backing=%s: %s", keys.backing, why.text);
     return -1;
   }
   backed = backed_create (io);

@@ -44,15 +44,15 @@
 #define LARGEST_MAPPED_FILE ((uintptr_t) 256 << 20)
 
 static int
-become_io_flusher (char *why, size_t size)
+become_io_flusher (struct reason *why)
 {
   if (prctl (PR_SET_IO_FLUSHER, 1, 0, 0, 0) == -1) {
-    snprintf (why, size, "%s: %s (PR_SET_IO_FLUSHER: %s)",
-              errno == EPERM ? "CAP_SYS_RESOURCE is missing"
-                             : "Linux 5.6 or later is needed",
-              "without it the machine could wait for this process to free "
-              "memory while this process waits for memory",
-              error_text (errno));
+    reason_set (why, "%s: %s (PR_SET_IO_FLUSHER: %s)",
+                errno == EPERM ? "CAP_SYS_RESOURCE is missing"
+                               : "Linux 5.6 or later is needed",
+                "without it the machine could wait for this process to free "
+                "memory while this process waits for memory",
+                error_text (errno));
     return -1;
   }
   return 0;
@@ -60,18 +60,18 @@ become_io_flusher (char *why, size_t size)
 
 /* Another user may not even ask; then it has been asked before. */
 static int
-check_io_flusher (char *why, size_t size)
+check_io_flusher (struct reason *why)
 {
   int is = prctl (PR_GET_IO_FLUSHER, 0, 0, 0, 0);
 
   if (is == 1 || (is == -1 && errno == EPERM))
     return 0;
-  snprintf (why, size, "the kernel did not keep PR_SET_IO_FLUSHER");
+  reason_set (why, "the kernel did not keep PR_SET_IO_FLUSHER");
   return -1;
 }
 
 static int
-lock_all (char *why, size_t size)
+lock_all (struct reason *why)
 {
   struct rlimit limit = { 0 };
 
@@ -80,19 +80,19 @@ lock_all (char *why, size_t size)
   int err = errno;
   getrlimit (RLIMIT_MEMLOCK, &limit);
   if (limit.rlim_cur == RLIM_INFINITY)
-    snprintf (why, size, "cannot lock memory: %s", error_text (err));
+    reason_set (why, "cannot lock memory: %s", error_text (err));
   else
-    snprintf (why, size,
-              "cannot lock memory: %s (RLIMIT_MEMLOCK is %" PRIuMAX
-              " bytes: it must be unlimited, as by ulimit -l unlimited, or "
-              "CAP_IPC_LOCK is needed)",
-              error_text (err), (uintmax_t) limit.rlim_cur);
+    reason_set (why,
+                "cannot lock memory: %s (RLIMIT_MEMLOCK is %" PRIuMAX
+                " bytes: it must be unlimited, as by ulimit -l unlimited, or "
+                "CAP_IPC_LOCK is needed)",
+                error_text (err), (uintmax_t) limit.rlim_cur);
   return -1;
 }
 
 /* Locked memory that is free can be given back since Linux 5.18. */
 static int
-check_give_back (char *why, size_t size)
+check_give_back (struct reason *why)
 {
   size_t page = (size_t) sysconf (_SC_PAGESIZE);
   void *p = mmap (NULL, page, PROT_READ | PROT_WRITE,
@@ -100,22 +100,21 @@ check_give_back (char *why, size_t size)
   int r = p == MAP_FAILED ? -1 : madvise (p, page, MADV_DONTNEED_LOCKED);
 
   if (r == -1)
-    snprintf (why, size,
-              "Linux 5.18 or later is needed (MADV_DONTNEED_LOCKED: %s)",
-              error_text (errno));
+    reason_set (why, "Linux 5.18 or later is needed (MADV_DONTNEED_LOCKED: %s)",
+                error_text (errno));
   if (p != MAP_FAILED)
     munmap (p, page);
   return r;
 }
 
 int
-swap_prepare (char *why, size_t size)
+swap_prepare (struct reason *why)
 {
   const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
   const struct rlimit one = { 1, 1 };
   int r;
 
-  if (become_io_flusher (why, size) == -1 || check_io_flusher (why, size) == -1)
+  if (become_io_flusher (why) == -1 || check_io_flusher (why) == -1)
     return -1;
   /* Who may do the one may do this; it outlives a change of the user, which
    * CAP_IPC_LOCK does not.  Where it fails the lock says so.
@@ -123,9 +122,9 @@ swap_prepare (char *why, size_t size)
   (void) setrlimit (RLIMIT_MEMLOCK, &unlimited);
   (void) setrlimit (RLIMIT_RTPRIO, &one); /* refill.h */
   /* The fork drops the lock; this is to find out while somebody reads it. */
-  if (lock_all (why, size) == -1)
+  if (lock_all (why) == -1)
     return -1;
-  r = check_give_back (why, size);
+  r = check_give_back (why);
   munlockall ();
   return r;
 }
@@ -200,14 +199,13 @@ make_stacks_small (void)
 }
 
 int
-swap_lock (char *why, size_t size)
+swap_lock (struct reason *why)
 {
-  if (check_io_flusher (why, size) == -1 || lock_all (why, size) == -1)
+  if (check_io_flusher (why) == -1 || lock_all (why) == -1)
     return -1;
   if (make_stacks_small () == -1 || fill_heap () == -1 ||
       mlockall (MCL_FUTURE) == -1) { /* not on fault from here on */
-    snprintf (why, size, "cannot get memory in advance: %s",
-              error_text (errno));
+    reason_set (why, "cannot get memory in advance: %s", error_text (errno));
     return -1;
   }
   read_in_programs ();

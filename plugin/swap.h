@@ -21,12 +21,11 @@
 #ifndef ZRAM_SWAP_H
 #define ZRAM_SWAP_H
 
-#include <stddef.h>
-
 #include "base/compiler.h"
+#include "base/reason.h"
 
-/* Both: 0, or -1 with the reason in 'why'. */
-int swap_prepare (char *why, size_t size) MUST_USE;
-int swap_lock (char *why, size_t size) MUST_USE;
+/* Both: 0, or -1 with a reason. */
+int swap_prepare (struct reason *why) MUST_USE;
+int swap_lock (struct reason *why) MUST_USE;
 
 #endif /* ZRAM_SWAP_H */

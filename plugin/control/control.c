@@ -364,12 +364,12 @@ start_lanes (struct control *control)
 }
 
 struct control *
-control_open (struct service *service, const char *path, char *why, size_t size)
+control_open (struct service *service, const char *path, struct reason *why)
 {
   struct control *control = calloc (1, sizeof *control);
 
   if (!control) {
-    snprintf (why, size, "out of memory");
+    reason_set (why, "out of memory");
     return NULL;
   }
   control->service = service;
@@ -381,8 +381,8 @@ control_open (struct service *service, const char *path, char *why, size_t size)
   if (make_lanes (control))
     service->jobs = jobs_create (service);
   if (!service->jobs)
-    snprintf (why, size, "%s: %s", path, error_text (errno));
-  else if (listener_open (&control->listener, path, why, size) == 0)
+    reason_set (why, "%s: %s", path, error_text (errno));
+  else if (listener_open (&control->listener, path, why) == 0)
     return control;
   control_close (control);
   return NULL;

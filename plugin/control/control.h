@@ -26,7 +26,7 @@ struct control;
  * 'why'.
  */
 struct control *control_open (struct service *service, const char *path,
-                              char *why, size_t why_size) MUST_USE;
+                              struct reason *why) MUST_USE;
 
 /* Start the threads (after the last fork).  0, or -1 with errno set. */
 int control_start (struct control *control) MUST_USE;

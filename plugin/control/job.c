@@ -83,14 +83,16 @@ static void
 run_audit (struct run *run)
 {
   struct job *job = run->job;
+  struct reason why;
   int r, err;
 
   job->slots = disk_sum (run->service->disk, DISK_SLOTS_STORED);
   atomic_store (&run->progress->total, job->slots);
   r = by_hand_audit (run->service->upkeep, job->request.deep,
-                     job->request.patience_ms, run->progress, job->message,
-                     sizeof job->message);
+                     job->request.patience_ms, run->progress, &why);
   err = errno;
+  if (r == -1)
+    snprintf (job->message, sizeof job->message, "%s", why.text);
   if (r == 0)
     job->state = JOB_DONE;
   else
@@ -220,11 +222,13 @@ static void
 run_train (struct run *run)
 {
   struct job *job = run->job;
+  struct reason why;
   int r = by_hand_train (run->service->upkeep, &job->request.train,
-                         run->progress, &job->trained, job->message,
-                         sizeof job->message);
+                         run->progress, &job->trained, &why);
 
   job->state = state_of (run, r == -1);
+  if (r == -1)
+    snprintf (job->message, sizeof job->message, "%s", why.text);
   if (job->state != JOB_FAILED)
     describe_training (&job->trained, job->message, sizeof job->message);
 }
@@ -243,18 +247,18 @@ job_stopped_by (const struct writeback_totals *t)
 
 /* An errno is all that a pass has; the store may know more. */
 static void
-describe_stop (struct store *store, const struct writeback_totals *t, char *buf,
-               size_t size)
+describe_stop (struct store *store, const struct writeback_totals *t,
+               struct reason *why)
 {
   struct backing_stats io = { .down = false };
 
   if (t->error && store->backed)
     backing_get_stats (store->backed->io, &io);
   if (io.down)
-    snprintf (buf, size, "%s: the backing store cannot be reached: %s",
-              job_stopped_by (t), io.trouble[BACKING_TROUBLE_LOST].why);
+    reason_set (why, "%s: the backing store cannot be reached: %s",
+                job_stopped_by (t), io.trouble[BACKING_TROUBLE_LOST].why);
   else
-    snprintf (buf, size, "%s", job_stopped_by (t));
+    reason_set (why, "%s", job_stopped_by (t));
 }
 
 static void
@@ -262,16 +266,16 @@ run_writeback (struct run *run)
 {
   struct job *job = run->job;
   struct writeback_totals *t = &job->written;
-  char why[240];
+  struct reason why;
 
   if (by_hand_write_back (run->service->upkeep, &job->request.writeback,
                           run->progress, t) == -1)
     t->error = errno;
   job->state = state_of (run, job_stopped_by (t) != NULL);
   if (job->state == JOB_FAILED) {
-    describe_stop (run->service->store, t, why, sizeof why);
+    describe_stop (run->service->store, t, &why);
     snprintf (job->message, sizeof job->message,
-              "%s (%" PRIu64 " slots written back until then)", why,
+              "%.320s (%" PRIu64 " slots written back until then)", why.text,
               t->written.slots);
   }
   else

@@ -38,7 +38,7 @@ struct job {
   enum job_state state;
   uint64_t done, total;
   uint64_t elapsed_ms;                   /* so far, or in all */
-  char message[320];                     /* what it did, or why it failed */
+  char message[sizeof (struct reason)];  /* what it did, or why it failed */
   struct compactor_result compacted;     /* JOB_COMPACT */
   struct recompress_totals recompressed; /* JOB_RECOMPRESS */
   struct train_result trained;           /* JOB_TRAIN */

@@ -95,17 +95,17 @@ job_thread (void *arg)
 }
 
 uint64_t
-jobs_begin (struct jobs *jobs, const struct job_request *request, char *why,
-            size_t why_size)
+jobs_begin (struct jobs *jobs, const struct job_request *request,
+            struct reason *why)
 {
   uint64_t id = 0;
 
   mutex_lock (&jobs->lock);
   if (jobs->stop)
-    snprintf (why, why_size, "the server is about to end");
+    reason_set (why, "the server is about to end");
   else if (jobs->current.id)
-    snprintf (why, why_size, "job %" PRIu64 " (%s) is running",
-              jobs->current.id, job_kind_name (jobs->current.request.kind));
+    reason_set (why, "job %" PRIu64 " (%s) is running", jobs->current.id,
+                job_kind_name (jobs->current.request.kind));
   else {
     id = ++jobs->last_id;
     jobs->current = (struct job){ .id = id, .request = *request };

@@ -38,7 +38,7 @@ void jobs_destroy (struct jobs *jobs);
  * the job frees the ranges of a writeback.
  */
 uint64_t jobs_begin (struct jobs *jobs, const struct job_request *request,
-                     char *why, size_t why_size) MUST_USE;
+                     struct reason *why) MUST_USE;
 
 /* False if there is no such job, or not any more. */
 bool jobs_get (struct jobs *jobs, uint64_t id, struct job *job) MUST_USE;

@@ -42,21 +42,20 @@ count_forks (void)
 
 struct refusal {
   const char *path;
-  char *why;
-  size_t size;
+  struct reason *why;
 };
 
 static int
 refuse (const struct refusal *r, const char *reason)
 {
-  snprintf (r->why, r->size, "%s: %s", r->path, reason);
+  reason_set (r->why, "%s: %s", r->path, reason);
   return -1;
 }
 
 static int
 refuse_errno (const struct refusal *r, const char *what)
 {
-  snprintf (r->why, r->size, "%s: %s: %s", r->path, what, error_text (errno));
+  reason_set (r->why, "%s: %s: %s", r->path, what, error_text (errno));
   return -1;
 }
 
@@ -77,8 +76,7 @@ static int
 refuse_lock (const struct lock *lock, const struct refusal *r,
              const char *reason)
 {
-  snprintf (r->why, r->size, "%s: cannot lock %s: %s", r->path, lock->path,
-            reason);
+  reason_set (r->why, "%s: cannot lock %s: %s", r->path, lock->path, reason);
   return -1;
 }
 
@@ -214,9 +212,9 @@ bind_and_listen (struct listener *l, const struct refusal *r)
 }
 
 int
-listener_open (struct listener *l, const char *path, char *why, size_t size)
+listener_open (struct listener *l, const char *path, struct reason *why)
 {
-  const struct refusal r = { path, why, size };
+  const struct refusal r = { path, why };
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   struct lock lock;
   char shown[200];
@@ -228,9 +226,9 @@ listener_open (struct listener *l, const char *path, char *why, size_t size)
                           .forks = atomic_load (&forks_seen) };
   l->address.sun_family = AF_UNIX;
   if (strlen (path) >= sizeof l->address.sun_path) {
-    snprintf (why, size, "%s: too long: a socket's path has at most %zu bytes",
-              shown_cut (shown, sizeof shown, path, SHOWN_MESSAGE),
-              sizeof l->address.sun_path - 1);
+    reason_set (why, "%s: too long: a socket's path has at most %zu bytes",
+                shown_cut (shown, sizeof shown, path, SHOWN_MESSAGE),
+                sizeof l->address.sun_path - 1);
     return -1;
   }
   strcpy (l->address.sun_path, path);

@@ -25,11 +25,11 @@
 #define ZRAM_LISTENER_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <sys/types.h>
 #include <sys/un.h>
 
 #include "base/compiler.h"
+#include "base/reason.h"
 
 struct listener {
   int fd;
@@ -42,11 +42,11 @@ struct listener {
 };
 
 /* The path is absolute.  Changes the umask for a moment, so no thread may be
- * running yet.  Waits some seconds at the most.  0, or -1 with a reason in
- * 'why' that begins with the path.
+ * running yet.  Waits some seconds at the most.  0, or -1 with a reason
+ * that begins with the path.
  */
-int listener_open (struct listener *l, const char *path, char *why,
-                   size_t why_size) MUST_USE;
+int listener_open (struct listener *l, const char *path, struct reason *why)
+  MUST_USE;
 
 /* The calling process is the one that serves, and removes it. */
 void listener_adopt (struct listener *l);

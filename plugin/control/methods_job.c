@@ -16,13 +16,13 @@ bool
 begin_job (struct service *e, const struct job_request *request,
            struct reply *r)
 {
-  char why[120];
-  uint64_t id = jobs_begin (e->jobs, request, why, sizeof why);
+  struct reason why;
+  uint64_t id = jobs_begin (e->jobs, request, &why);
 
   if (id)
     text_printf (r->result, "{\"job\":%" PRIu64 "}", id);
   else
-    reply_error (r, ZRAM_ERROR_REFUSED, "%s", why);
+    reply_error (r, ZRAM_ERROR_REFUSED, "%s", why.text);
   return id != 0;
 }
 

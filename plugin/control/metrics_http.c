@@ -375,7 +375,7 @@ listen_on (const struct addrinfo *ai)
 }
 
 static int
-open_socket (const char *where, char *why, size_t size)
+open_socket (const char *where, struct reason *why)
 {
   const struct addrinfo hints = { .ai_flags = AI_NUMERICSERV,
                                   .ai_socktype = SOCK_STREAM };
@@ -387,15 +387,15 @@ open_socket (const char *where, char *why, size_t size)
   shown_cut (shown, sizeof shown, where, SHOWN_MESSAGE);
   port = copy ? split (copy, &address) : NULL;
   if (!port)
-    snprintf (why, size, "%s: %s", shown, copy ? form : "out of memory");
+    reason_set (why, "%s: %s", shown, copy ? form : "out of memory");
   else if ((err = getaddrinfo (address, port, &hints, &found)) != 0)
-    snprintf (why, size, "%s: no such address (%s); %s", shown,
-              gai_strerror (err), form);
+    reason_set (why, "%s: no such address (%s); %s", shown, gai_strerror (err),
+                form);
   else {
     fd = listen_on (found);
     if (fd == -1)
-      snprintf (why, size, "%s: cannot listen there: %s", shown,
-                error_text (errno));
+      reason_set (why, "%s: cannot listen there: %s", shown,
+                  error_text (errno));
     freeaddrinfo (found);
   }
   free (copy);
@@ -417,12 +417,12 @@ add_name_of_address (struct hosts *hosts, const char *where)
 
 struct metrics_http *
 metrics_http_open (struct service *service, const char *where,
-                   const char *const *names, char *why, size_t size)
+                   const char *const *names, struct reason *why)
 {
   struct metrics_http *m = calloc (1, sizeof *m);
 
   if (!m) {
-    snprintf (why, size, "out of memory");
+    reason_set (why, "out of memory");
     return NULL;
   }
   m->service = service;
@@ -431,12 +431,12 @@ metrics_http_open (struct service *service, const char *where,
   add_name_of_address (&m->hosts, where);
   hosts_add_own (&m->hosts);
   m->stop_fd = -1;
-  m->fd = open_socket (where, why, size);
+  m->fd = open_socket (where, why);
   if (m->fd != -1) {
     m->stop_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (m->stop_fd != -1)
       return m;
-    snprintf (why, size, "%s: %s", where, error_text (errno));
+    reason_set (why, "%s: %s", where, error_text (errno));
   }
   metrics_http_close (m);
   return NULL;

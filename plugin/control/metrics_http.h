@@ -19,12 +19,12 @@ struct metrics_http;
 /* Listen (before the fork, so that errors are seen).  'where' is
  * ADDRESS:PORT, [IPV6]:PORT, :PORT or PORT; without an address it is
  * 127.0.0.1.  'names', which end with NULL, are those that it is called by
- * besides its own.  NULL with a reason in 'why' that begins with 'where'.
+ * besides its own.  NULL with a reason that begins with 'where'.
  */
 struct metrics_http *metrics_http_open (struct service *service,
                                         const char *where,
-                                        const char *const *names, char *why,
-                                        size_t why_size) MUST_USE;
+                                        const char *const *names,
+                                        struct reason *why) MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1. */
 int metrics_http_start (struct metrics_http *m) MUST_USE;

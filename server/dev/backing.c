@@ -40,20 +40,20 @@ backing_destroy (struct backing *b)
 
 uint64_t
 backing_fit_size (uint64_t there, const struct backing_config *config,
-                  char *why, size_t why_size)
+                  struct reason *why)
 {
   there -= there % BACKING_BLOCK;
   if (config->size > there) {
-    snprintf (why, why_size,
-              "has %llu bytes in whole blocks, fewer than the %llu of "
-              "backing_size",
-              (unsigned long long) there, (unsigned long long) config->size);
+    reason_set (why,
+                "has %llu bytes in whole blocks, fewer than the %llu of "
+                "backing_size",
+                (unsigned long long) there, (unsigned long long) config->size);
     return 0;
   }
   if (there < BACKING_MIN_SIZE) {
-    snprintf (why, why_size, "has %llu bytes, fewer than the least, %llu",
-              (unsigned long long) there,
-              (unsigned long long) BACKING_MIN_SIZE);
+    reason_set (why, "has %llu bytes, fewer than the least, %llu",
+                (unsigned long long) there,
+                (unsigned long long) BACKING_MIN_SIZE);
     return 0;
   }
   return config->size ? config->size : there;

@@ -40,6 +40,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/reason.h"
 
 #define BACKING_BLOCK 4096u /* bytes; the unit of writing and punching */
 #define BACKING_MIN_SIZE (UINT64_C (1) << 20)
@@ -121,11 +122,11 @@ struct backing_stats {
   struct backing_trouble trouble[BACKING_TROUBLES];
 };
 
-/* NULL, and in 'why' a message without the key that it belongs to: the caller
+/* NULL, and a reason without the key that it belongs to: the caller
  * says "backing=WHERE: " before it.
  */
-struct backing *backing_open (const struct backing_config *config, char *why,
-                              size_t why_size) MUST_USE;
+struct backing *backing_open (const struct backing_config *config,
+                              struct reason *why) MUST_USE;
 
 /* Start the threads.  0, or -1 with errno set: then only close it. */
 int backing_start (struct backing *b) MUST_USE;

@@ -352,7 +352,7 @@ static const struct backing_ops device_ops = {
 /* -- opening ------------------------------------------------------------ */
 
 static int
-open_for_threads (struct backing_file *f, char *why, size_t why_size)
+open_for_threads (struct backing_file *f, struct reason *why)
 {
   char path[64];
 
@@ -361,8 +361,8 @@ open_for_threads (struct backing_file *f, char *why, size_t why_size)
     f->write_fd[i] = fault_hit ("dev.open") ? -1
                                             : open (path, O_RDWR | O_CLOEXEC);
     if (f->write_fd[i] == -1) {
-      snprintf (why, why_size, "cannot be opened a second time (%s): %s", path,
-                error_text (errno));
+      reason_set (why, "cannot be opened a second time (%s): %s", path,
+                  error_text (errno));
       return -1;
     }
   }
@@ -393,21 +393,20 @@ make_file (const struct backing_config *config, const struct backing_path *path)
 }
 
 struct backing *
-backing_open_file (const struct backing_config *config, char *why,
-                   size_t why_size)
+backing_open_file (const struct backing_config *config, struct reason *why)
 {
   struct backing_path path;
   struct backing_file *f;
 
-  if (backing_path_open (config, &path, why, why_size) == -1)
+  if (backing_path_open (config, &path, why) == -1)
     return NULL;
   f = make_file (config, &path);
-  if (f && open_for_threads (f, why, why_size) == 0)
+  if (f && open_for_threads (f, why) == 0)
     return &f->base;
   if (f)
     file_close (&f->base);
   else {
-    snprintf (why, why_size, "%s", error_text (ENOMEM));
+    reason_set (why, "%s", error_text (ENOMEM));
     close (path.fd);
   }
   backing_path_unmake (config, &path);

@@ -78,14 +78,14 @@ void backing_note_lost (struct backing *b, const char *why);
 
 /* The kinds; as backing_open, with the config's zeroes filled in. */
 struct backing *backing_open_file (const struct backing_config *config,
-                                   char *why, size_t why_size) MUST_USE;
+                                   struct reason *why) MUST_USE;
 struct backing *backing_open_nbd (const struct backing_config *config,
-                                  char *why, size_t why_size) MUST_USE;
+                                  struct reason *why) MUST_USE;
 
-/* The size to use of 'there' bytes, by config->size; 0 with 'why' set if that
+/* The size to use of 'there' bytes, by config->size; 0 with a reason if that
  * cannot be.  Not for files that can grow.
  */
 uint64_t backing_fit_size (uint64_t there, const struct backing_config *config,
-                           char *why, size_t why_size) MUST_USE;
+                           struct reason *why) MUST_USE;
 
 #endif /* ZRAM_BACKING_IMPL_H */

@@ -54,6 +54,7 @@
 #define FIRST_BACKOFF (50 * MS)
 #define LAST_BACKOFF (5000 * MS)
 #define MAX_SENT 128
+#define WHY_LOST 160 /* bytes of what libnbd says */
 #define MAX_TRIM (UINT64_C (1) << 30)
 
 enum connection { NONE, CONNECTING, READY };
@@ -263,7 +264,7 @@ drop_connection (struct backing_nbd *n, const char *why)
 static void
 try_to_connect (struct backing_nbd *n)
 {
-  char why[160];
+  struct reason why;
 
   n->h = nbd_conn_begin (n->uri);
   n->progress_ns = run_clock_ns ();
@@ -271,33 +272,35 @@ try_to_connect (struct backing_nbd *n)
     n->state = CONNECTING;
     return;
   }
-  nbd_conn_why (why, sizeof why);
-  backing_note_lost (&n->base, why);
+  nbd_conn_why (&why, WHY_LOST);
+  backing_note_lost (&n->base, why.text);
   back_off (n, n->progress_ns);
 }
 
 static void
 drop_lost_connection (struct backing_nbd *n)
 {
-  char why[160] = "the connection was lost";
+  struct reason why = { "the connection was lost" };
 
   if (n->state == CONNECTING)
-    nbd_conn_why (why, sizeof why);
-  drop_connection (n, why);
+    nbd_conn_why (&why, WHY_LOST);
+  drop_connection (n, why.text);
 }
 
 static void
 check_connected (struct backing_nbd *n)
 {
   struct nbd_limits l;
-  char why[256] = "there is another server than before: it is smaller, or its "
-                  "blocks are larger";
+  struct reason why = {
+    "there is another server than before: it is smaller, or its "
+    "blocks are larger"
+  };
 
   if (nbd_aio_is_ready (n->h) != 1)
     return;
-  if (!nbd_conn_limits (n->h, &l, why, sizeof why) || l.size < n->base.size ||
+  if (!nbd_conn_limits (n->h, &l, &why) || l.size < n->base.size ||
       l.read_unit > n->base.read_unit) {
-    drop_connection (n, why);
+    drop_connection (n, why.text);
     return;
   }
   n->max_piece = l.max_piece;
@@ -597,22 +600,21 @@ static const struct backing_ops nbd_ops = {
 /* -- opening ------------------------------------------------------------ */
 
 struct backing *
-backing_open_nbd (const struct backing_config *config, char *why,
-                  size_t why_size)
+backing_open_nbd (const struct backing_config *config, struct reason *why)
 {
   struct nbd_limits l;
   struct backing_nbd *n;
   uint64_t size;
 
-  if (!nbd_conn_uri_is_fine (config->where, why, why_size) ||
-      !nbd_conn_ask (config, &l, why, why_size))
+  if (!nbd_conn_uri_is_fine (config->where, why) ||
+      !nbd_conn_ask (config, &l, why))
     return NULL;
-  size = backing_fit_size (l.size, config, why, why_size);
+  size = backing_fit_size (l.size, config, why);
   if (size == 0)
     return NULL;
   n = alloc_zeroed (CACHE_LINE, sizeof *n);
   if (!n) {
-    snprintf (why, why_size, "%s", error_text (ENOMEM));
+    reason_set (why, "%s", error_text (ENOMEM));
     return NULL;
   }
   backing_init (&n->base, &nbd_ops, size);
@@ -629,7 +631,7 @@ backing_open_nbd (const struct backing_config *config, char *why,
   n->event = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (n->uri && n->event != -1)
     return &n->base;
-  snprintf (why, why_size, "%s", error_text (errno));
+  reason_set (why, "%s", error_text (errno));
   nbd_close_store (&n->base);
   return NULL;
 }

@@ -36,7 +36,7 @@ is_nbd_uri (const char *where)
 }
 
 struct backing *
-backing_open (const struct backing_config *config, char *why, size_t why_size)
+backing_open (const struct backing_config *config, struct reason *why)
 {
   struct backing_config c = *config;
 
@@ -45,24 +45,24 @@ backing_open (const struct backing_config *config, char *why, size_t why_size)
   if (c.timeout_ms == 0)
     c.timeout_ms = DEFAULT_TIMEOUT_MS;
   if (c.where[0] == '\0') {
-    snprintf (why, why_size, "expected a path or an NBD URI");
+    reason_set (why, "expected a path or an NBD URI");
     return NULL;
   }
   if (c.size % BACKING_BLOCK != 0 || (c.size && c.size < BACKING_MIN_SIZE)) {
-    snprintf (why, why_size,
-              "backing_size of %llu bytes: expected a multiple of %u, at "
-              "least %llu",
-              (unsigned long long) c.size, BACKING_BLOCK,
-              (unsigned long long) BACKING_MIN_SIZE);
+    reason_set (why,
+                "backing_size of %llu bytes: expected a multiple of %u, at "
+                "least %llu",
+                (unsigned long long) c.size, BACKING_BLOCK,
+                (unsigned long long) BACKING_MIN_SIZE);
     return NULL;
   }
   if (is_nbd_uri (c.where))
-    return backing_open_nbd (&c, why, why_size);
+    return backing_open_nbd (&c, why);
   if (is_uri (c.where)) {
-    snprintf (why, why_size,
-              "expected nbd://, nbds://, nbd+unix:// or nbds+unix:// (if it "
-              "is a path, write ./ before it)");
+    reason_set (why,
+                "expected nbd://, nbds://, nbd+unix:// or nbds+unix:// (if it "
+                "is a path, write ./ before it)");
     return NULL;
   }
-  return backing_open_file (&c, why, why_size);
+  return backing_open_file (&c, why);
 }

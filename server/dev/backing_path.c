@@ -20,12 +20,9 @@
 
 struct opening {
   const struct backing_config *config;
-  char *why;
-  size_t why_size;
+  struct reason *why;
   struct backing_path path;
 };
-
-#define SAY(o, ...) snprintf ((o)->why, (o)->why_size, __VA_ARGS__)
 
 static bool
 kind_is_fine (struct opening *o, const struct stat *st)
@@ -33,13 +30,13 @@ kind_is_fine (struct opening *o, const struct stat *st)
   o->path.device = S_ISBLK (st->st_mode);
   if (S_ISREG (st->st_mode) || o->path.device)
     return true;
-  SAY (o, "is a %s: expected a file, a block device or an NBD URI",
-       S_ISDIR (st->st_mode)    ? "directory"
-       : S_ISCHR (st->st_mode)  ? "character device"
-       : S_ISFIFO (st->st_mode) ? "pipe"
-       : S_ISSOCK (st->st_mode) ? "socket (an NBD server's is "
-                                  "nbd+unix:///?socket=PATH)"
-                                : "thing of an unknown kind");
+  reason_set (o->why, "is a %s: expected a file, a block device or an NBD URI",
+              S_ISDIR (st->st_mode)    ? "directory"
+              : S_ISCHR (st->st_mode)  ? "character device"
+              : S_ISFIFO (st->st_mode) ? "pipe"
+              : S_ISSOCK (st->st_mode) ? "socket (an NBD server's is "
+                                         "nbd+unix:///?socket=PATH)"
+                                       : "thing of an unknown kind");
   return false;
 }
 
@@ -47,14 +44,15 @@ static bool
 create (struct opening *o)
 {
   if (o->config->size == 0) {
-    SAY (o, "does not exist, and without backing_size it is not made");
+    reason_set (o->why,
+                "does not exist, and without backing_size it is not made");
     return false;
   }
   o->path.fd = open (o->config->where, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
                      0600);
   o->path.created = o->path.fd != -1;
   if (o->path.fd == -1)
-    SAY (o, "cannot be made: %s", error_text (errno));
+    reason_set (o->why, "cannot be made: %s", error_text (errno));
   return o->path.fd != -1;
 }
 
@@ -69,7 +67,7 @@ open_it (struct opening *o)
   if (stat (o->config->where, &st) == -1) {
     if (errno == ENOENT)
       return create (o);
-    SAY (o, "%s", error_text (errno));
+    reason_set (o->why, "%s", error_text (errno));
     return false;
   }
   if (!kind_is_fine (o, &st))
@@ -77,9 +75,11 @@ open_it (struct opening *o)
   o->path.fd = open (o->config->where, O_RDWR | O_CLOEXEC | O_NONBLOCK |
                                          (o->path.device ? O_EXCL : 0));
   if (o->path.fd == -1 && o->path.device && errno == EBUSY)
-    SAY (o, "is in use: mounted, swapped on, or another's backing store");
+    reason_set (o->why,
+                "is in use: mounted, swapped on, or another's backing store");
   else if (o->path.fd == -1)
-    SAY (o, "cannot be opened for reading and writing: %s", error_text (errno));
+    reason_set (o->why, "cannot be opened for reading and writing: %s",
+                error_text (errno));
   return o->path.fd != -1 && fstat (o->path.fd, &st) == 0 &&
          kind_is_fine (o, &st);
 }
@@ -96,9 +96,9 @@ lock_it (struct opening *o)
   if (o->path.device || fcntl (o->path.fd, F_OFD_SETLK, &lock) == 0)
     return true;
   if (errno == EAGAIN || errno == EACCES)
-    SAY (o, "is locked: another store or program uses it");
+    reason_set (o->why, "is locked: another store or program uses it");
   else
-    SAY (o, "cannot be locked: %s", error_text (errno));
+    reason_set (o->why, "cannot be locked: %s", error_text (errno));
   return false;
 }
 
@@ -109,20 +109,20 @@ measure_device (struct opening *o)
   int read_only = 0, sector = 512;
 
   if (ioctl (o->path.fd, BLKGETSIZE64, &bytes) == -1) {
-    SAY (o, "cannot be measured: %s", error_text (errno));
+    reason_set (o->why, "cannot be measured: %s", error_text (errno));
     return false;
   }
   if (ioctl (o->path.fd, BLKROGET, &read_only) == 0 && read_only) {
-    SAY (o, "is read-only");
+    reason_set (o->why, "is read-only");
     return false;
   }
   if (ioctl (o->path.fd, BLKSSZGET, &sector) == 0 &&
       (unsigned) sector > BACKING_BLOCK) {
-    SAY (o, "has sectors of %d bytes: expected at most %u", sector,
-         BACKING_BLOCK);
+    reason_set (o->why, "has sectors of %d bytes: expected at most %u", sector,
+                BACKING_BLOCK);
     return false;
   }
-  o->path.size = backing_fit_size (bytes, o->config, o->why, o->why_size);
+  o->path.size = backing_fit_size (bytes, o->config, o->why);
   return o->path.size != 0;
 }
 
@@ -137,8 +137,8 @@ is_within_limit (struct opening *o, uint64_t size)
   if (getrlimit (RLIMIT_FSIZE, &limit) == -1 ||
       limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur)
     return true;
-  SAY (
-    o,
+  reason_set (
+    o->why,
     "%llu bytes are more than the %llu that a file may have here (ulimit -f, "
     "RLIMIT_FSIZE): raise that, or set backing_size to no more",
     (unsigned long long) size, (unsigned long long) limit.rlim_cur);
@@ -152,7 +152,7 @@ measure_file (struct opening *o)
   struct stat st;
 
   if (fstat (o->path.fd, &st) == -1) {
-    SAY (o, "%s", error_text (errno));
+    reason_set (o->why, "%s", error_text (errno));
     return false;
   }
   if (!is_within_limit (o, o->config->size ? o->config->size
@@ -160,26 +160,23 @@ measure_file (struct opening *o)
     return false;
   if (o->config->size > (uint64_t) st.st_size) {
     if (ftruncate (o->path.fd, (off_t) o->config->size) == -1) {
-      SAY (o, "cannot be made %llu bytes long: %s",
-           (unsigned long long) o->config->size, error_text (errno));
+      reason_set (o->why, "cannot be made %llu bytes long: %s",
+                  (unsigned long long) o->config->size, error_text (errno));
       return false;
     }
     st.st_size = (off_t) o->config->size;
   }
-  o->path.size = backing_fit_size ((uint64_t) st.st_size, o->config, o->why,
-                                   o->why_size);
+  o->path.size = backing_fit_size ((uint64_t) st.st_size, o->config, o->why);
   return o->path.size != 0;
 }
 
 int
 backing_path_open (const struct backing_config *config,
-                   struct backing_path *path, char *why, size_t why_size)
+                   struct backing_path *path, struct reason *why)
 {
-  struct opening o = {
-    .config = config, .why = why, .why_size = why_size, .path.fd = -1
-  };
+  struct opening o = { .config = config, .why = why, .path.fd = -1 };
 
-  snprintf (why, why_size, "cannot be opened");
+  reason_set (why, "cannot be opened");
   if (open_it (&o) && lock_it (&o) &&
       (o.path.device ? measure_device (&o) : measure_file (&o))) {
     *path = o.path;

@@ -20,8 +20,7 @@ struct backing_path {
  * and nothing is left behind.
  */
 int backing_path_open (const struct backing_config *config,
-                       struct backing_path *path, char *why, size_t why_size)
-  MUST_USE;
+                       struct backing_path *path, struct reason *why) MUST_USE;
 
 /* A file that was made for nothing goes.  The descriptor stays the caller's. */
 void backing_path_unmake (const struct backing_config *config,

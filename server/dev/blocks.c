@@ -49,7 +49,7 @@ struct blocks_audit {
   struct reserve counts; /* uint8_t[]: as counted by the audit */
   uint64_t live_bytes;
   uint64_t faults;
-  char why[160]; /* the first fault */
+  struct reason why; /* the first fault */
 };
 
 static uint8_t *
@@ -428,9 +428,9 @@ fault_found (struct blocks_audit *a, const char *what, uint64_t where,
              uint64_t is, uint64_t should_be)
 {
   if (a->faults++ == 0)
-    snprintf (a->why, sizeof a->why, "%s %llu: %llu, recounted %llu", what,
-              (unsigned long long) where, (unsigned long long) is,
-              (unsigned long long) should_be);
+    reason_set (&a->why, "%s %llu: %llu, recounted %llu", what,
+                (unsigned long long) where, (unsigned long long) is,
+                (unsigned long long) should_be);
 }
 
 static void
@@ -518,7 +518,7 @@ audit_all (struct blocks_audit *a)
 }
 
 uint64_t
-blocks_audit_end (struct blocks_audit *a, char *why, size_t size)
+blocks_audit_end (struct blocks_audit *a, struct reason *why)
 {
   struct blocks *b = a->b;
   uint64_t faults;
@@ -526,7 +526,7 @@ blocks_audit_end (struct blocks_audit *a, char *why, size_t size)
   mutex_lock (&b->lock);
   audit_all (a);
   mutex_unlock (&b->lock);
-  snprintf (why, size, "%s", a->why);
+  *why = a->why;
   faults = a->faults;
   reserve_close (&a->counts);
   free (a);

@@ -56,6 +56,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/reason.h"
 
 #define BLOCK_SHIFT 12
 #define BLOCK_SIZE (1u << BLOCK_SHIFT)
@@ -141,7 +142,6 @@ struct blocks_audit;
 struct blocks_audit *blocks_audit_begin (struct blocks *b) MUST_USE;
 void blocks_audit_object (struct blocks_audit *a, uint64_t at, uint64_t len);
 void blocks_audit_writer (struct blocks_audit *a, uint64_t first, unsigned n);
-uint64_t blocks_audit_end (struct blocks_audit *a, char *why, size_t size)
-  MUST_USE;
+uint64_t blocks_audit_end (struct blocks_audit *a, struct reason *why) MUST_USE;
 
 #endif /* ZRAM_BLOCKS_H */

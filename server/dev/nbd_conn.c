@@ -2,7 +2,6 @@
 
 #include <config.h>
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -42,25 +41,24 @@ nbd_conn_end (struct nbd_handle *h)
 
 /* Without limits of its own NBD asks for units of 512 and at most 32 MiB. */
 bool
-nbd_conn_limits (struct nbd_handle *h, struct nbd_limits *l, char *why,
-                 size_t why_size)
+nbd_conn_limits (struct nbd_handle *h, struct nbd_limits *l, struct reason *why)
 {
   int64_t size = nbd_get_size (h);
   int64_t least = nbd_get_block_size (h, LIBNBD_SIZE_MINIMUM);
   int64_t most = nbd_get_block_size (h, LIBNBD_SIZE_MAXIMUM);
 
   if (size < 0 || nbd_is_read_only (h) != 0) {
-    snprintf (why, why_size, "%s",
-              size < 0 ? nbd_get_error () : "the export is read-only");
+    reason_set (why, "%s",
+                size < 0 ? nbd_get_error () : "the export is read-only");
     return false;
   }
   least = least <= 0 ? 512 : least;
   most = most <= 0 || (uint64_t) most > MAX_PIECE ? (int64_t) MAX_PIECE : most;
   if (least > BACKING_BLOCK || most < BACKING_BLOCK) {
-    snprintf (why, why_size,
-              "the server takes requests of %lld to %lld bytes: expected "
-              "that it takes those of %u",
-              (long long) least, (long long) most, BACKING_BLOCK);
+    reason_set (why,
+                "the server takes requests of %lld to %lld bytes: expected "
+                "that it takes those of %u",
+                (long long) least, (long long) most, BACKING_BLOCK);
     return false;
   }
   l->size = (uint64_t) size;
@@ -71,7 +69,7 @@ nbd_conn_limits (struct nbd_handle *h, struct nbd_limits *l, char *why,
 }
 
 bool
-nbd_conn_uri_is_fine (const char *uri, char *why, size_t why_size)
+nbd_conn_uri_is_fine (const char *uri, struct reason *why)
 {
   static const char *const keys[] = { "socket=", "tls-certificates=",
                                       "tls-psk-file=" };
@@ -85,8 +83,8 @@ nbd_conn_uri_is_fine (const char *uri, char *why, size_t why_size)
 
       if (strncmp (p, keys[i], strlen (keys[i])) == 0 && *path != '/' &&
           strncasecmp (path, "%2f", 3) != 0) {
-        snprintf (why, why_size, "%.*s: expected an absolute path",
-                  (int) (end < 100 ? end : 100), p);
+        reason_set (why, "%.*s: expected an absolute path",
+                    (int) (end < 100 ? end : 100), p);
         return false;
       }
     }
@@ -97,10 +95,10 @@ nbd_conn_uri_is_fine (const char *uri, char *why, size_t why_size)
 
 /* Without the function that it begins with. */
 void
-nbd_conn_why (char *why, size_t why_size)
+nbd_conn_why (struct reason *why, size_t most)
 {
   const char *error = nbd_get_error ();
-  size_t half = why_size / 2 - 2;
+  size_t half = most / 2 - 2;
 
   if (error && strncmp (error, "nbd_", 4) == 0) {
     const char *colon = strstr (error, ": ");
@@ -109,29 +107,29 @@ nbd_conn_why (char *why, size_t why_size)
   }
   error = error ? error : "cannot connect";
   /* What is too long has a long name in it, and the reason behind that. */
-  if (strlen (error) < why_size)
-    strcpy (why, error);
+  if (strlen (error) < most)
+    reason_set (why, "%s", error);
   else
-    snprintf (why, why_size, "%.*s...%s", (int) half, error,
-              error + strlen (error) - half);
+    reason_set (why, "%.*s...%s", (int) half, error,
+                error + strlen (error) - half);
 }
 
 bool
 nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
-              char *why, size_t why_size)
+              struct reason *why)
 {
   struct nbd_handle *h = nbd_conn_begin (config->where);
   uint64_t until = run_clock_ns () + config->timeout_ms * MS;
   bool fine = false;
 
   if (!h) {
-    nbd_conn_why (why, why_size);
+    nbd_conn_why (why, sizeof why->text);
     return false;
   }
   while (nbd_aio_is_connecting (h) == 1 || nbd_aio_is_negotiating (h) == 1) {
     if (run_clock_ns () >= until) {
-      snprintf (why, why_size, "the server did not answer within %u ms",
-                config->timeout_ms);
+      reason_set (why, "the server did not answer within %u ms",
+                  config->timeout_ms);
       nbd_close (h);
       return false;
     }
@@ -139,9 +137,9 @@ nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
       break;
   }
   if (nbd_aio_is_ready (h) == 1)
-    fine = nbd_conn_limits (h, l, why, why_size);
+    fine = nbd_conn_limits (h, l, why);
   else
-    nbd_conn_why (why, why_size);
+    nbd_conn_why (why, sizeof why->text);
   nbd_conn_end (h);
   return fine;
 }

@@ -14,6 +14,7 @@
 
 #include <libnbd.h>
 
+#include "base/reason.h"
 #include "dev/backing.h"
 
 struct nbd_limits {
@@ -26,8 +27,7 @@ struct nbd_limits {
 /* False with 'why' if a path in the URI is not absolute: nbdkit goes to another
  * directory when it forks, so it would be found now and not later.
  */
-bool nbd_conn_uri_is_fine (const char *uri, char *why, size_t why_size)
-  MUST_USE;
+bool nbd_conn_uri_is_fine (const char *uri, struct reason *why) MUST_USE;
 
 /* Begin to connect; NULL with libnbd's error set.  Names are looked up before
  * it returns.
@@ -37,8 +37,9 @@ struct nbd_handle *nbd_conn_begin (const char *uri) MUST_USE;
 /* It will never be ready (again). */
 bool nbd_conn_lost (struct nbd_handle *h);
 
-/* What libnbd says went wrong, in this thread's last call. */
-void nbd_conn_why (char *why, size_t why_size);
+/* What libnbd says went wrong, in this thread's last call, in less than 'most'
+ * bytes, which fit. */
+void nbd_conn_why (struct reason *why, size_t most);
 
 /* Good-bye, if the server takes it within a second, and in any case the end. */
 void nbd_conn_end (struct nbd_handle *h);
@@ -46,11 +47,11 @@ void nbd_conn_end (struct nbd_handle *h);
 /* What the server of a ready connection offers; false with 'why' if we cannot
  * use it.
  */
-bool nbd_conn_limits (struct nbd_handle *h, struct nbd_limits *l, char *why,
-                      size_t why_size) MUST_USE;
+bool nbd_conn_limits (struct nbd_handle *h, struct nbd_limits *l,
+                      struct reason *why) MUST_USE;
 
 /* Connect, ask for the limits, disconnect; waits config->timeout_ms. */
 bool nbd_conn_ask (const struct backing_config *config, struct nbd_limits *l,
-                   char *why, size_t why_size) MUST_USE;
+                   struct reason *why) MUST_USE;
 
 #endif /* ZRAM_NBD_CONN_H */

@@ -76,11 +76,11 @@ by_hand_recompress (struct upkeep *u, const struct recompress_request *request,
 int
 by_hand_train (struct upkeep *u, const struct train_request *request,
                struct pass_progress *progress, struct train_result *result,
-               char *why, size_t why_size)
+               struct reason *why)
 {
   empty_buffer (u, &progress->cancel);
   return dictionary_train (u->store, u->recompressor, request, progress, result,
-                           why, why_size);
+                           why);
 }
 
 int
@@ -142,7 +142,7 @@ rest (void *ctx, uint64_t since)
 
 int
 by_hand_audit (struct upkeep *u, bool deep, unsigned patience_ms,
-               struct pass_progress *progress, char *why, size_t why_size)
+               struct pass_progress *progress, struct reason *why)
 {
   struct audit a = { .u = u, .pace = pace_by_hand (u) };
   const struct audit_watch watch = { .done = &progress->done,
@@ -156,7 +156,7 @@ by_hand_audit (struct upkeep *u, bool deep, unsigned patience_ms,
   int r;
 
   upkeep_make_way (u);
-  r = store_audit_live (u->store, deep, &watch, why, why_size);
+  r = store_audit_live (u->store, deep, &watch, why);
   KEEP_ERRNO;
   upkeep_resume (u);
   return r;

@@ -35,7 +35,7 @@ int by_hand_recompress (struct upkeep *u,
 /* As dictionary_train. */
 int by_hand_train (struct upkeep *u, const struct train_request *request,
                    struct pass_progress *progress, struct train_result *result,
-                   char *why, size_t why_size) MUST_USE;
+                   struct reason *why) MUST_USE;
 
 /* As writeback_run. */
 int by_hand_write_back (struct upkeep *u,
@@ -47,8 +47,7 @@ int by_hand_write_back (struct upkeep *u,
  * does not come to an end; 0: AUDIT_PATIENCE_MS.
  */
 int by_hand_audit (struct upkeep *u, bool deep, unsigned patience_ms,
-                   struct pass_progress *progress, char *why, size_t why_size)
-  MUST_USE;
+                   struct pass_progress *progress, struct reason *why) MUST_USE;
 
 /* Discard all of a disk.  NULL, and *locked slots stay, which requests kept
  * locked until patience ended; or what did not come to an end, and nothing was

@@ -34,8 +34,7 @@ struct training {
   const struct train_request *request;
   struct pass_progress *progress; /* or NULL */
   struct train_result *result;
-  char *why;
-  size_t why_size;
+  struct reason *why;
   char *train, *held; /* slots' data, one behind the other */
   uint64_t wanted;
   struct zcomp_method users[1 + RECOMPRESS_METHODS]; /* [0] the primary */
@@ -45,7 +44,7 @@ struct training {
 static int
 fail (struct training *t, const char *what, const char *reason)
 {
-  snprintf (t->why, t->why_size, "%s: %s", what, reason);
+  reason_set (t->why, "%s: %s", what, reason);
   return -1;
 }
 
@@ -319,15 +318,14 @@ int
 dictionary_train (struct store *store, struct recompressor *r,
                   const struct train_request *request,
                   struct pass_progress *progress, struct train_result *result,
-                  char *why, size_t why_size)
+                  struct reason *why)
 {
   struct training t = { .store = store,
                         .r = r,
                         .request = request,
                         .progress = progress,
                         .result = result,
-                        .why = why,
-                        .why_size = why_size };
+                        .why = why };
   int rc;
 
   memset (result, 0, sizeof *result);

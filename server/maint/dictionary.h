@@ -21,6 +21,7 @@
 #ifndef ZRAM_DICTIONARY_H
 #define ZRAM_DICTIONARY_H
 
+#include "base/reason.h"
 #include "maint/recompressor.h"
 
 #define TRAIN_SIZE (64u << 10)  /* bytes of a dictionary, the default */
@@ -54,15 +55,14 @@ struct train_result {
 };
 
 /* In the calling thread; takes seconds.  Samples are held in memory meanwhile.
- * -1 with a reason in 'why' if nothing can be trained or memory is out; else
+ * -1 with a reason if nothing can be trained or memory is out; else
  * 0, also when it was cancelled or did not pay.  'progress' counts slots; it
  * may be NULL.
  */
 int dictionary_train (struct store *store, struct recompressor *r,
                       const struct train_request *request,
                       struct pass_progress *progress,
-                      struct train_result *result, char *why, size_t why_size)
-  MUST_USE;
+                      struct train_result *result, struct reason *why) MUST_USE;
 
 /* Throw away what no method names and no object needs.  Does nothing if
  * somebody is changing the settings.  Returns how many went.

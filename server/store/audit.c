@@ -86,17 +86,17 @@ count_slot (const struct audit_watch *watch)
 }
 
 static int
-cancelled (struct tally *t, char *why, size_t why_size)
+cancelled (struct tally *t, struct reason *why)
 {
   t->cancelled = true;
-  snprintf (why, why_size, "cancelled");
+  reason_set (why, "cancelled");
   return -1;
 }
 
 /* What the slot's cell names must name the slot.  'why' says what does not. */
 static bool
-has_its_own (struct disk *disk, struct slot *s, uint64_t index, char *why,
-             size_t why_size)
+has_its_own (struct disk *disk, struct slot *s, uint64_t index,
+             struct reason *why)
 {
   const char *what = NULL;
 
@@ -105,15 +105,14 @@ has_its_own (struct disk *disk, struct slot *s, uint64_t index, char *why,
   else if (!has_its_entry (&disk->store->buffer, s, disk_slot (disk, index)))
     what = "entry in the write buffer";
   if (what)
-    snprintf (why, why_size, "slot %" PRIu64 ": its %s is not its own", index,
-              what);
+    reason_set (why, "slot %" PRIu64 ": its %s is not its own", index, what);
   return !what;
 }
 
 /* 'links': look at what the cells name, too. */
 static int
 audit_slots (struct disk *disk, const struct audit_watch *watch, bool links,
-             struct tally *t, char *why, size_t why_size)
+             struct tally *t, struct reason *why)
 {
   struct slot_walk w;
   int r = 0;
@@ -121,11 +120,10 @@ audit_slots (struct disk *disk, const struct audit_watch *watch, bool links,
   slot_walk_disk (&w, disk, 0, UINT64_MAX);
   while (r == 0 && slot_walk_next (&w)) {
     tally_slot (w.slot, t);
-    if (links &&
-        !has_its_own (disk, (struct slot *) w.slot, w.index, why, why_size))
+    if (links && !has_its_own (disk, (struct slot *) w.slot, w.index, why))
       r = -1;
     else if (is_cancelled (watch))
-      r = cancelled (t, why, why_size);
+      r = cancelled (t, why);
   }
   slot_walk_end (&w);
   return r;
@@ -143,13 +141,13 @@ tally_add (struct tally *sum, const struct tally *t)
 }
 
 static int
-differs (const char *what, int64_t counted, int64_t recomputed, char *why,
-         size_t why_size)
+differs (const char *what, int64_t counted, int64_t recomputed,
+         struct reason *why)
 {
   if (counted == recomputed)
     return 0;
-  snprintf (why, why_size, "%s: counted %" PRId64 ", recomputed %" PRId64, what,
-            counted, recomputed);
+  reason_set (why, "%s: counted %" PRId64 ", recomputed %" PRId64, what,
+              counted, recomputed);
   return -1;
 }
 
@@ -166,53 +164,52 @@ requests_inside (struct store *store)
  * is held keeps its claim).
  */
 static int
-audit_claims (const struct tally *t, char *why, size_t n)
+audit_claims (const struct tally *t, struct reason *why)
 {
-  return differs ("slots claimed", 0, t->claimed, why, n);
+  return differs ("slots claimed", 0, t->claimed, why);
 }
 
 static int
-audit_formats (struct store *store, const struct tally *t, char *why, size_t n)
+audit_formats (struct store *store, const struct tally *t, struct reason *why)
 {
   for (unsigned f = 0; f < FORMATS; f++)
     if (format_is_dict (f) &&
         differs ("objects of a dictionary", store_format_objects (store, f),
-                 t->formats[f], why, n))
+                 t->formats[f], why))
       return -1;
   return 0;
 }
 
 static int
-audit_counters (struct disk *disk, const struct tally *t, char *why, size_t n)
+audit_counters (struct disk *disk, const struct tally *t, struct reason *why)
 {
   struct counter_set *c = &disk->counters;
 
   return differs ("slots stored", counter_sum (c, DISK_SLOTS_STORED), t->stored,
-                  why, n) ||
+                  why) ||
              differs ("same-filled", counter_sum (c, DISK_SLOTS_SAME), t->same,
-                      why, n) ||
-             differs ("huge", counter_sum (c, DISK_SLOTS_HUGE), t->huge, why,
-                      n) ||
-             differs ("objects", counter_sum (c, DISK_OBJECTS), t->objects, why,
-                      n) ||
+                      why) ||
+             differs ("huge", counter_sum (c, DISK_SLOTS_HUGE), t->huge, why) ||
+             differs ("objects", counter_sum (c, DISK_OBJECTS), t->objects,
+                      why) ||
              differs ("backed", counter_sum (c, DISK_SLOTS_BACKED), t->backed,
-                      why, n) ||
+                      why) ||
              differs ("buffered", counter_sum (c, DISK_SLOTS_BUFFERED),
-                      t->buffered, why, n) ||
+                      t->buffered, why) ||
              differs ("backed bytes", counter_sum (c, DISK_BACKED_BYTES),
-                      t->backed_bytes, why, n) ||
+                      t->backed_bytes, why) ||
              differs ("compressed bytes", counter_sum (c, DISK_COMPR_BYTES),
-                      t->bytes, why, n)
+                      t->bytes, why)
            ? -1
            : 0;
 }
 
 static int
-audit_inside (struct store *store, const struct tally *t, char *why, size_t n)
+audit_inside (struct store *store, const struct tally *t, struct reason *why)
 {
   return differs ("entries of the write buffer", buffer_used (&store->buffer),
-                  t->buffered, why, n) ||
-             differs ("requests in flight", requests_inside (store), 0, why, n)
+                  t->buffered, why) ||
+             differs ("requests in flight", requests_inside (store), 0, why)
            ? -1
            : 0;
 }
@@ -222,17 +219,17 @@ audit_inside (struct store *store, const struct tally *t, char *why, size_t n)
  */
 static int
 audit_blocks (struct store *store, const struct audit_watch *watch,
-              struct tally *t, char *why, size_t n)
+              struct tally *t, struct reason *why)
 {
   struct blocks_audit *a;
   struct slot_walk w;
-  char wrong[120];
+  struct reason wrong;
 
   if (!store->backed)
     return 0;
   a = blocks_audit_begin (store->backed->blocks);
   if (!a) {
-    snprintf (why, n, "no memory to audit the backing store");
+    reason_set (why, "no memory to audit the backing store");
     return -1;
   }
   slot_walk_all (&w, store);
@@ -242,47 +239,47 @@ audit_blocks (struct store *store, const struct audit_watch *watch,
                            record_bytes (slot_meta_size (w.meta)));
   slot_walk_end (&w);
   backed_audit_late (store->backed, a);
-  int r = blocks_audit_end (a, wrong, sizeof wrong);
+  int r = blocks_audit_end (a, &wrong);
   if (is_cancelled (watch)) /* not all of them were counted */
-    return cancelled (t, why, n);
+    return cancelled (t, why);
   if (r == 0)
     return 0;
-  snprintf (why, n, "backing store: %s", wrong);
+  reason_set (why, "backing store: %s", wrong.text);
   return -1;
 }
 
 static int
 audit_memory (struct store *store, const struct audit_watch *watch,
-              struct tally *t, char *why, size_t n)
+              struct tally *t, struct reason *why)
 {
   struct pool_audit zs = { 0 };
   const char *wrong = pool_audit_until (store->pool,
                                         watch ? watch->cancel : NULL, &zs);
 
   if (wrong && strcmp (wrong, POOL_AUDIT_CANCELLED) == 0)
-    return cancelled (t, why, n);
+    return cancelled (t, why);
   if (wrong) {
-    snprintf (why, n, "pool: %s", wrong);
+    reason_set (why, "pool: %s", wrong);
     return -1;
   }
-  if (differs ("attached objects", (int64_t) zs.objects, t->objects, why, n))
+  if (differs ("attached objects", (int64_t) zs.objects, t->objects, why))
     return -1;
   wrong = buffer_audit (&store->buffer);
   if (wrong) {
-    snprintf (why, n, "write buffer: %s", wrong);
+    reason_set (why, "write buffer: %s", wrong);
     return -1;
   }
   uint64_t charged = zs.resident_pages * MEM_PAGE +
                      leaves_memory (&store->leaves) +
                      buffer_memory (&store->buffer);
   return differs ("bytes charged", atomic_load (&store->budget.used),
-                  (int64_t) charged, why, n);
+                  (int64_t) charged, why);
 }
 
 /* The disks' tables, counters and slots; their sum in *sum. */
 static int
 audit_disks (struct store *store, const struct audit_watch *watch, bool links,
-             struct tally *sum, char *why, size_t n)
+             struct tally *sum, struct reason *why)
 {
   struct leaves_audit counted = { 0 };
   const char *wrong = NULL;
@@ -293,8 +290,8 @@ audit_disks (struct store *store, const struct audit_watch *watch, bool links,
     struct tally t = { 0 };
 
     wrong = slot_table_audit (&disk->table, &counted);
-    if (wrong || audit_slots (disk, watch, links, &t, why, n) ||
-        audit_counters (disk, &t, why, n))
+    if (wrong || audit_slots (disk, watch, links, &t, why) ||
+        audit_counters (disk, &t, why))
       r = -1;
     tally_add (sum, &t);
     next = store_disk_from (store, disk->id + 1);
@@ -305,28 +302,26 @@ audit_disks (struct store *store, const struct audit_watch *watch, bool links,
   if (!wrong && r == 0)
     wrong = leaves_audit (&store->leaves, &counted);
   if (wrong)
-    snprintf (why, n, "slot table: %s", wrong);
+    reason_set (why, "slot table: %s", wrong);
   return wrong ? -1 : r;
 }
 
 /* All that is linked and counted, in a world where nothing moves. */
 static int
 audit_world (struct store *store, const struct audit_watch *watch, bool links,
-             char *why, size_t why_size)
+             struct reason *why)
 {
   struct tally t = { 0 };
 
   errno = EBADMSG;
   if (!zcomp_is_idle (store->zcomp)) {
-    snprintf (why, why_size, "a stream is held");
+    reason_set (why, "a stream is held");
     return -1;
   }
-  if (audit_disks (store, watch, links, &t, why, why_size) ||
-      audit_inside (store, &t, why, why_size) ||
-      audit_claims (&t, why, why_size) ||
-      audit_formats (store, &t, why, why_size) ||
-      audit_blocks (store, watch, &t, why, why_size) ||
-      audit_memory (store, watch, &t, why, why_size)) {
+  if (audit_disks (store, watch, links, &t, why) ||
+      audit_inside (store, &t, why) || audit_claims (&t, why) ||
+      audit_formats (store, &t, why) || audit_blocks (store, watch, &t, why) ||
+      audit_memory (store, watch, &t, why)) {
     errno = t.cancelled ? ECANCELED : EBADMSG;
     return -1;
   }
@@ -357,7 +352,7 @@ is_stored (struct disk *disk, uint64_t index)
 
 /* Shared, so that it stays what it is meanwhile.  EAGAIN: it is locked. */
 static int
-check_links (struct disk *disk, uint64_t index, char *why, size_t why_size)
+check_links (struct disk *disk, uint64_t index, struct reason *why)
 {
   struct slot *s = slot_table_try_read_lock (&disk->table, index);
   bool own;
@@ -365,7 +360,7 @@ check_links (struct disk *disk, uint64_t index, char *why, size_t why_size)
   errno = EAGAIN;
   if (!slot_is_there_shared (s))
     return -1;
-  own = has_its_own (disk, s, index, why, why_size);
+  own = has_its_own (disk, s, index, why);
   slot_read_unlock (s);
   errno = EBADMSG;
   return own ? 0 : -1;
@@ -382,20 +377,20 @@ read_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
 }
 
 static void
-say_why (uint64_t index, int err, char *why, size_t why_size)
+say_why (uint64_t index, int err, struct reason *why)
 {
   if (err == ECANCELED)
-    snprintf (why, why_size, "cancelled");
+    reason_set (why, "cancelled");
   else if (err == ETIMEDOUT)
-    snprintf (why, why_size,
-              "slot %" PRIu64 ": the backing store does not answer; what "
-              "follows was not looked at",
-              index);
+    reason_set (why,
+                "slot %" PRIu64 ": the backing store does not answer; what "
+                "follows was not looked at",
+                index);
   else if (err == ESHUTDOWN)
-    snprintf (why, why_size, "the server is about to end");
+    reason_set (why, "the server is about to end");
   else
-    snprintf (why, why_size, "slot %" PRIu64 ": cannot be read: %s", index,
-              error_text (err));
+    reason_set (why, "slot %" PRIu64 ": cannot be read: %s", index,
+                error_text (err));
 }
 
 /* A store that is down fails what it is asked at once. */
@@ -415,13 +410,13 @@ store_is_down (struct store *store)
  */
 static int
 audit_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
-            void *buf, char *why, size_t why_size)
+            void *buf, struct reason *why)
 {
   const struct patience p = patience_of (watch);
   int err = 0;
 
   while (is_stored (disk, index)) {
-    err = check_links (disk, index, why, why_size) == -1 ? errno : 0;
+    err = check_links (disk, index, why) == -1 ? errno : 0;
     if (err == EBADMSG)
       break;
     if (!err && buf && read_slot (disk, watch, index, buf, &p) == -1)
@@ -433,7 +428,7 @@ audit_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
     if (err == EIO && store_is_down (disk->store))
       err = ETIMEDOUT; /* which says nothing of the slot */
     if (err)
-      say_why (index, err, why, why_size);
+      say_why (index, err, why);
     break;
   }
   errno = err == EIO ? EBADMSG : err;
@@ -442,7 +437,7 @@ audit_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
 
 static int
 audit_each (struct store *store, const struct audit_watch *watch, void *buf,
-            char *why, size_t why_size)
+            struct reason *why)
 {
   uint64_t since = clock_ns (), looks = 0;
   struct slot_walk w;
@@ -451,12 +446,12 @@ audit_each (struct store *store, const struct audit_watch *watch, void *buf,
   slot_walk_all (&w, store);
   while (r == 0 && slot_walk_next (&w)) {
     if (is_cancelled (watch)) {
-      say_why (w.index, ECANCELED, why, why_size);
+      say_why (w.index, ECANCELED, why);
       errno = ECANCELED;
       r = -1;
     }
     else
-      r = audit_slot (w.disk, watch, w.index, buf, why, why_size);
+      r = audit_slot (w.disk, watch, w.index, buf, why);
     if (r == 0)
       count_slot (watch);
     if (r == 0 && watch && watch->rest && (buf || ++looks % LINKS == 0))
@@ -469,25 +464,25 @@ audit_each (struct store *store, const struct audit_watch *watch, void *buf,
 
 static int
 audit_slot_by_slot (struct store *store, bool deep,
-                    const struct audit_watch *watch, char *why, size_t why_size)
+                    const struct audit_watch *watch, struct reason *why)
 {
   char *buf = deep ? alloc_zeroed (CACHE_LINE, store->config.slot_size) : NULL;
   int r = -1;
 
   if (deep && !buf)
-    snprintf (why, why_size, "no memory to read slots");
+    reason_set (why, "no memory to read slots");
   else
-    r = audit_each (store, watch, buf, why, why_size);
+    r = audit_each (store, watch, buf, why);
   free (buf);
   return r;
 }
 
 int
-store_audit (struct store *store, bool deep, char *why, size_t why_size)
+store_audit (struct store *store, bool deep, struct reason *why)
 {
-  if (audit_world (store, NULL, true, why, why_size) == -1)
+  if (audit_world (store, NULL, true, why) == -1)
     return -1;
-  return deep ? audit_slot_by_slot (store, true, NULL, why, why_size) : 0;
+  return deep ? audit_slot_by_slot (store, true, NULL, why) : 0;
 }
 
 /* -- while clients are connected ---------------------------------------- */
@@ -536,7 +531,7 @@ who_is_inside (struct store *store)
  */
 static const char *
 try_frozen (struct store *store, const struct audit_watch *watch, unsigned ms,
-            int *r, char *why, size_t why_size)
+            int *r, struct reason *why)
 {
   const char *what;
 
@@ -545,7 +540,7 @@ try_frozen (struct store *store, const struct audit_watch *watch, unsigned ms,
   const struct patience p = patience_ms (HOLD_MS, watch ? watch->cancel : NULL);
   what = hold (watch, &p);
   if (!what) {
-    *r = audit_world (store, watch, false, why, why_size);
+    *r = audit_world (store, watch, false, why);
     int err = errno;
     unhold (watch);
     errno = err;
@@ -568,8 +563,8 @@ leave_alone (unsigned ms, const struct patience *all)
 }
 
 static int
-audit_frozen (struct store *store, const struct audit_watch *watch, char *why,
-              size_t why_size)
+audit_frozen (struct store *store, const struct audit_watch *watch,
+              struct reason *why)
 {
   const struct patience all = patience_of (watch);
   unsigned ms = FREEZE_FIRST_MS;
@@ -580,18 +575,18 @@ audit_frozen (struct store *store, const struct audit_watch *watch, char *why,
     what = drain_passes (watch, &all);
     if (what)
       break;
-    what = try_frozen (store, watch, ms, &r, why, why_size);
+    what = try_frozen (store, watch, ms, &r, why);
     if (!what)
       return r;
     if (ms < FREEZE_MOST_MS)
       ms *= 2;
   } while (leave_alone (ms, &all));
   if (patience_cancelled (&all)) {
-    snprintf (why, why_size, "cancelled");
+    reason_set (why, "cancelled");
     errno = ECANCELED;
   }
   else {
-    snprintf (why, why_size, "%s; nothing was audited", what);
+    reason_set (why, "%s; nothing was audited", what);
     errno = ETIMEDOUT;
   }
   return -1;
@@ -599,9 +594,9 @@ audit_frozen (struct store *store, const struct audit_watch *watch, char *why,
 
 int
 store_audit_live (struct store *store, bool deep,
-                  const struct audit_watch *watch, char *why, size_t why_size)
+                  const struct audit_watch *watch, struct reason *why)
 {
-  if (audit_frozen (store, watch, why, why_size) == -1)
+  if (audit_frozen (store, watch, why) == -1)
     return -1;
-  return audit_slot_by_slot (store, deep, watch, why, why_size);
+  return audit_slot_by_slot (store, deep, watch, why);
 }

@@ -18,13 +18,13 @@
 #define ZRAM_AUDIT_H
 
 #include "base/patience.h"
+#include "base/reason.h"
 #include "store/disk.h"
 
 /* All of the store, with no request running and no pass.  0, or -1 and a
- * description of what is wrong in 'why'.
+ * reason that says what is wrong.
  */
-int store_audit (struct store *store, bool deep, char *why, size_t why_size)
-  MUST_USE;
+int store_audit (struct store *store, bool deep, struct reason *why) MUST_USE;
 
 /* Milliseconds that a live audit waits for what does not come to an end. */
 #define AUDIT_PATIENCE_MS 10000
@@ -64,13 +64,13 @@ struct audit_watch {
  * does what it names name it; deep: can it be read
  *
  * So requests are held back only for what waits for nobody, and for those
- * milliseconds.  0, or -1 with a description in 'why' and errno: EBADMSG
+ * milliseconds.  0, or -1 with a reason and errno: EBADMSG
  * (something is wrong), ECANCELED, ENOMEM, ESHUTDOWN, or ETIMEDOUT (what had to
  * come to an end did not, in patience_ms; or, of a deep audit, the store did
  * not answer, and it ends at that slot).
  */
 int store_audit_live (struct store *store, bool deep,
-                      const struct audit_watch *watch, char *why,
-                      size_t why_size) MUST_USE;
+                      const struct audit_watch *watch, struct reason *why)
+  MUST_USE;
 
 #endif /* ZRAM_AUDIT_H */

@@ -50,26 +50,27 @@ buffer_addresses (uint64_t slots, uint32_t slot_size)
  * a larger page that would take what lies beside them along.
  */
 bool
-store_can_run (char *why, size_t why_size)
+store_can_run (struct reason *why)
 {
   long page = sysconf (_SC_PAGESIZE);
 
   if (page == (long) MEM_PAGE)
     return true;
-  snprintf (why, why_size,
-            "this machine's memory pages are %ld bytes, and this version works "
-            "with pages of %u bytes only",
-            page, MEM_PAGE);
+  reason_set (
+    why,
+    "this machine's memory pages are %ld bytes, and this version works "
+    "with pages of %u bytes only",
+    page, MEM_PAGE);
   return false;
 }
 
 struct store *
 store_create (const struct store_config *config)
 {
-  char why[128];
+  struct reason why;
   struct store *store;
 
-  if (!store_can_run (why, sizeof why)) {
+  if (!store_can_run (&why)) {
     errno = ENOTSUP;
     return NULL;
   }

@@ -17,6 +17,7 @@
 #include "base/counter.h"
 #include "base/histogram.h"
 #include "base/mutex.h"
+#include "base/reason.h"
 #include "base/workpool.h"
 #include "comp/dict.h"
 #include "comp/zcomp.h"
@@ -77,8 +78,8 @@ enum store_counter { REQUESTS_BEGUN, REQUESTS_ENDED, REQUEST_COUNTERS };
  * audit and a reset do.
  */
 
-/* Can it run on this machine?  If not, 'why' says what is in the way. */
-bool store_can_run (char *why, size_t why_size) MUST_USE;
+/* Can it run on this machine?  If not, with a reason. */
+bool store_can_run (struct reason *why) MUST_USE;
 
 /* Everything but threads.  NULL with errno ENOTSUP (see store_can_run), ENOMEM,
  * or EINVAL (there is no such allocator or method).

@@ -88,10 +88,10 @@ open_disk (void)
 static void
 close_disk (void)
 {
-  char why[200];
+  struct reason why;
 
-  if (store_audit (disk->store, false, why, sizeof why)) {
-    fprintf (stderr, "passes-bench: audit: %s\n", why);
+  if (store_audit (disk->store, false, &why)) {
+    fprintf (stderr, "passes-bench: audit: %s\n", why.text);
     exit (1);
   }
   recompressor_destroy (recompressor);
@@ -266,12 +266,12 @@ train (void)
 {
   const struct train_request request = { .size = 110 << 10 };
   struct train_result result;
-  char why[200];
+  struct reason why;
   uint64_t start = clock_ns ();
 
-  if (dictionary_train (disk->store, recompressor, &request, NULL, &result, why,
-                        sizeof why) == -1) {
-    fprintf (stderr, "passes-bench: train: %s\n", why);
+  if (dictionary_train (disk->store, recompressor, &request, NULL, &result,
+                        &why) == -1) {
+    fprintf (stderr, "passes-bench: train: %s\n", why.text);
     exit (1);
   }
   for (unsigned i = 0; i < result.n; i++) {
@@ -407,12 +407,12 @@ give_store (void)
     .where = store_path,
     .size = (image_bytes * 5 / 4 + (1 << 20)) & ~UINT64_C (4095)
   };
-  char why[300];
-  struct backing *io = backing_open (&config, why, sizeof why);
+  struct reason why;
+  struct backing *io = backing_open (&config, &why);
   struct backed *backed = io ? backed_create (io) : NULL;
 
   if (!backed) {
-    fprintf (stderr, "passes-bench: %s: %s\n", store_path, io ? "" : why);
+    fprintf (stderr, "passes-bench: %s: %s\n", store_path, io ? "" : why.text);
     exit (1);
   }
   store_set_backed (disk->store, backed);

@@ -94,12 +94,12 @@ check_slot (unsigned slot, uint32_t at, uint32_t len)
 static void
 check_all (void)
 {
-  char why[200];
+  struct reason why;
 
   for (unsigned slot = 0; slot < SLOTS; slot++)
     check_slot (slot, 0, f.slot_size);
-  if (store_audit (f.store, false, why, sizeof why) == -1) {
-    fprintf (stderr, "audit: %s\n", why);
+  if (store_audit (f.store, false, &why) == -1) {
+    fprintf (stderr, "audit: %s\n", why.text);
     abort ();
   }
 }

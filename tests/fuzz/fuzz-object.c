@@ -364,7 +364,7 @@ fuzz_pool (struct input *in, const struct method *m, unsigned choice)
 {
   static char data[SLOTS * MAX_SLOT];
   uint32_t slot_size = slot_sizes[choice & 1];
-  char why[200];
+  struct reason why;
 
   choose_allocator (choice >> 7);
   open_engine (m, slot_size);
@@ -377,8 +377,8 @@ fuzz_pool (struct input *in, const struct method *m, unsigned choice)
   must_hold (&f, data, BROKEN * slot_size, 0);
   must_hold (&f, data + (BROKEN + 1) * slot_size,
              (SLOTS - BROKEN - 1) * slot_size, (BROKEN + 1) * slot_size);
-  if (store_audit (f.store, false, why, sizeof why) == -1) {
-    fprintf (stderr, "audit: %s\n", why);
+  if (store_audit (f.store, false, &why) == -1) {
+    fprintf (stderr, "audit: %s\n", why.text);
     abort ();
   }
   must_write (&f, data, slot_size, BROKEN * slot_size);

@@ -141,16 +141,15 @@ int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
   static unsigned n;
-  char why[200];
+  struct reason why;
 
   if (!service.store)
     set_up ();
   start_afresh ();
   serve_all (data, size);
   jobs_run_current (service.jobs);
-  if (++n % AUDIT == 0 &&
-      store_audit (service.disk->store, true, why, sizeof why) == -1) {
-    fprintf (stderr, "audit: %s\n", why);
+  if (++n % AUDIT == 0 && store_audit (service.disk->store, true, &why) == -1) {
+    fprintf (stderr, "audit: %s\n", why.text);
     abort ();
   }
   return 0;

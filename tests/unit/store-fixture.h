@@ -183,10 +183,10 @@ fixture_open (struct fixture *f, uint32_t slot_size, const char *codec,
 static inline void
 fixture_audit (struct fixture *f)
 {
-  char why[256];
+  struct reason why;
 
-  if (store_audit (f->store, true, why, sizeof why) == -1) {
-    fprintf (stderr, "audit: %s\n", why);
+  if (store_audit (f->store, true, &why) == -1) {
+    fprintf (stderr, "audit: %s\n", why.text);
     abort ();
   }
 }

@@ -60,11 +60,11 @@ begin (enum job_kind kind, bool deep, unsigned patience_ms)
   const struct job_request request = { .kind = kind,
                                        .deep = deep,
                                        .patience_ms = patience_ms };
-  char why[120];
-  uint64_t id = jobs_begin (jobs, &request, why, sizeof why);
+  struct reason why;
+  uint64_t id = jobs_begin (jobs, &request, &why);
 
   if (!id)
-    fail_msg ("%s", why);
+    fail_msg ("%s", why.text);
   return id;
 }
 

@@ -39,11 +39,12 @@ open_disk (void)
 static void
 expect_wrong (bool deep, const char *what)
 {
-  char why[256] = "";
+  struct reason why = { "" };
 
-  check_always (store_audit (f.store, deep, why, sizeof why) == -1);
-  if (!strstr (why, what)) {
-    fprintf (stderr, "expected \"%s\", the auditor says \"%s\"\n", what, why);
+  check_always (store_audit (f.store, deep, &why) == -1);
+  if (!strstr (why.text, what)) {
+    fprintf (stderr, "expected \"%s\", the auditor says \"%s\"\n", what,
+             why.text);
     abort ();
   }
 }
@@ -321,8 +322,8 @@ test_damaged (void **state)
   pool_unpin (f.store->pool, handle);
   unsigned char first = p[0];
   p[0] = 0xff; /* lz4: literals, more of them than there are */
-  char why[100];
-  assert_int_equal (store_audit (f.store, false, why, sizeof why), 0);
+  struct reason why;
+  assert_int_equal (store_audit (f.store, false, &why), 0);
   expect_wrong (true, "cannot be read");
   p[0] = first;
   fixture_close (&f);
@@ -545,9 +546,9 @@ test_leaves_no_trace (void **state)
     before[i] = atomic_load (&slot_at (i)->lock.v);
   }
   for (unsigned deep = 0; deep < 2; deep++) {
-    char why[100];
+    struct reason why;
 
-    assert_int_equal (store_audit (f.store, deep, why, sizeof why), 0);
+    assert_int_equal (store_audit (f.store, deep, &why), 0);
     for (unsigned i = 0; i < 512; i++)
       assert_int_equal (atomic_load (&slot_at (i)->lock.v), before[i]);
   }
@@ -568,8 +569,8 @@ test_is_no_use (void **state)
   index = an_object (0);
   z = z3page_of (index);
   atomic_store (&z->referenced, 0);
-  char why[100];
-  assert_int_equal (store_audit (f.store, true, why, sizeof why), 0);
+  struct reason why;
+  assert_int_equal (store_audit (f.store, true, &why), 0);
   assert_int_equal (atomic_load (&z->referenced), 0);
   assert_int_equal (slot_read (f.disk, index, &byte, 5, 1, 1), 0);
   assert_int_equal (atomic_load (&z->referenced), 1);

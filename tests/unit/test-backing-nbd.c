@@ -92,11 +92,11 @@ static struct backing *
 start_store (unsigned timeout_ms)
 {
   struct backing_config c = { .where = uri, .timeout_ms = timeout_ms };
-  char why[200] = "?";
-  struct backing *b = backing_open (&c, why, sizeof why);
+  struct reason why = { "?" };
+  struct backing *b = backing_open (&c, &why);
 
   if (!b)
-    fail_msg ("%s: %s", uri, why);
+    fail_msg ("%s: %s", uri, why.text);
   assert_int_equal (backing_start (b), 0);
   return b;
 }
@@ -107,11 +107,11 @@ assert_refused (const char *where, uint64_t size, const char *message)
   struct backing_config c = { .where = where,
                               .size = size,
                               .timeout_ms = 2000 };
-  char why[200] = "?";
+  struct reason why = { "?" };
 
-  assert_null (backing_open (&c, why, sizeof why));
-  if (!strstr (why, message))
-    fail_msg ("%s: \"%s\" should say \"%s\"", where, why, message);
+  assert_null (backing_open (&c, &why));
+  if (!strstr (why.text, message))
+    fail_msg ("%s: \"%s\" should say \"%s\"", where, why.text, message);
 }
 
 static void
@@ -477,7 +477,7 @@ test_tls (void **state)
   char psk[80], arg[100], secure[300];
   struct backing_config c = { .where = secure };
   struct backing *b;
-  char why[200] = "?";
+  struct reason why = { "?" };
   FILE *fp;
 
   (void) state;
@@ -491,9 +491,9 @@ test_tls (void **state)
   fclose (fp);
   START_SERVER ("--tls=require", arg, "memory", "64M");
   assert_refused (uri, 0, "TLS");
-  b = backing_open (&c, why, sizeof why);
+  b = backing_open (&c, &why);
   if (!b)
-    fail_msg ("%s: %s", secure, why);
+    fail_msg ("%s: %s", secure, why.text);
   assert_int_equal (backing_start (b), 0);
   round_trip (b);
   backing_close (b);
@@ -520,11 +520,11 @@ test_opened_before_a_fork (void **state)
 {
   struct backing_config c = { .where = uri };
   struct backing *b;
-  char why[200];
+  struct reason why;
 
   (void) state;
   START_SERVER ("memory", "4M");
-  b = backing_open (&c, why, sizeof why);
+  b = backing_open (&c, &why);
   assert_non_null (b);
   unit_child_succeeds (use_in_child, b);
   backing_close (b);
@@ -568,12 +568,12 @@ test_set_up_fails (void **state)
   (void) state;
   START_SERVER ("memory", "4M");
   for (unsigned p = 0; p < 3; p++) {
-    char why[200] = "";
+    struct reason why = { "" };
     struct backing *b;
 
     fault_fail_nth (points[p], 1, false);
-    b = backing_open (&c, why, sizeof why);
-    assert_true (b ? backing_start (b) == -1 : why[0] != '\0');
+    b = backing_open (&c, &why);
+    assert_true (b ? backing_start (b) == -1 : why.text[0] != '\0');
     fault_clear ();
     backing_close (b);
   }

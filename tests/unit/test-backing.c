@@ -16,22 +16,22 @@ static char dir[] = "/tmp/zram-backing-XXXXXX";
 static char path[64];
 
 static struct backing *
-open_file (uint64_t size, char *why)
+open_file (uint64_t size, struct reason *why)
 {
   struct backing_config c = { .where = path, .size = size };
 
-  strcpy (why, "?");
-  return backing_open (&c, why, 200);
+  strcpy (why->text, "?");
+  return backing_open (&c, why);
 }
 
 static struct backing *
 start_file (uint64_t size)
 {
-  char why[200];
-  struct backing *b = open_file (size, why);
+  struct reason why;
+  struct backing *b = open_file (size, &why);
 
   if (!b)
-    fail_msg ("%s: %s", path, why);
+    fail_msg ("%s: %s", path, why.text);
   assert_int_equal (backing_start (b), 0);
   return b;
 }
@@ -40,11 +40,11 @@ static void
 assert_refused (const char *where, uint64_t size, const char *message)
 {
   struct backing_config c = { .where = where, .size = size };
-  char why[200] = "?";
+  struct reason why = { "?" };
 
-  assert_null (backing_open (&c, why, sizeof why));
-  if (!strstr (why, message))
-    fail_msg ("%s: \"%s\" should say \"%s\"", where, why, message);
+  assert_null (backing_open (&c, &why));
+  if (!strstr (why.text, message))
+    fail_msg ("%s: \"%s\" should say \"%s\"", where, why.text, message);
 }
 
 static void
@@ -105,13 +105,14 @@ static void
 test_lock (void **state)
 {
   struct backing *b = start_file (MIB), *other;
-  char why[200], byte;
+  struct reason why;
+  char byte;
   int fds[2], status;
   pid_t pid;
 
   (void) state;
   backing_close (b);
-  b = open_file (MIB, why);
+  b = open_file (MIB, &why);
   assert_non_null (b);
   assert_refused (path, MIB, "is locked: another store or program uses it");
   assert_int_equal (pipe (fds), 0);
@@ -301,7 +302,7 @@ static void
 test_nothing_leaks_where_opening_fails (void **state)
 {
   static const char *const points[] = { "alloc", "dev.open", "dev.thread" };
-  char why[200];
+  struct reason why;
 
   (void) state;
   for (unsigned p = 0; p < 3; p++)
@@ -311,7 +312,7 @@ test_nothing_leaks_where_opening_fails (void **state)
 
       unlink (path);
       fault_fail_nth (points[p], nth, false);
-      b = open_file (MIB, why);
+      b = open_file (MIB, &why);
       failed = !b || backing_start (b) == -1;
       if (!b) /* a file that was made for nothing is not left behind */
         assert_int_equal (access (path, F_OK), -1);
@@ -405,8 +406,9 @@ test_close_is_bounded (void **state)
   struct backing_config c = {
     .where = path, .size = MIB, .threads = 1, .timeout_ms = 50
   };
-  char why[200], *buf = stamped_buffers (8);
-  struct backing *b = backing_open (&c, why, sizeof why);
+  struct reason why;
+  char *buf = stamped_buffers (8);
+  struct backing *b = backing_open (&c, &why);
   struct request r[3];
   struct unit_thread t;
 

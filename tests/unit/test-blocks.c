@@ -11,12 +11,12 @@
 static void
 assert_audit (struct blocks_audit *a, uint64_t faults)
 {
-  char why[200];
-  uint64_t found = blocks_audit_end (a, why, sizeof why);
+  struct reason why;
+  uint64_t found = blocks_audit_end (a, &why);
 
   if (found != faults)
     fail_msg ("%llu faults, not %llu: %s", (unsigned long long) found,
-              (unsigned long long) faults, why);
+              (unsigned long long) faults, why.text);
 }
 
 static void

@@ -426,29 +426,30 @@ static void
 listen_in_child (void *arg)
 {
   struct listener l;
-  char why[300];
+  struct reason why;
 
-  check_always (listener_open (&l, arg, why, sizeof why) == 0);
+  check_always (listener_open (&l, arg, &why) == 0);
   /* Dies without a word: the socket stays. */
 }
 
 static void
 test_listener (void **state)
 {
-  char other[120], why[300], said[2000];
+  struct reason why;
+  char other[120], said[2000];
   struct listener l, l2;
   struct stat st;
 
   (void) state;
   snprintf (other, sizeof other, "%s/other", folder);
-  assert_int_equal (listener_open (&l, path, why, sizeof why), -1);
-  assert_non_null (strstr (why, "listening"));
+  assert_int_equal (listener_open (&l, path, &why), -1);
+  assert_non_null (strstr (why.text, "listening"));
 
   assert_int_equal (unit_child (listen_in_child, other, said, sizeof said), 0);
   assert_int_equal (stat (other, &st), 0);
   assert_int_equal (st.st_mode, S_IFSOCK | 0600);
-  assert_int_equal (listener_open (&l, other, why, sizeof why), 0);
-  assert_int_equal (listener_open (&l2, other, why, sizeof why), -1);
+  assert_int_equal (listener_open (&l, other, &why), 0);
+  assert_int_equal (listener_open (&l2, other, &why), -1);
   listener_close (&l2);
   assert_int_equal (access (other, F_OK), 0);
   listener_close (&l);
@@ -457,7 +458,7 @@ test_listener (void **state)
 
   /* Who opened it has forked: it is the child's.  Who adopted it keeps it. */
   for (unsigned adopted = 0; adopted < 2; adopted++) {
-    assert_int_equal (listener_open (&l, other, why, sizeof why), 0);
+    assert_int_equal (listener_open (&l, other, &why), 0);
     if (adopted)
       listener_adopt (&l);
     snprintf (said, sizeof said, "%s/none", folder);
@@ -473,14 +474,14 @@ test_listener (void **state)
 static int
 setup (void **state)
 {
-  char why[300];
+  struct reason why;
 
   unit_setup (state);
   control_fixture_open (&c, 4 * MiB);
   strcpy (folder, "/tmp/zram-unit.XXXXXX");
   check_always (mkdtemp (folder));
   snprintf (path, sizeof path, "%s/control", folder);
-  control = control_open (&c.service, path, why, sizeof why);
+  control = control_open (&c.service, path, &why);
   check_always (control);
   check_always (control_start (control) == 0);
   return 0;

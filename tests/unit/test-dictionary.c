@@ -84,14 +84,14 @@ close_device (void)
 }
 
 static int
-train (uint64_t samples, size_t size, struct train_result *result, char *why,
-       size_t why_size)
+train (uint64_t samples, size_t size, struct train_result *result,
+       struct reason *why)
 {
   const struct train_request q = { .samples = samples, .size = size };
   struct pass_progress progress = { 0 };
 
-  why[0] = '\0';
-  return dictionary_train (f.store, r, &q, &progress, result, why, why_size);
+  why->text[0] = '\0';
+  return dictionary_train (f.store, r, &q, &progress, result, why);
 }
 
 static unsigned
@@ -125,15 +125,15 @@ test_pays (void **state)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
   struct train_result result;
-  char why[200];
+  struct reason why;
 
   (void) state;
   open_disk ("lz4", 1);
   fill_all (SLOTS);
   must_recompress ();
   int64_t bytes = fixture_count (&f, DISK_COMPR_BYTES);
-  if (train (0, 4096, &result, why, sizeof why) == -1)
-    fail_msg ("%s", why);
+  if (train (0, 4096, &result, &why) == -1)
+    fail_msg ("%s", why.text);
   assert_true (result.samples + result.held_out <= SLOTS);
   assert_true (result.samples > 2 * result.held_out && result.held_out > 0);
   assert_int_equal (result.n, 2);
@@ -197,14 +197,14 @@ static void
 test_primary (void **state)
 {
   struct train_result result;
-  char why[200];
+  struct reason why;
 
   (void) state;
   open_disk ("zstd", 0);
   fill_all (SLOTS);
   size_t before = zcomp_memory (f.store->zcomp);
-  if (train (1000, 2048, &result, why, sizeof why) == -1)
-    fail_msg ("%s", why);
+  if (train (1000, 2048, &result, &why) == -1)
+    fail_msg ("%s", why.text);
   assert_int_equal (result.n, 1);
   assert_true (result.gains[0].installed);
   assert_true (result.samples + result.held_out <= 1000);
@@ -229,22 +229,22 @@ static void
 test_does_not_pay (void **state)
 {
   struct train_result result;
-  char why[200], buf[SLOT];
+  struct reason why;
+  char buf[SLOT];
   struct unit_rng rng = unit_rng (1);
 
   (void) state;
   open_disk ("lz4", 1);
-  assert_int_equal (train (0, 0, &result, why, sizeof why), -1); /* empty */
-  assert_true (why[0]);
+  assert_int_equal (train (0, 0, &result, &why), -1); /* empty */
+  assert_true (why.text[0]);
   fill_all (TRAIN_SAMPLES_MIN - 1);
-  assert_int_equal (train (0, 4096, &result, why, sizeof why), -1);
-  assert_true (why[0]);
+  assert_int_equal (train (0, 4096, &result, &why), -1);
+  assert_true (why.text[0]);
   put (TRAIN_SAMPLES_MIN - 1, 1);
-  assert_int_equal (
-    train (TRAIN_SAMPLES_MIN - 1, 4096, &result, why, sizeof why), -1);
+  assert_int_equal (train (TRAIN_SAMPLES_MIN - 1, 4096, &result, &why), -1);
 
   /* So small a disk that no dictionary can win its own size. */
-  if (train (0, 65536, &result, why, sizeof why) == 0)
+  if (train (0, 65536, &result, &why) == 0)
     for (unsigned i = 0; i < result.n; i++)
       assert_false (result.gains[i].installed);
   assert_int_equal (dictionaries (), 0);
@@ -254,11 +254,11 @@ test_does_not_pay (void **state)
     fill_kind (buf, SLOT, KIND_RANDOM, &rng);
     must_write (&f, buf, SLOT, (uint64_t) i * SLOT);
   }
-  if (train (0, 4096, &result, why, sizeof why) == 0)
+  if (train (0, 4096, &result, &why) == 0)
     for (unsigned i = 0; i < result.n; i++)
       assert_false (result.gains[i].installed);
   else
-    assert_true (why[0]);
+    assert_true (why.text[0]);
   assert_int_equal (dictionaries (), 0);
   assert_int_equal (zcomp_primary (f.store->zcomp).format, codec_named ("lz4"));
   close_device ();
@@ -266,8 +266,8 @@ test_does_not_pay (void **state)
   /* A codec that takes none. */
   open_disk ("deflate", 0);
   fill_all (200);
-  assert_int_equal (train (0, 4096, &result, why, sizeof why), -1);
-  assert_true (why[0]);
+  assert_int_equal (train (0, 4096, &result, &why), -1);
+  assert_true (why.text[0]);
   close_device ();
 }
 
@@ -277,15 +277,15 @@ test_cancelled (void **state)
   const struct train_request q = { .size = 4096 };
   struct pass_progress progress = { 0 };
   struct train_result result;
-  char why[200];
+  struct reason why;
 
   (void) state;
   open_disk ("zstd", 0);
   fill_all (200);
   size_t before = zcomp_memory (f.store->zcomp);
   atomic_store (&progress.cancel, true);
-  assert_int_equal (
-    dictionary_train (f.store, r, &q, &progress, &result, why, sizeof why), 0);
+  assert_int_equal (dictionary_train (f.store, r, &q, &progress, &result, &why),
+                    0);
   assert_int_equal (result.n, 0);
   assert_int_equal (dictionaries (), 0);
   assert_int_equal (zcomp_memory (f.store->zcomp), before);
@@ -312,7 +312,7 @@ test_formats_full (void **state)
 {
   struct train_result result;
   struct zcomp_method plain = { 3, 3 };
-  char why[200];
+  struct reason why;
 
   (void) state;
   open_disk ("zstd", 0);
@@ -325,12 +325,12 @@ test_formats_full (void **state)
     assert_int_equal (slot_meta_format (fixture_meta (&f, i)), m.format);
   }
   assert_int_equal (store_set_primary (f.store, &plain), 0);
-  assert_int_equal (train (0, 2048, &result, why, sizeof why), -1);
-  assert_non_null (strstr (why, "16"));
+  assert_int_equal (train (0, 2048, &result, &why), -1);
+  assert_non_null (strstr (why.text, "16"));
   assert_int_equal (dictionaries (), FORMAT_DICTS);
   must_discard (&f, 5 * SLOT, SLOT);
-  if (train (0, 2048, &result, why, sizeof why) == -1)
-    fail_msg ("%s", why);
+  if (train (0, 2048, &result, &why) == -1)
+    fail_msg ("%s", why.text);
   assert_true (result.gains[0].installed);
   for (unsigned i = 0; i < 40; i++)
     if (i != 5)
@@ -347,7 +347,7 @@ test_formats_full (void **state)
 struct trainer {
   int rc;
   struct train_result result;
-  char why[200];
+  struct reason why;
 };
 
 static void *
@@ -355,7 +355,7 @@ train_thread (void *arg)
 {
   struct trainer *t = arg;
 
-  t->rc = train (0, 2048, &t->result, t->why, sizeof t->why);
+  t->rc = train (0, 2048, &t->result, &t->why);
   return NULL;
 }
 
@@ -390,15 +390,15 @@ fail_each (bool ever_after)
 
   for (uint64_t n = 1; reached && n < 400; n += n < 40 ? 1 : UNIT_SCALE) {
     struct train_result result;
-    char why[200];
+    struct reason why;
 
     open_disk ("lz4", 1);
     fill_all (200);
     fault_fail_nth (NULL, n, ever_after);
-    int rc = train (128, 512, &result, why, sizeof why);
+    int rc = train (128, 512, &result, &why);
     reached = fault_reached (NULL) >= n;
     fault_clear ();
-    assert_true (rc == 0 || why[0]);
+    assert_true (rc == 0 || why.text[0]);
     must_recompress ();
     for (unsigned i = 0; i < 200; i += 7)
       holds (i, 1);

@@ -567,7 +567,7 @@ test_held_for_an_audit (void **state)
 {
   struct unit_thread writers[3];
   unsigned first[3] = { 0, 2000, 4000 };
-  char why[200];
+  struct reason why;
 
   (void) state;
   setup (16384, 80, 90);
@@ -578,8 +578,8 @@ test_held_for_an_audit (void **state)
     /* Requests first: one that waits for room needs the evictor. */
     check_always (store_freeze (f.store, 10000));
     evictor_hold (evictor);
-    if (store_audit (f.store, false, why, sizeof why) == -1)
-      fail_msg ("%s", why);
+    if (store_audit (f.store, false, &why) == -1)
+      fail_msg ("%s", why.text);
     evictor_unhold (evictor);
     store_thaw (f.store);
   }

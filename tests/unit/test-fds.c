@@ -91,9 +91,9 @@ peer_is_served (int fd)
 static void
 serve_start (void)
 {
-  char why[300];
+  struct reason why;
 
-  control = control_open (&c.service, path, why, sizeof why);
+  control = control_open (&c.service, path, &why);
   check_always (control);
   check_always (control_start (control) == 0);
 }

@@ -241,7 +241,7 @@ drains (void *arg)
 static void *
 auditor (void *arg)
 {
-  char why[200];
+  struct reason why;
 
   (void) arg;
   for (unsigned i = 0; !atomic_load (&stop); i++) {
@@ -256,8 +256,8 @@ auditor (void *arg)
     writeback_hold (&writeback);
     evictor_hold (evictor);
     drain_hold (f.store);
-    if (store_audit (f.store, false, why, sizeof why) == -1) {
-      fprintf (stderr, "audit: %s\n", why);
+    if (store_audit (f.store, false, &why) == -1) {
+      fprintf (stderr, "audit: %s\n", why.text);
       abort ();
     }
     drain_unhold (f.store);

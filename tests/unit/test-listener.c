@@ -30,10 +30,10 @@ static void
 opens (void)
 {
   struct listener l;
-  char why[300] = "";
+  struct reason why = { "" };
 
-  if (listener_open (&l, path, why, sizeof why) == -1)
-    fail_msg ("%s", why);
+  if (listener_open (&l, path, &why) == -1)
+    fail_msg ("%s", why.text);
   assert_int_equal (access (lock, F_OK), -1);
   listener_close (&l);
 }
@@ -42,12 +42,12 @@ static void
 is_refused (const char *words)
 {
   struct listener l;
-  char why[300] = "";
+  struct reason why = { "" };
 
-  assert_int_equal (listener_open (&l, path, why, sizeof why), -1);
-  if (strncmp (why, path, strlen (path)) != 0 || !strstr (why, lock) ||
-      !strstr (why, words))
-    fail_msg ("%s: is without %s", why, words);
+  assert_int_equal (listener_open (&l, path, &why), -1);
+  if (strncmp (why.text, path, strlen (path)) != 0 ||
+      !strstr (why.text, lock) || !strstr (why.text, words))
+    fail_msg ("%s: is without %s", why.text, words);
   assert_int_equal (l.fd, -1);
   assert_int_equal (access (path, F_OK), -1);
   listener_close (&l);
@@ -132,13 +132,14 @@ static void
 be_a_server (int start, int said, int go_on)
 {
   struct listener l;
-  char why[300], byte;
+  struct reason why;
+  char byte;
   bool ok;
 
   check_always (read (start, &byte, 1) == 0);
-  ok = listener_open (&l, path, why, sizeof why) == 0;
-  if (!ok && !strstr (why, "another server is listening there"))
-    fprintf (stderr, "%s\n", why);
+  ok = listener_open (&l, path, &why) == 0;
+  if (!ok && !strstr (why.text, "another server is listening there"))
+    fprintf (stderr, "%s\n", why.text);
   check_always (write (said, ok ? "y" : "n", 1) == 1);
   check_always (read (go_on, &byte, 1) == 0);
   /* Dies without a word, or the socket is not its own any more. */

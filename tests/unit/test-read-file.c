@@ -17,23 +17,23 @@
 
 static char dir[] = "/tmp/zram-read-XXXXXX";
 static char path[64];
-static char why[200];
+static struct reason why;
 static size_t size;
 
 static void *
 take (uint64_t deadline_ns)
 {
   size = 0;
-  why[0] = '\0';
-  return read_file (path, MOST, deadline_ns, &size, why, sizeof why);
+  why.text[0] = '\0';
+  return read_file (path, MOST, deadline_ns, &size, &why);
 }
 
 static void
 assert_refused (const char *message)
 {
   assert_null (take (read_file_deadline ()));
-  if (!strstr (why, message))
-    fail_msg ("\"%s\" should say \"%s\"", why, message);
+  if (!strstr (why.text, message))
+    fail_msg ("\"%s\" should say \"%s\"", why.text, message);
 }
 
 static void
@@ -101,10 +101,10 @@ test_stuck (void **state)
   fault_hold ("read_file");
   for (unsigned i = 0; i < READ_FILE_STUCK_MAX; i++) {
     assert_null (take (clock_ns ()));
-    assert_non_null (strstr (why, "did not answer within"));
+    assert_non_null (strstr (why.text, "did not answer within"));
   }
   assert_null (take (UINT64_MAX)); /* at once */
-  assert_non_null (strstr (why, "still do not answer"));
+  assert_non_null (strstr (why.text, "still do not answer"));
   fault_clear ();
   while (!(bytes = take (read_file_deadline ())))
     sched_yield ();
@@ -133,7 +133,7 @@ test_cancelled (void **state)
   fault_hold ("read_file");
   assert_int_equal (pthread_create (&thread, NULL, cancel, NULL), 0);
   assert_null (take (clock_ns () + UINT64_C (3600000000000)));
-  assert_non_null (strstr (why, "about to end"));
+  assert_non_null (strstr (why.text, "about to end"));
   pthread_join (thread, NULL);
   assert_refused ("about to end");
   fault_clear ();

@@ -310,17 +310,17 @@ test_jobs (void **state)
   const struct job_request audit = { .kind = JOB_AUDIT, .deep = true };
   const struct job_request reset = { .kind = JOB_RESET };
   struct job job;
-  char why[100];
+  struct reason why;
   uint64_t id;
   bool heeded;
 
   (void) state;
   assert_false (jobs_get (c.service.jobs, 0, &job));
   assert_false (jobs_cancel (c.service.jobs, 0, &heeded));
-  id = jobs_begin (c.service.jobs, &compact, why, sizeof why);
+  id = jobs_begin (c.service.jobs, &compact, &why);
   assert_int_equal (id, 1);
-  assert_int_equal (jobs_begin (c.service.jobs, &audit, why, sizeof why), 0);
-  assert_string_equal (why, "job 1 (compact) is running");
+  assert_int_equal (jobs_begin (c.service.jobs, &audit, &why), 0);
+  assert_string_equal (why.text, "job 1 (compact) is running");
   must_answer (&c, "audit", "", "\"code\":1,\"message\":\"job 1 (compact)");
   must_answer (&c, "job", "\"id\":1", "\"state\":\"running\"");
   must_answer (&c, "job", "\"id\":1", "\"result\":null");
@@ -340,7 +340,7 @@ test_jobs (void **state)
   must_answer (&c, "job", "\"id\":3", "\"state\":\"done\"");
 
   for (unsigned i = 4; i <= 40; i++) {
-    assert_int_equal (jobs_begin (c.service.jobs, &reset, why, sizeof why), i);
+    assert_int_equal (jobs_begin (c.service.jobs, &reset, &why), i);
     jobs_run_current (c.service.jobs);
     for (unsigned k = 0; k <= 41; k++) {
       bool kept = k > 0 && k <= i && k + ZRAM_JOBS_KEPT > i;

@@ -110,7 +110,7 @@ test_told (void **state)
 static void
 test_audited (void **state)
 {
-  char why[256];
+  struct reason why;
 
   (void) state;
   open_all ();
@@ -120,8 +120,8 @@ test_audited (void **state)
     struct slot *s = (struct slot *) slot_table_peek (&f.disk->table, 0);
     uint64_t cell = slot_load_cell (s);
     atomic_store (&s->cell, cell ? 0 : 1);
-    assert_int_equal (store_audit (f.store, false, why, sizeof why), -1);
-    assert_non_null (strstr (why, "another word"));
+    assert_int_equal (store_audit (f.store, false, &why), -1);
+    assert_non_null (strstr (why.text, "another word"));
     atomic_store (&s->cell, cell);
     fixture_audit (&f);
   }

@@ -130,10 +130,10 @@ static void
 must_be_sound (void)
 {
   struct pass_progress progress = { 0 };
-  char why[256] = "";
+  struct reason why;
 
-  if (by_hand_audit (u, true, LONG_PATIENCE, &progress, why, sizeof why) == -1)
-    fail_msg ("%s", why);
+  if (by_hand_audit (u, true, LONG_PATIENCE, &progress, &why) == -1)
+    fail_msg ("%s", why.text);
 }
 
 /* -- life ----------------------------------------------------------------- */
@@ -422,15 +422,14 @@ static void
 test_left_alone (void **state)
 {
   struct pass_progress audit = { 0 };
-  char why[256];
+  struct reason why;
 
   (void) state;
   setup ();
   write_all (20, 1);
   held_write_back (&f, 0, 10);
   held_hold (store, false, false, true);
-  assert_int_equal (
-    by_hand_audit (u, true, SHORT_PATIENCE, &audit, why, sizeof why), -1);
+  assert_int_equal (by_hand_audit (u, true, SHORT_PATIENCE, &audit, &why), -1);
   assert_int_equal (errno, ETIMEDOUT);
   assert_int_equal (atomic_load (&u->policy.pauses), 0);
   held_release (store);
@@ -617,7 +616,7 @@ test_buffer_first (void **state)
   struct recompress_totals recompressed;
   const struct writeback_request all = { 0 };
   struct writeback_totals written;
-  char why[256];
+  struct reason why;
 
   (void) state;
   setup ();
@@ -633,7 +632,7 @@ test_buffer_first (void **state)
       assert_int_equal (
         by_hand_recompress (u, &recompress_all, &p, &recompressed), 0);
     if (i == 2)
-      (void) !by_hand_train (u, &train, &p, &trained, why, sizeof why);
+      (void) !by_hand_train (u, &train, &p, &trained, &why);
     if (i == 3)
       assert_int_equal (by_hand_write_back (u, &all, &p, &written), 0);
     assert_int_equal (buffer_used (&f.store->buffer), 0);
@@ -706,7 +705,7 @@ passes_often (void *arg)
   struct recompress_totals recompressed;
   struct compactor_result compacted;
   struct writeback_totals written;
-  char why[256];
+  struct reason why;
 
   (void) arg;
   while (!atomic_load (&writers_end)) {
@@ -715,8 +714,7 @@ passes_often (void *arg)
     (void) !by_hand_recompress (u, &again, &p, &recompressed);
     (void) by_hand_compact (u, &p, &compacted);
     (void) !by_hand_write_back (u, &some, &p, &written);
-    check_always (
-      by_hand_audit (u, false, LONG_PATIENCE, &p, why, sizeof why) == 0);
+    check_always (by_hand_audit (u, false, LONG_PATIENCE, &p, &why) == 0);
   }
   return NULL;
 }

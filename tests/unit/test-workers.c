@@ -395,10 +395,10 @@ test_freeze_under_load (void **state)
   unit_start_all (t, THREADS, load, id, sizeof *id);
   for (unsigned i = 0; i < UNIT_TIMES (200); i++)
     if (i % 2) {
-      char why[256];
+      struct reason why;
 
-      if (store_audit_live (f.store, true, NULL, why, sizeof why) == -1)
-        fail_msg ("%s", why);
+      if (store_audit_live (f.store, true, NULL, &why) == -1)
+        fail_msg ("%s", why.text);
     }
     else if (store_freeze (f.store, 1000)) {
       fixture_audit (&f);

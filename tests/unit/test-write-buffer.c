@@ -645,11 +645,11 @@ test_thread (void **state)
 static void
 audit_says (const char *what)
 {
-  char why[256] = "nothing";
+  struct reason why = { "nothing" };
 
-  assert_int_equal (store_audit (f.store, false, why, sizeof why), -1);
-  if (!strstr (why, what))
-    fail_msg ("expected \"%s\", got \"%s\"", what, why);
+  assert_int_equal (store_audit (f.store, false, &why), -1);
+  if (!strstr (why.text, what))
+    fail_msg ("expected \"%s\", got \"%s\"", what, why.text);
 }
 
 static void

@@ -306,7 +306,7 @@ test_hold (void **state)
 {
   struct unit_thread completer;
   atomic_bool stop = false;
-  char why[200];
+  struct reason why;
 
   (void) state;
   setup (4096);
@@ -317,8 +317,8 @@ test_hold (void **state)
   for (unsigned i = 0; i < 20; i++) {
     writeback_hold (&wb);
     assert_int_equal (held_count (store), 0);
-    if (store_audit (f.store, false, why, sizeof why) == -1)
-      fail_msg ("%s", why);
+    if (store_audit (f.store, false, &why) == -1)
+      fail_msg ("%s", why.text);
     writeback_unhold (&wb);
   }
   unit_join (&passer);
