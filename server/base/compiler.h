@@ -35,14 +35,21 @@
   TSA (try_acquire_shared_capability (__VA_ARGS__))
 #define REQUIRES(...) TSA (requires_capability (__VA_ARGS__))
 #define REQUIRES_SHARED(...) TSA (requires_shared_capability (__VA_ARGS__))
+#define ASSERT_CAPABILITY(...) TSA (assert_capability (__VA_ARGS__))
 #define EXCLUDES(...) TSA (locks_excluded (__VA_ARGS__))
-/* Where the analysis is told to look away, and why:
- *   - in what makes a lock of a word or of another lock (rwword, mutex, the
- *     slot's, zspage's and page's): the capability is the whole, and its body
- *     changes a part;
- *   - where a function locks something that its caller gets as a result, or
- * many locks in a loop: clang names a lock by the variable that it is in.  What
- *     is returned is named by a question of the caller (slot_is_there).
+
+/* Functions that clang does not look into, and why there are any:
+ *   - what makes the locks themselves (mutex.h, rwword.h, the slot's, zspage's
+ *     and page's): the capability is the whole, and the body changes a part;
+ *   - what stays locked behind a value that is kept or returned, since clang
+ *     knows a lock by its expression only: the pin of a zspage (zspage.h), a
+ *     borrowed stream (zcomp.c).  The slot that a lookup has locked is named by
+ *     a question of the caller (slot_is_there);
+ *   - as many locks as a loop took (a page of descriptors, a leaf's slots).
+ * Only the two ends are opted out: who pins or borrows is followed for all its
+ * other locks.  Of a TRY_ACQUIRE function clang checks the callers, and not the
+ * body; one that finds what it locks gives it by a pointer to a variable, and
+ * names that: TRY_ACQUIRE (true, (*z)->lock).
  */
 #define NO_THREAD_SAFETY_ANALYSIS TSA (no_thread_safety_analysis)
 

@@ -71,7 +71,6 @@ mutex_lock (struct mutex *mutex) ACQUIRE (mutex) NO_THREAD_SAFETY_ANALYSIS
 
 static inline bool MUST_USE
 mutex_trylock (struct mutex *mutex) TRY_ACQUIRE (true, mutex)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   if (pthread_mutex_trylock (&mutex->m) != 0)
     return false;

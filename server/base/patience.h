@@ -70,7 +70,7 @@ patience_nap (const struct patience *p)
 /* False if it could not be had in time.  'wished': see above; or NULL. */
 static inline bool MUST_USE
 mutex_lock_patiently (struct mutex *mutex, atomic_uint *wished,
-                      const struct patience *p) NO_THREAD_SAFETY_ANALYSIS
+                      const struct patience *p) TRY_ACQUIRE (true, mutex)
 {
   bool locked = mutex_trylock (mutex);
 

@@ -87,7 +87,6 @@ rwword_read_lock (struct rwword *w, uint32_t owner_mask, uint32_t owner_bits)
 /* As rwword_read_lock, but false instead of waiting. */
 static inline bool MUST_USE
 rwword_try_read_lock (struct rwword *w) TRY_ACQUIRE_SHARED (true, w)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   uint32_t old = atomic_load_explicit (&w->v, memory_order_relaxed);
 
@@ -135,7 +134,6 @@ rwword_write_lock (struct rwword *w) ACQUIRE (w) NO_THREAD_SAFETY_ANALYSIS
 /* As rwword_write_lock, but false instead of waiting. */
 static inline bool MUST_USE
 rwword_try_write_lock (struct rwword *w) TRY_ACQUIRE (true, w)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   uint32_t old = atomic_load_explicit (&w->v, memory_order_relaxed);
 

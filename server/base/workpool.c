@@ -67,7 +67,7 @@ run_chunks (struct job *job)
 }
 
 static void
-help_locked (struct workpool *wp, struct job *job) NO_THREAD_SAFETY_ANALYSIS
+help_locked (struct workpool *wp, struct job *job) REQUIRES (wp->lock)
 {
   job->helpers++;
   mutex_unlock (&wp->lock);

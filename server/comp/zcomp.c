@@ -495,7 +495,7 @@ zcomp_is_idle (struct zcomp *z)
 
 /* The caller has borrowed the stream. */
 static struct stream_parts *
-parts_of (struct zcomp_stream *stream) NO_THREAD_SAFETY_ANALYSIS
+parts_of (struct zcomp_stream *stream)
 {
   check_debug (stream->parts);
   return stream->parts;

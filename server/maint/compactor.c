@@ -193,21 +193,19 @@ compactor_run_watched (struct compactor *c, struct pass_progress *progress,
 
 void
 compactor_hold (struct compactor *c) ACQUIRE (c->control)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&c->control);
 }
 
 bool
 compactor_hold_patiently (struct compactor *c, const struct patience *p)
-  NO_THREAD_SAFETY_ANALYSIS
+  TRY_ACQUIRE (true, c->control)
 {
   return mutex_lock_patiently (&c->control, &c->wished, p);
 }
 
 void
 compactor_unhold (struct compactor *c) RELEASE (c->control)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_unlock (&c->control);
 }

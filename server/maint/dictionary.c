@@ -356,7 +356,6 @@ is_named (struct store *store, const struct zcomp_method *methods, unsigned n,
 
 unsigned
 dictionary_sweep (struct store *store, struct recompressor *r)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
   unsigned n, gone = 0;

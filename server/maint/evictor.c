@@ -290,7 +290,7 @@ evictor_stats (struct evictor *e)
 }
 
 void
-evictor_hold (struct evictor *e) ACQUIRE (e->control) NO_THREAD_SAFETY_ANALYSIS
+evictor_hold (struct evictor *e) ACQUIRE (e->control)
 {
   mutex_lock (&e->control);
   batch_writer_drain (e->w);
@@ -312,7 +312,7 @@ drain_patiently (struct evictor *e, const struct patience *p)
 
 bool
 evictor_hold_patiently (struct evictor *e, const struct patience *p)
-  NO_THREAD_SAFETY_ANALYSIS
+  TRY_ACQUIRE (true, e->control)
 {
   if (!mutex_lock_patiently (&e->control, &e->wished, p))
     return false;
@@ -324,7 +324,6 @@ evictor_hold_patiently (struct evictor *e, const struct patience *p)
 
 void
 evictor_unhold (struct evictor *e) RELEASE (e->control)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_unlock (&e->control);
 }

@@ -106,21 +106,19 @@ recompressor_peek (struct recompressor *r,
 
 void
 recompressor_hold (struct recompressor *r) ACQUIRE (r->control)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&r->control);
 }
 
 bool
 recompressor_hold_patiently (struct recompressor *r, const struct patience *p)
-  NO_THREAD_SAFETY_ANALYSIS
+  TRY_ACQUIRE (true, r->control)
 {
   return mutex_lock_patiently (&r->control, &r->wished, p);
 }
 
 void
 recompressor_unhold (struct recompressor *r) RELEASE (r->control)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_unlock (&r->control);
 }

@@ -31,7 +31,6 @@ writeback_destroy (struct writeback *wb)
 
 void
 writeback_hold (struct writeback *wb) ACQUIRE (wb->control)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_lock (&wb->control);
   if (wb->w)
@@ -40,7 +39,7 @@ writeback_hold (struct writeback *wb) ACQUIRE (wb->control)
 
 bool
 writeback_hold_patiently (struct writeback *wb, const struct patience *p)
-  NO_THREAD_SAFETY_ANALYSIS
+  TRY_ACQUIRE (true, wb->control)
 {
   if (!mutex_lock_patiently (&wb->control, &wb->wished, p))
     return false;
@@ -52,7 +51,6 @@ writeback_hold_patiently (struct writeback *wb, const struct patience *p)
 
 void
 writeback_unhold (struct writeback *wb) RELEASE (wb->control)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   mutex_unlock (&wb->control);
 }

@@ -86,8 +86,9 @@ audit_objects (const struct z3_pool *pool, const struct z3page *z,
 
 static const char *
 audit_page (const struct z3_pool *pool, struct z3page *z, uint32_t list,
-            z3_link prev, uint64_t *objects) NO_THREAD_SAFETY_ANALYSIS
+            z3_link prev, uint64_t *objects)
 {
+  z3_assume_locked (z);
   unsigned n = z3_objects_locked (z);
   uint32_t gap = z3_largest_gap_locked (pool, z).chunks;
 

@@ -61,7 +61,7 @@ z3_place_in (const struct z3_pool *pool, struct z3_gap gap, uint32_t chunks)
 /* Move the object to that chunk unless it is pinned. */
 static void
 push_locked (struct z3_pool *pool, struct z3page *z, unsigned e, uint32_t to)
-  REQUIRES (z)
+  REQUIRES (z->lock)
 {
   if (z->start[e] == to)
     return;

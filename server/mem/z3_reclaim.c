@@ -45,7 +45,7 @@ take_oldest (struct z3_pool *pool)
 /* The cells of the page's objects; *all: none is in transit. */
 static unsigned
 copy_cells_locked (const struct z3page *z, pool_cell **cells, bool *all)
-  REQUIRES (z)
+  REQUIRES (z->lock)
 {
   unsigned n = 0;
 

@@ -72,7 +72,7 @@ z3_used (struct pool *p, uint64_t handle)
  */
 static int
 take_entry_locked (struct z3_pool *pool, struct z3page *z, uint32_t chunks)
-  REQUIRES (z)
+  REQUIRES (z->lock)
 {
   struct z3_gap gap = z3_largest_gap_locked (pool, z);
   int e = 0;
@@ -138,7 +138,8 @@ z3_attach (struct pool *p, uint64_t handle, pool_cell *cell)
  * included.
  */
 static unsigned
-free_locked (struct z3_pool *pool, struct z3page *z, unsigned e) REQUIRES (z)
+free_locked (struct z3_pool *pool, struct z3page *z, unsigned e)
+  REQUIRES (z->lock)
 {
   check_always (z->state == Z3_LIVE && z->chunks[e] && !z->pins[e]);
   z->chunks[e] = 0;

@@ -40,12 +40,12 @@ zs_freeable_pages (struct pool *p)
   return pages;
 }
 
-/* The emptiest zspage that no reader is in, write-locked; NULL if there is
+/* The emptiest zspage that no reader is in, write-locked; false if there is
  * none among the first few.
  */
-static struct zspage *
-lock_source_locked (struct zs_pool *pool, unsigned class_id)
-  REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+static bool
+lock_source_locked (struct zs_pool *pool, unsigned class_id, struct zspage **z)
+  REQUIRES (pool->class[class_id].lock) TRY_ACQUIRE (true, (*z)->lock)
 {
   enum { TRIES = 8 };
   struct zs_class *c = &pool->class[class_id];
@@ -53,16 +53,15 @@ lock_source_locked (struct zs_pool *pool, unsigned class_id)
 
   for (unsigned g = ZS_INUSE_RATIO_10; g <= ZS_INUSE_RATIO_99; g++)
     for (span_link l = c->group[g]; l;) {
-      struct zspage *z = arena_zspage (&pool->arena, l - 1);
-
-      if (zspage_try_write_lock (z))
-        return z;
+      *z = arena_zspage (&pool->arena, l - 1);
+      if (zspage_try_write_lock (*z))
+        return true;
       counter_add (&pool->base.counters, POOL_MOVER_SKIPS, 1);
       if (++tries == TRIES)
-        return NULL;
-      l = z->next;
+        return false;
+      l = (*z)->next;
     }
-  return NULL;
+  return false;
 }
 
 /* Copy an attached object to a place of its class, whose back pointer is the
@@ -227,7 +226,7 @@ struct extension {
  */
 static struct extension
 extend_destination_locked (struct zs_pool *pool, unsigned class_id)
-  REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+  REQUIRES (pool->class[class_id].lock)
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   struct zspage *from = partial_locked (pool, class_id, false, NULL);
@@ -256,7 +255,7 @@ extend_destination_locked (struct zs_pool *pool, unsigned class_id)
 static void
 populate_extension_locked (struct zs_pool *pool, unsigned class_id,
                            const struct extension *e, struct gain *gain)
-  REQUIRES (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+  REQUIRES (pool->class[class_id].lock)
 {
   zs_class_unlock (pool, class_id);
   fault_pause ("zs.compact.populate");
@@ -273,7 +272,6 @@ populate_extension_locked (struct zs_pool *pool, unsigned class_id,
 static void
 drain_a_source_locked (struct zs_pool *pool, unsigned class_id,
                        struct gain *gain) REQUIRES (pool->class[class_id].lock)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   struct extension e = extend_destination_locked (pool, class_id);
 
@@ -283,8 +281,8 @@ drain_a_source_locked (struct zs_pool *pool, unsigned class_id,
     gain->pages += gain->empty->resident;
     return;
   }
-  struct zspage *z = lock_source_locked (pool, class_id);
-  if (!z)
+  struct zspage *z;
+  if (!lock_source_locked (pool, class_id, &z))
     return;
   gain->moved = move_objects_locked (pool, class_id, z);
   if (z->inuse)

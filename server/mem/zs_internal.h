@@ -126,14 +126,14 @@ zs_freeable (const struct zs_pool *pool, unsigned class_id)
 
 static inline void
 zs_class_lock (struct zs_pool *pool, unsigned class_id)
-  ACQUIRE (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+  ACQUIRE (pool->class[class_id].lock)
 {
   mutex_lock (&pool->class[class_id].lock);
 }
 
 static inline void
 zs_class_unlock (struct zs_pool *pool, unsigned class_id)
-  RELEASE (pool->class[class_id].lock) NO_THREAD_SAFETY_ANALYSIS
+  RELEASE (pool->class[class_id].lock)
 {
   mutex_unlock (&pool->class[class_id].lock);
 }

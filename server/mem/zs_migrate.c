@@ -71,7 +71,6 @@ move_zspage_locked (struct zs_pool *pool, unsigned class_id,
 static bool
 try_move_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
                  struct zspage *to) REQUIRES (pool->class[class_id].lock)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   /* Looked at again: it may have been freed, or grown, since it was chosen. */
   if (zspage_group (from) == ZS_NO_GROUP ||

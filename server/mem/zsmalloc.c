@@ -30,7 +30,6 @@ struct growth {
 static bool
 grow_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
              struct growth *growth) REQUIRES (pool->class[class_id].lock)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   const struct size_class_geometry *g = zs_geometry (pool, class_id);
   uint32_t need, more;
@@ -88,7 +87,6 @@ alloc_locked (struct zs_pool *pool, unsigned class_id, struct growth *growth,
 
 static void
 populate (struct zs_pool *pool, const struct growth *growth)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   fault_pause ("zs.alloc.populate");
   arena_populate (&pool->arena, arena_span_of (&pool->arena, growth->z),
@@ -263,7 +261,6 @@ zs_hand_over (struct pool *p, zs_cell *from, zs_cell *to, uint64_t value)
 
 static void *
 zs_pin (struct pool *p, zs_cell *cell, uint64_t *handle)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   struct zs_pool *pool = zs_of (p);
   uint64_t h = atomic_load_explicit (cell, memory_order_acquire);
@@ -289,7 +286,7 @@ zs_pin (struct pool *p, zs_cell *cell, uint64_t *handle)
 }
 
 static void
-zs_unpin (struct pool *p, uint64_t handle) NO_THREAD_SAFETY_ANALYSIS
+zs_unpin (struct pool *p, uint64_t handle)
 {
   struct zs_pool *pool = zs_of (p);
 

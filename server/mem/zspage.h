@@ -149,16 +149,14 @@ zspage_set_group (struct zspage *z, unsigned group)
 
 /* May sleep, so takes no class, arena or table lock along. */
 static inline void
-zspage_read_lock (struct zspage *z) ACQUIRE_SHARED (z->lock)
-  NO_THREAD_SAFETY_ANALYSIS
+zspage_read_lock (struct zspage *z) NO_THREAD_SAFETY_ANALYSIS
 {
   rank_acquire (RANK_ZSPAGE);
   rwword_read_lock (&z->lock, 0, 0);
 }
 
 static inline void
-zspage_read_unlock (struct zspage *z) RELEASE_SHARED (z->lock)
-  NO_THREAD_SAFETY_ANALYSIS
+zspage_read_unlock (struct zspage *z) NO_THREAD_SAFETY_ANALYSIS
 {
   rank_release (RANK_ZSPAGE);
   rwword_read_unlock (&z->lock);
@@ -166,7 +164,6 @@ zspage_read_unlock (struct zspage *z) RELEASE_SHARED (z->lock)
 
 static inline bool MUST_USE
 zspage_try_write_lock (struct zspage *z) TRY_ACQUIRE (true, z->lock)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   if (!rwword_try_write_lock (&z->lock))
     return false;
@@ -177,7 +174,6 @@ zspage_try_write_lock (struct zspage *z) TRY_ACQUIRE (true, z->lock)
 
 static inline void
 zspage_write_unlock (struct zspage *z) RELEASE (z->lock)
-  NO_THREAD_SAFETY_ANALYSIS
 {
   rank_atomic_end ();
   rank_release (RANK_ZSPAGE);
