@@ -25,9 +25,10 @@ never () {
 but () { grep -vxF "$(printf '%s\n' "$@")"; }
 
 look () {
-  local tree=$1 plugin ctl
+  local tree=$1 plugin server ctl
 
   mapfile -t plugin < <(cd "$tree" && find plugin -name '*.[ch]' | sort)
+  mapfile -t server < <(cd "$tree" && find server -name '*.[ch]' | sort)
   mapfile -t ctl < <(cd "$tree" && find ctl -name '*.[ch]' | sort)
 
   never "$tree" "into JSON by reply.c only: json_value, json_message" \
@@ -61,6 +62,9 @@ look () {
     $(printf '%s\n' "${ctl[@]}")
   never "$tree" "an argument goes into JSON by arg_string" \
     'json_string \(' $(printf '%s\n' "${ctl[@]}" | but ctl/args.c)
+  never "$tree" "an errno in words by error_text only (base/error_text.h)" \
+    '(^|[^a-z_])strerror(_r|_l|name_np)? *\(|%m([^a-z]|$)' \
+    $(printf '%s\n' "${plugin[@]}" "${server[@]}" | but server/base/error_text.h)
 }
 
 look "$SRCDIR"
@@ -72,7 +76,7 @@ trap 'rm -rf "$tmp"' EXIT
 # caught FILE LINE: that line in that file is found.
 caught () {
   rm -rf "$tmp/tree"
-  mkdir -p "$tmp/tree/plugin/control" "$tmp/tree/ctl"
+  mkdir -p "$tmp/tree/plugin/control" "$tmp/tree/server/base" "$tmp/tree/ctl"
   echo "$2" >"$tmp/tree/$1"
   failed=0
   look "$tmp/tree" >"$tmp/out"
@@ -95,3 +99,6 @@ caught ctl/client.c '  fprintf (stderr, "%s", message);'
 caught ctl/x.c '#include <curses.h>'
 caught ctl/screen.c '  mvaddstr (0, 0, message);'
 caught ctl/x.c '  json_object_set_new (params, "type", json_string (v));'
+caught server/base/x.c '  snprintf (buf, size, "%s", strerror (errno));'
+caught server/base/x.c '  reason_set (why, "%s: %m", path);'
+caught plugin/x.c '  nbdkit_error ("cannot start: %m");'
