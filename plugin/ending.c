@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "plugin/control/thread.h"
 #include "plugin/ending.h"
 #include "plugin/nbdkit.h"
@@ -86,7 +87,7 @@ tell (int fd)
 static void
 handle (int sig, siginfo_t *info, void *context)
 {
-  int err = errno;
+  KEEP_ERRNO;
 
   tell (signalled);
   for (unsigned i = 0; i < SIGNALS; i++)
@@ -96,7 +97,6 @@ handle (int sig, siginfo_t *info, void *context)
       else
         before[i].sa_handler (sig);
     }
-  errno = err;
 }
 
 static bool

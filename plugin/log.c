@@ -2,10 +2,10 @@
 
 #include <config.h>
 
-#include <errno.h>
 #include <stdarg.h>
 
 #include "base/clock.h"
+#include "base/keep_errno.h"
 #include "base/log_limit.h"
 #include "maint/ticker.h"
 #include "plugin/log.h"
@@ -24,14 +24,14 @@ static void say (void (*how) (const char *, ...), const char *format,
 static void
 say (void (*how) (const char *, ...), const char *format, va_list args)
 {
-  int err = errno, n;
+  KEEP_ERRNO;
   char text[SHORT], shown[4 * SHORT];
   char *all = NULL, *all_shown = NULL;
   va_list again;
+  int n;
 
   va_copy (again, args);
   n = vsnprintf (text, sizeof text, format, args);
-  errno = err; /* for %m */
   if (n >= (int) sizeof text && vasprintf (&all, format, again) == -1)
     all = NULL;
   va_end (again);
@@ -41,7 +41,6 @@ say (void (*how) (const char *, ...), const char *format, va_list args)
                        : shown_cut (shown, sizeof shown, text, SHOWN_MESSAGE));
   free (all_shown);
   free (all);
-  errno = err;
 }
 
 void
@@ -111,11 +110,10 @@ log_stop (void)
 bool
 log_may (uint64_t id, const char *name)
 {
-  int err = errno;
+  KEEP_ERRNO;
   bool first, may = log_limit_take (&limit, id, name, clock_ns (), &first);
 
   if (first && ready)
     ticker_wake (&ticker);
-  errno = err;
   return may;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/error_text.h"
+#include "base/keep_errno.h"
 #include "plugin/marker.h"
 
 /* For whoever finds the file. */
@@ -80,9 +81,8 @@ sync_folder (const char *path)
   /* Some file systems have nothing to sync there. */
   if (r == -1 && errno == EINVAL)
     r = 0;
-  int err = errno;
+  KEEP_ERRNO;
   close (fd);
-  errno = err;
   return r;
 }
 
@@ -129,9 +129,8 @@ marker_remove (const char *path)
   if (fstat (marker, &ours) == 0 && lstat (path, &there) == 0 &&
       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
     r = unlink (path);
-  int err = errno;
+  KEEP_ERRNO;
   close (marker);
   marker = -1;
-  errno = err;
   return r;
 }

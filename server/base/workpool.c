@@ -193,10 +193,9 @@ workpool_set_threads (struct workpool *wp, unsigned n)
   join_workers (wp, false); /* they are at their last instruction */
   for (; missing > 0; missing--)
     if (start_thread (wp) == -1) {
-      int err = errno;
+      KEEP_ERRNO;
 
       (void) want (wp, n - missing);
-      errno = err;
       return -1;
     }
   return 0;

@@ -541,13 +541,10 @@ try_frozen (struct store *store, const struct audit_watch *watch, unsigned ms,
   what = hold (watch, &p);
   if (!what) {
     *r = audit_world (store, watch, false, why);
-    int err = errno;
+    KEEP_ERRNO;
     unhold (watch);
-    errno = err;
   }
-  int err = errno;
   store_thaw (store);
-  errno = err;
   return what;
 }
 
