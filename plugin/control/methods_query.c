@@ -22,8 +22,9 @@ run_version (struct service *e, const json_t *params, struct reply *r)
 
 /* -- stats -------------------------------------------------------------- */
 
-/* The members in the order that clients know.  The table of figures has the
- * order of the metrics; what is in it alone comes behind these.
+/* The order of members that clients know, as far as the table of figures, which
+ * has the order of the metrics, would make another.  A new figure needs no
+ * line.
  */
 static const char *const stats_order[] = {
   /* clang-format off */
@@ -31,7 +32,7 @@ static const char *const stats_order[] = {
   "workers", "streams_busy", "swap_reserve", "free_ready", "clients",
   "uptime_s", "exact", "mm.orig_data_size", "mm.compr_data_size",
   "mm.mem_used_total", "mm.mem_limit", "mm.mem_used_max", "mm.same_pages",
-  "mm.pages_compacted", "mm.huge_pages", "io.failed_reads", "bd.bd_count",
+  "mm.pages_compacted", "io.failed_reads", "bd.bd_count",
   "debug.writestall", "ops.read.requests", "compaction.running",
   "compaction.passes", "compaction.pages_compacted",
   "compaction.objects_moved", "compaction.zspages_migrated", "warnings.80",
