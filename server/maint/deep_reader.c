@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "maint/deep_reader.h"
-#include "store/slot_io.h"
+#include "store/slot_read.h"
 
 /* Milliseconds between two looks at 'cancel'. */
 #define LOOK_MS 10

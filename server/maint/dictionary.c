@@ -15,7 +15,7 @@
 #include "store/slot_walk.h"
 #include "store/claim.h"
 #include "store/object.h"
-#include "store/slot_io.h"
+#include "store/slot_read.h"
 
 #define HELD_OUT 4 /* one in so many */
 

@@ -14,7 +14,7 @@
 #include "base/keep_errno.h"
 #include "store/audit.h"
 #include "store/object.h"
-#include "store/slot_io.h"
+#include "store/slot_read.h"
 #include "store/slot_walk.h"
 
 /* A live audit shuts the gate for so long, and twice as long the next time, to

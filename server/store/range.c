@@ -7,7 +7,8 @@
 
 #include "base/clock.h"
 #include "store/range.h"
-#include "store/slot_io.h"
+#include "store/slot_read.h"
+#include "store/slot_write.h"
 
 /* Bytes that are worth a worker's waking: of work several times the 25 to
  * 30 µs that this costs.

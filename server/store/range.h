@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Byte ranges of a disk: cut at slot boundaries, whole slots and edges
- * each served by slot_io.h, large requests shared with idle workers.
+ * each served by slot_read.h and slot_write.h, large requests shared with idle
+ * workers.
  *
  * The caller has checked that [offset, offset + count) lies in the disk,
  * and holds no lock.  All of these may sleep.  0, or -1 with errno as in
- * slot_io.h; a request that fails may have been carried out for some of its
+ * those; a request that fails may have been carried out for some of its
  * slots, each of them wholly or not at all.
  */
 

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
+/*
+ * Reading one slot, whatever it holds; and back into memory what was read from
+ * the backing store.
+ * Contract: slot_read.h.
+ */
+
 #include <config.h>
 
 #include <errno.h>
@@ -8,7 +14,6 @@
 #include "base/fault.h"
 #include "base/keep_errno.h"
 #include "store/claim.h"
-#include "store/slot_io.h"
 #include "store/slot_read.h"
 
 void
@@ -27,9 +32,13 @@ slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word)
     memcpy (buf + done, buf, done < len - done ? done : len - done);
 }
 
-int
-slot_read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
-                  uint32_t offset, uint32_t len, char **record)
+/* Bytes [offset, offset + len) of the slot, whatever it is.  *record becomes
+ * what had to be fetched from the backing store, which goes to
+ * backed_record_free, or NULL.
+ */
+static int
+read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
+             uint32_t offset, uint32_t len, char **record) REQUIRES_SHARED (s)
 {
   uint32_t meta = slot_load_meta (s);
 
@@ -128,7 +137,7 @@ slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
   }
   uint32_t meta = slot_load_meta (s);
   unsigned claim = claim_to_promote_locked (disk, s);
-  int r = slot_read_locked (disk, s, index, buf, offset, len, &record);
+  int r = read_locked (disk, s, index, buf, offset, len, &record);
   if (slot_meta_state (meta) == SLOT_OBJECT)
     pool_used (disk->store->pool, slot_load_cell (s));
   slot_read_unlock (s);
@@ -154,8 +163,8 @@ read_unnoticed (struct disk *disk, uint64_t index, void *buf, bool from_store)
   else if (state == SLOT_BACKED && !from_store)
     errno = EREMOTE;
   else
-    r = slot_read_locked (disk, s, index, buf, 0, disk->store->config.slot_size,
-                          &record);
+    r = read_locked (disk, s, index, buf, 0, disk->store->config.slot_size,
+                     &record);
   slot_read_unlock (s);
   backed_record_free (disk->store->backed, record);
   return r;

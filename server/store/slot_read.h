@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What reading a slot and writing a part of one share.  The caller holds the
- * slot's lock.
+ * Reading one slot.
  *
- *   BACKED:  slot_fetch_locked (sleeps in the store; no stream is held)
- *               |
- *   OBJECT ----slot_unpack_locked (in a stream)----> scratch
+ * Those that take the slot lock may sleep; their caller holds no lock.  0, or
+ * -1 with errno ENOMEM, or EIO: the object is damaged or cannot be had, or the
+ * codec failed.
  */
 
 #ifndef ZRAM_SLOT_READ_H
@@ -13,15 +12,27 @@
 
 #include "store/disk.h"
 
+/* Bytes [offset, offset + len) of the slot.  'now' is clock_coarse_s () at the
+ * time of the request.  What was read from the backing store may be put back
+ * into memory (store.h: promote).
+ */
+int slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
+               uint32_t len, uint32_t now) MUST_USE;
+
+/* The slot will be read next: ask for its object's bytes, without a lock. */
+void slot_prefetch (struct disk *disk, uint64_t index);
+
+/* As slot_read of the whole slot, but no access: it keeps its age and mark.
+ * -1 with errno EAGAIN instead of waiting for a writer, ENOENT if it is EMPTY.
+ */
+int slot_read_unnoticed (struct disk *disk, uint64_t index, void *buf) MUST_USE;
+
+/* The same, but -1 with errno EREMOTE if it is in the backing store: does not
+ * wait for that.
+ */
+int slot_read_in_memory (struct disk *disk, uint64_t index, void *buf) MUST_USE;
+
 /* Bytes [offset, offset + len) of a slot that repeats the word. */
 void slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word);
-
-/* Bytes [offset, offset + len) of the slot, whatever it is.  *record becomes
- * what had to be read from the backing store, which goes to backed_record_free,
- * or NULL.  0, or -1 with errno EIO or ENOMEM.
- */
-int slot_read_locked (struct disk *disk, struct slot *s, uint64_t index,
-                      void *buf, uint32_t offset, uint32_t len, char **record)
-  REQUIRES_SHARED (s) MUST_USE;
 
 #endif /* ZRAM_SLOT_READ_H */

@@ -32,7 +32,8 @@
 #include "mem/zsmalloc.h"
 #include "store/range.h"
 #include "store/reset.h"
-#include "store/slot_io.h"
+#include "store/slot_read.h"
+#include "store/slot_write.h"
 #include "store/time_sample.h"
 
 #include "foreign.h"

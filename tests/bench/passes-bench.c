@@ -32,7 +32,8 @@
 #include "store/audit.h"
 #include "store/range.h"
 #include "store/reset.h"
-#include "store/slot_io.h"
+#include "store/slot_read.h"
+#include "store/slot_write.h"
 
 #define SLOT 4096u
 

@@ -21,7 +21,8 @@
 #include "store/extents.h"
 #include "store/range.h"
 #include "store/reset.h"
-#include "store/slot_io.h"
+#include "store/slot_read.h"
+#include "store/slot_write.h"
 
 #define KiB UINT64_C (1024)
 #define MiB (KiB * 1024)

@@ -1,15 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
+/*
+ * Writing one slot, and discarding it.
+ *
+ *   a whole slot                             a part of one
+ *     |                                        |  locked; old data in a stream
+ *     |   is the slot in the write buffer?     |
+ *     +------> then it is changed there <------+
+ *     |                                        |  merged
+ *     +-------------> keep <-------------------+
+ *     |  one word, repeated?        SAME       |
+ *     |  room in the write buffer?  BUFFERED   |
+ *     |  else compressed            OBJECT     |  raw, if that does not help
+ *     |                                        |
+ *     |  slot locked                           |
+ *     +------> the slot holds it <-------------+
+ *              or, without room for an object, its own is written over
+ *
+ * Contract: slot_write.h.
+ */
+
 #include <config.h>
 
 #include <errno.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/fault.h"
 #include "store/content.h"
-#include "store/slot_io.h"
 #include "store/slot_read.h"
+#include "store/slot_write.h"
 
 bool
 slot_same_filled (const void *buf, uint32_t len, uint64_t *word)
@@ -46,33 +65,114 @@ is_so_already (const char *data, const void *buf, uint32_t len)
   return buf ? memcmp (data, buf, len) == 0 : repeats_word (data, 0, len, 0);
 }
 
-/* Compress the data and let the slot hold them. */
-static int
-store_data_locked (struct disk *disk, struct slot *s,
-                   struct zcomp_stream *stream, const void *data) REQUIRES (s)
-{
-  struct content new = { .state = SLOT_SAME, .size = 1 };
-  struct packed packed;
+/* -- how data are kept -------------------------------------------------- */
 
-  if (!slot_same_filled (data, disk->store->config.slot_size, &new.cell)) {
-    if (object_pack (disk->store, stream, data, &packed) == -1)
-      return -1;
-    if (content_make (disk, &packed, &new) == -1)
-      return errno == ENOSPC && content_overwrite_locked (disk, s, &packed)
-               ? 0
-               : -1;
-  }
-  content_set_locked (disk, s, &new);
-  return 0;
+/* A slot's data on their way to it. */
+struct draft {
+  const void *data;            /* slot_size bytes */
+  struct zcomp_stream *stream; /* borrowed by who makes the draft, or by keep */
+  struct packed packed;        /* what they became, in the stream */
+  bool passed;                 /* the write buffer had no room */
+};
+
+static void
+draft_end (struct draft *d)
+{
+  if (d->stream)
+    zcomp_stream_put (d->stream);
+  d->stream = NULL;
 }
 
-/* -- writing ------------------------------------------------------------ */
+/* How the data are kept: here it is decided, for all that is written.  0 and
+ * what the slot is to hold, or -1 with errno; ENOSPC: d->packed found no room.
+ */
+static inline int
+keep (struct disk *disk, uint64_t index, struct draft *d, struct content *new)
+{
+  struct store *store = disk->store;
 
-/* No room for the new object beside the old one: compress again with the
- * slot locked, and see whether it fits in the old one's place.
+  *new = (struct content){ .state = SLOT_SAME, .size = 1 };
+  if (slot_same_filled (d->data, store->config.slot_size, &new->cell))
+    return 0;
+
+  if (buffer_is_on (&store->buffer) && !d->passed) {
+    if (content_make_buffered (disk, index, d->data, new))
+      return 0;
+    d->passed = true;
+    disk_count (disk, DISK_BUFFER_PASSED, 1);
+  }
+
+  if (!d->stream)
+    d->stream = zcomp_stream_get (store->zcomp);
+  if (object_pack (store, d->stream, d->data, &d->packed) == -1)
+    return -1;
+  return content_make (disk, &d->packed, new);
+}
+
+/* Keep the data, and let the slot hold them. */
+static int
+keep_locked (struct disk *disk, struct slot *s, uint64_t index, struct draft *d)
+  REQUIRES (s)
+{
+  struct content new;
+
+  if (keep (disk, index, d, &new) == 0) {
+    content_set_locked (disk, s, &new);
+    return 0;
+  }
+  return errno == ENOSPC && content_overwrite_locked (disk, s, &d->packed) ? 0
+                                                                           : -1;
+}
+
+/* The slot is BUFFERED: change it there, for which there is always room.  What
+ * is one repeated word then leaves the buffer.
+ */
+static void
+rewrite_locked (struct disk *disk, struct slot *s, const void *buf,
+                uint32_t offset, uint32_t len) REQUIRES (s)
+{
+  const char *data = buffer_data (&disk->store->buffer,
+                                  (uint32_t) slot_load_cell (s));
+  struct content same = { .state = SLOT_SAME, .size = 1 };
+
+  content_rewrite_locked (disk, s, buf, offset, len);
+  disk_count (disk, DISK_BUFFER_HITS, 1);
+  if (slot_same_filled (data, disk->store->config.slot_size, &same.cell))
+    content_set_locked (disk, s, &same);
+}
+
+/* -- a whole slot -------------------------------------------------------- */
+
+/* Change the slot in the write buffer, if it is there and does not leave it for
+ * a repeated word.  The first look is a hint: if it is wrong the slot is
+ * written as any other.
+ */
+static bool
+rewrite_buffered (struct disk *disk, uint64_t index, const void *buf,
+                  uint32_t now)
+{
+  const struct slot *peek = slot_table_peek (&disk->table, index);
+  uint32_t slot_size = disk->store->config.slot_size;
+  uint64_t word;
+
+  if (!peek || slot_meta_state (slot_load_meta (peek)) != SLOT_BUFFERED ||
+      slot_same_filled (buf, slot_size, &word))
+    return false;
+  struct slot *s = slot_table_write_lock (&disk->table, index);
+  if (!slot_is_there (s))
+    return false;
+  bool buffered = slot_meta_state (slot_load_meta (s)) == SLOT_BUFFERED;
+  if (buffered)
+    rewrite_locked (disk, s, buf, 0, slot_size);
+  slot_write_unlock_stamped (s, now);
+  return buffered;
+}
+
+/* No room for a new object beside the old one: once more with the slot locked,
+ * where it may fit in the old one's place.
  */
 static int
-write_at_limit (struct disk *disk, uint64_t index, const void *buf,
+write_at_limit (struct disk *disk, uint64_t index, struct draft *d,
                 uint32_t now)
 {
   struct slot *s = slot_table_write_lock (&disk->table, index);
@@ -81,78 +181,29 @@ write_at_limit (struct disk *disk, uint64_t index, const void *buf,
     errno = ENOSPC;
     return -1;
   }
-  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
-  int r = store_data_locked (disk, s, stream, buf);
-  zcomp_stream_put (stream);
+  int r = keep_locked (disk, s, index, d);
+  draft_end (d);
   slot_write_unlock_stamped (s, now);
-  return r;
-}
-
-/* The slot is in the write buffer: change it there.  The first look is a hint:
- * if it is wrong the slot is written as any other.
- */
-static bool
-rewrite_buffered (struct disk *disk, uint64_t index, const void *buf,
-                  uint32_t now)
-{
-  const struct slot *peek = slot_table_peek (&disk->table, index);
-
-  if (!peek || slot_meta_state (slot_load_meta (peek)) != SLOT_BUFFERED)
-    return false;
-  struct slot *s = slot_table_write_lock (&disk->table, index);
-  if (!slot_is_there (s))
-    return false;
-  if (slot_meta_state (slot_load_meta (s)) != SLOT_BUFFERED) {
-    slot_write_unlock (s);
-    return false;
-  }
-  content_rewrite_locked (disk, s, buf, 0, disk->store->config.slot_size);
-  disk_count (disk, DISK_BUFFER_HITS, 1);
-  slot_write_unlock_stamped (s, now);
-  return true;
-}
-
-/* What the slot is to hold: kept as it is if the write buffer has room, else
- * compressed.
- */
-static int
-make_data (struct disk *disk, uint64_t index, const void *buf,
-           struct content *new)
-{
-  struct packed packed;
-
-  if (buffer_is_on (&disk->store->buffer)) {
-    if (content_make_buffered (disk, index, buf, new))
-      return 0;
-    disk_count (disk, DISK_BUFFER_PASSED, 1);
-  }
-  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
-  int r = object_pack (disk->store, stream, buf, &packed);
-
-  if (r == 0)
-    r = content_make (disk, &packed, new);
-  zcomp_stream_put (stream);
   return r;
 }
 
 static int
 try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
 {
-  struct content new = { .state = SLOT_SAME, .size = 1 };
-  bool zeroes = false;
-  struct slot *s;
+  struct draft d = { .data = buf };
+  struct content new;
 
-  if (slot_same_filled (buf, disk->store->config.slot_size, &new.cell))
-    zeroes = new.cell == 0;
-  else {
-    if (buffer_used (&disk->store->buffer) > 0 &&
-        rewrite_buffered (disk, index, buf, now))
-      return 0;
-    if (make_data (disk, index, buf, &new) == -1)
-      return errno == ENOSPC ? write_at_limit (disk, index, buf, now) : -1;
-  }
-  s = zeroes ? slot_table_write_lock (&disk->table, index)
-             : slot_table_write_lock_new (&disk->table, index);
+  if (buffer_used (&disk->store->buffer) > 0 &&
+      rewrite_buffered (disk, index, buf, now))
+    return 0;
+  int r = keep (disk, index, &d, &new);
+  draft_end (&d); /* a slot is never locked with a stream held */
+  if (r == -1)
+    return errno == ENOSPC ? write_at_limit (disk, index, &d, now) : -1;
+
+  bool zeroes = new.state == SLOT_SAME &&new.cell == 0;
+  struct slot *s = zeroes ? slot_table_write_lock (&disk->table, index)
+                          : slot_table_write_lock_new (&disk->table, index);
   if (!slot_is_there (s)) {
     /* At the moment when the directory named no leaf the slot was EMPTY: that
      * is when these zeroes were written.  What was answered before is in a
@@ -169,6 +220,8 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
   return 0;
 }
 
+/* -- a part of one ------------------------------------------------------- */
+
 /* The slot's present data in the stream's scratch; NULL if they cannot be read.
  * 'record': of a BACKED slot.
  */
@@ -176,21 +229,23 @@ static char *
 old_data_locked (struct disk *disk, struct slot *s, struct zcomp_stream *stream,
                  const char *record) REQUIRES (s)
 {
-  enum slot_state state = slot_meta_state (slot_load_meta (s));
   char *data = zcomp_stream_scratch (stream);
 
-  if (state != SLOT_EMPTY && state != SLOT_SAME)
+  if (slot_meta_has_object (slot_load_meta (s)))
     return object_unpack_locked (disk->store, s, record, stream);
+  /* An EMPTY slot's cell is 0. */
   slot_fill_words (data, 0, disk->store->config.slot_size, slot_load_cell (s));
   return data;
 }
 
-/* Merge the part in, compress the data and let the slot hold them. */
+/* Merge the part in, and keep the data. */
 static int
-merge_locked (struct disk *disk, struct slot *s, struct zcomp_stream *stream,
-              char *data, const void *buf, uint32_t offset, uint32_t len)
-  REQUIRES (s)
+merge_locked (struct disk *disk, struct slot *s, uint64_t index,
+              struct zcomp_stream *stream, char *data, const void *buf,
+              uint32_t offset, uint32_t len) REQUIRES (s)
 {
+  struct draft d = { .data = data, .stream = stream };
+
   if (is_so_already (data + offset, buf, len))
     return 0;
   if (buf)
@@ -198,76 +253,26 @@ merge_locked (struct disk *disk, struct slot *s, struct zcomp_stream *stream,
   else
     memset (data + offset, 0, len);
   fault_pause ("slot.part.merged");
-  return store_data_locked (disk, s, stream, data);
+  return keep_locked (disk, s, index, &d);
 }
 
 static int
-part_compressed_locked (struct disk *disk, struct slot *s, uint64_t index,
+fetch_and_merge_locked (struct disk *disk, struct slot *s, uint64_t index,
                         const void *buf, uint32_t offset, uint32_t len)
   REQUIRES (s)
 {
   bool backed = slot_meta_state (slot_load_meta (s)) == SLOT_BACKED;
   char *record = backed ? object_fetch_locked (disk, s, index) : NULL;
-  int r;
 
   if (backed && !record)
     return -1;
   struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
   char *data = old_data_locked (disk, s, stream, record);
-  r = data ? merge_locked (disk, s, stream, data, buf, offset, len) : -1;
+  int r = data ? merge_locked (disk, s, index, stream, data, buf, offset, len)
+               : -1;
   zcomp_stream_put (stream);
   backed_record_free (disk->store->backed, record);
   return r;
-}
-
-/* The slot is BUFFERED, and its data have just changed. */
-static void
-keep_buffered_locked (struct disk *disk, struct slot *s) REQUIRES (s)
-{
-  const char *data = buffer_data (&disk->store->buffer,
-                                  (uint32_t) slot_load_cell (s));
-  struct content same = { .state = SLOT_SAME, .size = 1 };
-
-  if (slot_same_filled (data, disk->store->config.slot_size, &same.cell))
-    content_set_locked (disk, s, &same);
-}
-
-enum fetched {
-  FETCH_FAILED = -1, /* with errno */
-  FETCH_NO_ROOM,
-  FETCHED, /* the slot is BUFFERED */
-  FETCHED_SO_ALREADY,
-};
-
-/* Bring the slot into the write buffer as it is, to change it there; not if
- * that part of it is already what it shall become.
- */
-static enum fetched
-fetch_into_buffer_locked (struct disk *disk, struct slot *s, uint64_t index,
-                          const void *buf, uint32_t offset, uint32_t len)
-  REQUIRES (s)
-{
-  struct content new = { .state = SLOT_BUFFERED,
-                         .size = disk->store->config.slot_size };
-  uint32_t entry = buffer_take (&disk->store->buffer, disk_slot (disk, index));
-  char *record = NULL;
-
-  if (entry == BUFFER_NONE) {
-    disk_count (disk, DISK_BUFFER_PASSED, 1);
-    return FETCH_NO_ROOM;
-  }
-  new.cell = entry;
-  char *data = buffer_data (&disk->store->buffer, entry);
-  int r = slot_read_locked (disk, s, index, data, 0, new.size, &record);
-  bool same = r == 0 && is_so_already (data + offset, buf, len);
-  backed_record_free (disk->store->backed, record);
-  if (r == 0 && !same) {
-    content_set_locked (disk, s, &new);
-    disk_count (disk, DISK_BUFFER_WRITES, 1);
-  }
-  else
-    content_drop (disk, &new);
-  return r == -1 ? FETCH_FAILED : same ? FETCHED_SO_ALREADY : FETCHED;
 }
 
 static int
@@ -276,7 +281,6 @@ write_part_locked (struct disk *disk, struct slot *s, uint64_t index,
 {
   static const struct content zeroes = { .state = SLOT_SAME, .size = 1 };
   enum slot_state state = slot_meta_state (slot_load_meta (s));
-  enum fetched there = FETCH_NO_ROOM;
 
   /* An EMPTY slot's cell is 0. */
   if ((state == SLOT_EMPTY || state == SLOT_SAME) &&
@@ -286,25 +290,9 @@ write_part_locked (struct disk *disk, struct slot *s, uint64_t index,
       content_set_locked (disk, s, &zeroes);
     return 0;
   }
-  if (state == SLOT_BUFFERED) {
-    disk_count (disk, DISK_BUFFER_HITS, 1);
-    there = FETCHED;
-  }
-  else if (buffer_is_on (&disk->store->buffer))
-    there = fetch_into_buffer_locked (disk, s, index, buf, offset, len);
-
-  switch (there) {
-  case FETCH_FAILED:
-    return -1;
-  case FETCHED_SO_ALREADY:
-    return 0;
-  case FETCH_NO_ROOM:
-    return part_compressed_locked (disk, s, index, buf, offset, len);
-  case FETCHED:
-    break;
-  }
-  content_rewrite_locked (disk, s, buf, offset, len);
-  keep_buffered_locked (disk, s);
+  if (state != SLOT_BUFFERED)
+    return fetch_and_merge_locked (disk, s, index, buf, offset, len);
+  rewrite_locked (disk, s, buf, offset, len);
   return 0;
 }
 

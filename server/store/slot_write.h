@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One slot: read, write, write a part of it, discard.
+ * One slot: write, write a part of it, discard.
  *
  * Until a write succeeds nothing of it is seen; when it fails (limit, memory,
  * codec) the slot still holds what it held.  Each of these is atomic for the
@@ -16,27 +16,10 @@
  * failed).
  */
 
-#ifndef ZRAM_SLOT_IO_H
-#define ZRAM_SLOT_IO_H
+#ifndef ZRAM_SLOT_WRITE_H
+#define ZRAM_SLOT_WRITE_H
 
 #include "store/disk.h"
-
-/* Bytes [offset, offset + len) of the slot. */
-int slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
-               uint32_t len, uint32_t now) MUST_USE;
-
-/* The slot will be read next: ask for its object's bytes, without a lock. */
-void slot_prefetch (struct disk *disk, uint64_t index);
-
-/* As slot_read of the whole slot, but no access: it keeps its age and mark.
- * -1 with errno EAGAIN instead of waiting for a writer, ENOENT if it is EMPTY.
- */
-int slot_read_unnoticed (struct disk *disk, uint64_t index, void *buf) MUST_USE;
-
-/* The same, but -1 with errno EREMOTE if it is in the backing store: does not
- * wait for that.
- */
-int slot_read_in_memory (struct disk *disk, uint64_t index, void *buf) MUST_USE;
 
 /* The whole slot: slot_size bytes.  Zeroes need no leaf of the table, and make
  * none; where there is one, the slot becomes SAME.
@@ -63,4 +46,4 @@ bool slot_try_discard (struct disk *disk, uint64_t index) MUST_USE;
 /* Is this all one repeated 64-bit word?  len: a multiple of 8, at least 8. */
 bool slot_same_filled (const void *buf, uint32_t len, uint64_t *word);
 
-#endif /* ZRAM_SLOT_IO_H */
+#endif /* ZRAM_SLOT_WRITE_H */
