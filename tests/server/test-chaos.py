@@ -162,21 +162,37 @@ def killed(server, rng, number):
 # -- what must not change ---------------------------------------------------
 
 class Witness:
-    """A client that stays, its data, and the server's memory."""
+    """A client that stays, its data, and the server's memory.
 
-    def __init__(self, server, port, data):
+    'threads' as in nbdkit's -t; 16 are its default.
+    """
+
+    def __init__(self, server, port, data, threads=None):
         self.server = server
+        self.control = server.control()
+        self.control.call("stats")          # the plugin's threads are there
+        self.tasks = (self.entries("task") + 1
+                      + (threads or 16) * (threads != 1))
         self.h = nbd.NBD()
         if port:
             self.h.connect_tcp("127.0.0.1", str(port))
         else:
             self.h.connect_unix(server.sock)
         self.mine = data.mixed(MINE)
-        self.h.pwrite(self.mine, CHAOS)
-        self.control = server.control()
-        self.control.call("stats")          # so it was accepted
-        self.tasks = len(os.listdir("/proc/%d/task" % server.pid))
-        self.fds = len(os.listdir("/proc/%d/fd" % server.pid))
+        self.h.pwrite(self.mine, CHAOS)     # so it was accepted
+
+    def entries(self, what):
+        return len(os.listdir("/proc/%d/%s" % (self.server.pid, what)))
+
+    def count(self):
+        """What there is with it alone, once nbdkit has started all threads of
+        its connection: the first of them answers before.
+        """
+        for _ in range(1200):
+            if self.entries("task") >= self.tasks:
+                break
+            time.sleep(0.05)
+        self.tasks, self.fds = self.entries("task"), self.entries("fd")
 
     def look(self):
         same(self.h.pread(MINE, CHAOS), self.mine, CHAOS, "the witness's")
@@ -185,7 +201,7 @@ class Witness:
         """No thread and no descriptor of the dead is left."""
         for what, count in ("task", self.tasks), ("fd", self.fds):
             for _ in range(1200):
-                now = len(os.listdir("/proc/%d/%s" % (self.server.pid, what)))
+                now = self.entries(what)
                 if now <= count:
                     break
                 time.sleep(0.05)
@@ -221,7 +237,8 @@ def vanishing(number, kills, port=None, threads=None):
     piled = threads == 1
     options = QUIET + (["-t", str(threads)] if threads else [])
     with ControlServer(CHAOS + M, options=options, port=port) as s:
-        w = Witness(s, port, data)
+        w = Witness(s, port, data, threads)
+        w.count()
         before = None
         done = 0
         while done < kills:
@@ -337,6 +354,7 @@ def many(number, count):
     data = Data(rng)
     with Ended(CHAOS + M, options=QUIET) as s:
         w = Witness(s, None, data)
+        w.count()
         before = w.memory()
         part = CHAOS // count & ~4095
         handles = [connect(s.sock) for _ in range(count)]
