@@ -252,7 +252,7 @@ damage_pair (struct pair *p)
 
   assert_non_null (plain);
   assert_non_null (object);
-  for (int round = 0; round < 3000; round++) {
+  for (int round = 0; round < UNIT_TIMES (3000); round++) {
     if (round % 300 == 0) {
       fill (plain, len, round / 300 % KINDS, &rng);
       n = (size_t) compress (p, plain, len, 2 * len, true, &out);
