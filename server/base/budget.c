@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Budget: the slow paths of charging memory.
+ * Contract: base/budget.h.
+ */
 
 #include <config.h>
 
@@ -73,7 +76,9 @@ budget_has_headroom (struct budget *b, uint64_t bytes)
 
 /* -- the spare ----------------------------------------------------------- */
 
-/* What 'used' may become by this thread's charges; 0: it has no privilege. */
+/* The highest 'used' that this thread's charges may reach; 0: it has no
+ * privilege.
+ */
 static _Thread_local uint64_t ceiling;
 
 static uint64_t
@@ -84,8 +89,7 @@ spare_of (struct budget *b, uint64_t limit)
   return spare < limit / SPARE_MOST ? spare : limit / SPARE_MOST;
 }
 
-/* Was the limit lowered to below the end of the spare, and is that still used?
- */
+/* Was the limit lowered so far that the spare is in use, and is it still? */
 static bool
 is_in_debt (struct budget *b, uint64_t limit, uint64_t used)
 {

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The memory that a store may use, and uses: what mem_limit bounds and
- * mem_used_total reports.  Whoever makes memory resident charges it first.
+ * Budget: the memory that a store may use, and uses. mem_limit bounds it and
+ * mem_used_total reports it.  Memory is charged before it is made resident.
  *
  *   used <= limit  (limit 0: none)        peak = max of used
  *
  * Crossing 80, 90 and 95 % of the limit on the way up is counted once, and
  * again only after it has fallen 5 % below.
  *
- * The last 'spare' bytes below the limit (at the most a 16th of it) are for
- * work that makes room but has to charge something before it can: between
- * budget_spare_begin and _end a thread may charge them too.  When the limit was
- * lowered to where the spare is used already, there is a 'debt' until it is
- * free again: such a thread may then go over what was used when it began, by as
- * much as the spare, even if that is over the limit; or nothing that makes room
- * could ever start.
+ * The last 'spare' bytes below the limit (at most a 16th of it) are for work
+ * that makes room but has to charge some memory first.  Between
+ * budget_spare_begin and _end a thread may charge them too.  If the limit is
+ * lowered so far that the spare is in use already, there is a 'debt' until it
+ * is free again.  During a debt such a thread may exceed the amount used when
+ * it began, by as much as the spare, even over the limit; otherwise work that
+ * makes room could never start.
  */
 
 #ifndef ZRAM_BUDGET_H
@@ -35,8 +35,8 @@ struct budget {
   _Atomic uint64_t limit; /* bytes, 0 = none */
   _Atomic uint64_t spare; /* bytes, see above */
   atomic_bool debt;       /* likewise */
-  atomic_uint level;      /* warnings crossed and not fallen below: 0 … 3 */
-  atomic_uint untold;     /* the highest level that nobody has logged yet */
+  atomic_uint level;      /* warning levels that 'used' is above: 0 … 3 */
+  atomic_uint untold;     /* the highest level that is not logged yet */
   _Atomic uint64_t warnings[BUDGET_LEVELS];
 };
 
@@ -46,19 +46,22 @@ void budget_adjust_level (struct budget *b);
 /* A new limit, which may be below what is used.  0: none. */
 void budget_set_limit (struct budget *b, uint64_t limit);
 
-/* The calling thread does work that makes room, from here to there. */
+/* Between these two the calling thread does work that makes room. */
 void budget_spare_begin (struct budget *b);
 void budget_spare_end (void);
 
 /* May the calling thread let 'used' become that, which is near the limit? */
 bool budget_spare_allows (struct budget *b, uint64_t used);
 
-/* Would so many bytes more leave the last sixteenth of the limit free?  For
- * what is kept ready, which must not take that from the data.  A hint.
+/* Would so many bytes more leave the last sixteenth of the limit free?  Asked
+ * for memory that is kept ready, which must not take the last sixteenth from
+ * the data.  A hint.
  */
 bool budget_has_headroom (struct budget *b, uint64_t bytes);
 
-/* The percentage that was crossed and is to be logged, once; 0: none. */
+/* The percentage that was crossed and is not logged yet; 0: none.  Returned
+ * once.
+ */
 unsigned budget_take_warning (struct budget *b);
 
 static inline void

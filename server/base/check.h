@@ -6,7 +6,7 @@
  *               build, so it must cost no more than a compare.
  * check_debug:  kept with --enable-debug and in sanitizer builds.
  *
- * What is too dear for either is the auditor's (store/audit.h).
+ * Checks that cost more belong to the auditor (store/audit.h).
  */
 
 #ifndef ZRAM_CHECK_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The two clocks: nanoseconds for measuring, and a coarse one (a few ns to
- * read) in whole seconds for the age of slots, in milliseconds for that of what
- * is buffered.  Both are monotonic.
+ * Two monotonic clocks.  One has nanoseconds, for measuring.  The coarse one
+ * takes a few ns to read: in whole seconds for the age of slots, in
+ * milliseconds for the age of buffered data.
  */
 
 #ifndef ZRAM_CLOCK_H
@@ -29,7 +29,7 @@ clock_coarse_s (void)
   return (uint32_t) ts.tv_sec;
 }
 
-/* Milliseconds, as coarse, modulo 2^32 (49 days): for differences. */
+/* Milliseconds of the coarse clock, modulo 2^32 (49 days): for differences. */
 static inline uint32_t
 clock_coarse_ms (void)
 {

@@ -22,8 +22,8 @@
 #endif
 
 #define CAPABILITY(name) TSA (capability (name))
-/* For the reader only: in C, clang looks a lock up among a struct's members
- * no earlier than with -fexperimental-late-parse-attributes (clang 20).
+/* For the reader only: in C, clang finds a lock among a struct's members only
+ * with -fexperimental-late-parse-attributes (clang 20).
  */
 #define GUARDED_BY(lock)
 #define ACQUIRE(...) TSA (acquire_capability (__VA_ARGS__))

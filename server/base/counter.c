@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Counters with one copy a CPU.
+ * Contract: base/counter.h.
+ */
 
 #include <config.h>
 

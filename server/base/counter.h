@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A set of counters that many threads bump: one copy (shard) per CPU, each
- * in cache lines of its own, summed by whoever reads.  A sum is exact when
- * nothing runs, and else some mixture of before and after.
+ * in cache lines of its own.  A reader sums them.  A sum is exact when nothing
+ * runs; otherwise it mixes values from before and after.
  */
 
 #ifndef ZRAM_COUNTER_H
@@ -41,8 +41,8 @@ counter_add (struct counter_set *set, unsigned id, int64_t delta)
                              memory_order_relaxed);
 }
 
-/* As counter_add, and ordered (seq_cst) with what the thread does next: for
- * "I am inside" counts that somebody waits to see fall to 0.
+/* As counter_add, and ordered (seq_cst) before the thread's next accesses: for
+ * counts of threads inside, where another thread waits until they fall to 0.
  */
 static inline void
 counter_add_ordered (struct counter_set *set, unsigned id, int64_t delta)

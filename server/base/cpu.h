@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which CPU runs the caller: a hint for picking the nearest of several equal
+ * The CPU that runs the caller: a hint to choose the nearest of several equal
  * things (streams, counter shards).  It may be stale by the time it is used.
  */
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The words for an errno, where requests may have to say them: always the same
- * words, static, and without a look at the locale, for which strerror may ask
- * for memory (and which a sanitizer's runtime does not survive at the end of
- * nbdkit).
+ * The text of an errno, for use in requests: always the same static words,
+ * without the locale. strerror looks at the locale, for which it may allocate
+ * memory, and which breaks a sanitizer's runtime at the end of nbdkit.
  */
 
 #ifndef ZRAM_ERROR_TEXT_H

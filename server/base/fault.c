@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Fault points: what tests arm, and where threads are held.
+ * Contract: base/fault.h.
+ */
 
 #include <config.h>
 
@@ -21,11 +24,11 @@ struct point {
   bool fails, ever_after;
   uint64_t nth, reached;
   bool holds, first_only;
-  unsigned waiting; /* threads that stand at the point */
+  unsigned waiting; /* threads that are held at the point */
 };
 
-/* Plain pthread locks, not ours: a fault point may stand under any rank, and a
- * thread is held there with any locks, which the rank checker would forbid.
+/* Plain pthread locks, not ours: a fault point may be reached under any rank, and
+ * a thread is held there with any locks, which the rank checker forbids.
  */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;

@@ -8,12 +8,12 @@
  *   fault_pause ("zs.migrate.copied");       // production code
  *
  *   fault_fail_nth ("arena.commit", 3, false);   // test: the third call fails
- *   fault_hold ("zs.migrate.copied");            // test: stop whoever comes
- *   fault_wait_held ("zs.migrate.copied");       // ... until one stands there
+ *   fault_hold ("zs.migrate.copied"); // test: stop threads there
+ *   fault_wait_held ("zs.migrate.copied");       // ... wait until one stops
  *   fault_release ("zs.migrate.copied");         // ... and let it go
  *
- * Compiled in only with --enable-debug and in sanitizer builds
- * (ZRAM_FAULTS); in other builds both macros are nothing.
+ * Compiled in only with --enable-debug and in sanitizer builds (ZRAM_FAULTS);
+ * in other builds both macros are empty.
  */
 
 #ifndef ZRAM_FAULT_H
@@ -28,15 +28,17 @@ bool fault_hit (const char *name);
 void fault_pause (const char *name);
 
 /* Make the nth call (1 = the next) of fault_hit (name) return true; with
- * 'ever_after' all later ones too.  A name of NULL means every point; a
- * point that is held or counted by its own name is not counted there.
+ * 'ever_after' all later ones too.  A name of NULL means every point, except
+ * points that are held or counted by their own names.
  */
 void fault_fail_nth (const char *name, uint64_t nth, bool ever_after);
 
 /* How often the armed point was reached since fault_fail_nth. */
 uint64_t fault_reached (const char *name);
 
-/* Everybody who comes, or (first) only one: others pass while that stands. */
+/* Hold every thread that comes, or (first) only one: others then pass while
+ * that is held.
+ */
 void fault_hold (const char *name);
 void fault_hold_first (const char *name);
 void fault_wait_held (const char *name);

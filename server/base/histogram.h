@@ -56,8 +56,8 @@ histogram_bucket_of (uint64_t ns)
   return bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1;
 }
 
-/* The largest time that the bucket counts, in ns; of the last bucket the
- * bound is only nominal, it takes all that is longer too.
+/* The largest time that the bucket counts, in ns.  The last bucket also takes
+ * all longer times.
  */
 static inline uint64_t
 histogram_upper_ns (unsigned bucket)

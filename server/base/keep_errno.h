@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * errno survives what is released.
+ * KEEP_ERRNO: a release leaves errno unchanged.
  *
  *   void
  *   thing_free (struct thing *t)
@@ -11,17 +11,18 @@
  *     close (t->fd);
  *   }
  *
- * A release is most often on its way out with an error, and the error is what
- * the caller is to hear of: of EINVAL in the place of ENOSPC it would make no
- * room.  So every function that gives something back (closes, unmaps, unlocks
- * with a wake, waits for a thread to end) has this line, and no caller of one
- * needs to think of it.  errno at the end of the scope is what it was at the
- * line.  Not in a function that itself reports by errno: give the release a
- * scope of its own there.
+ * A release often happens on the way out of a function that failed, and the
+ * caller must see the error of that failure.  If the release changed ENOSPC to
+ * EINVAL, for example, the caller would make no room.  So every function that
+ * gives something back (closes, unmaps, unlocks with a wake, waits for a thread
+ * to end) has this line, and its callers need not think of it.  At the end of
+ * the scope errno has the value that it had at the line.  Do not use it in a
+ * function that itself reports by errno: give the release a scope of its own
+ * there.
  *
- * What needs nothing: free (POSIX 2024, glibc since 2.33, and compilers count
- * on it); and of pthreads what only locks, unlocks and signals, which returns
- * its errors and sets no errno in any C library.
+ * Not needed for free (POSIX 2024, glibc since 2.33, and compilers rely on it),
+ * nor for the pthread functions that only lock, unlock and signal: they return
+ * their errors and set no errno in any C library.
  */
 
 #ifndef ZRAM_KEEP_ERRNO_H

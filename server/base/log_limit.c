@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Log limiter: which lines are written, and how many are left out.
+ * Contract: base/log_limit.h.
+ */
 
 #include <config.h>
 
@@ -32,7 +35,7 @@ find_locked (struct log_limit *l, uint64_t id, const char *name,
 static void
 give_back_locked (struct log_limit_kind *k, uint64_t now_ns)
 {
-  /* Two threads may have read the clock in the other order. */
+  /* Another thread may have read a later clock and come first. */
   uint64_t periods = now_ns > k->since_ns
                        ? (now_ns - k->since_ns) / LOG_LIMIT_PERIOD_NS
                        : 0;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which lines of a log are written, when a client or a broken store could cause
- * thousands a second.
+ * Log limiter: decides which lines are written when a client or a broken
+ * backing causes thousands a second.
  *
  *   lines of one kind    ####|||||||||||||||||||||||||||||   |      time -->
  *   are written          ####                                |
  *   and after a period                    + "29 left out"
  *
- * Each kind has LOG_LIMIT_BURST lines to begin with, and gets one back in each
- * period, up to so many again.  What is left out is counted, and told once a
- * period, all kinds together.  A kind is a number of the caller's; the first
- * line of a kind is always written, but for those that are more than there are
- * places: they share the last one.  So whatever happens, and however many cause
- * it, there are at most
+ * Each kind may write LOG_LIMIT_BURST lines at first, and gets one more in each
+ * period, up to that number again.  Lines left out are counted, and reported
+ * once a period, for all kinds together.  A kind is a number that the caller
+ * chooses.  The first line of a kind is always written, unless there are more
+ * kinds than places: the rest share the last place.  So in every case the log
+ * has at most
  *
  *   LOG_LIMIT_KINDS * (LOG_LIMIT_BURST + periods) + periods   lines.
  *
@@ -41,8 +41,8 @@ struct log_limit {
   struct log_limit_kind {
     uint64_t id;
     char name[LOG_LIMIT_NAME]; /* for the summary */
-    uint64_t since_ns;         /* lines were given back up to here */
-    unsigned lines;            /* that may be written */
+    uint64_t since_ns;         /* lines were added up to this time */
+    unsigned lines;            /* that may be written now */
     uint64_t left_out;         /* since the last summary */
   } kind[LOG_LIMIT_KINDS];
 };
@@ -52,15 +52,15 @@ struct log_limit {
     .lock = MUTEX_INIT (RANK_LEAF) \
   }
 
-/* May a line of that kind be written now (clock_ns)?  If not it is counted, and
- * *first says whether it is the first that is not in the summary: then one is
- * due a period later.
+/* May a line of that kind be written now (clock_ns)?  If not, it is counted,
+ * and *first says whether it is the first since the last summary.  If so, a
+ * summary is due a period later.
  */
 bool log_limit_take (struct log_limit *l, uint64_t id, const char *name,
                      uint64_t now_ns, bool *first) MUST_USE;
 
-/* What was left out since the last summary, as a sentence without its end; the
- * counts begin anew.  False if nothing was.
+/* The lines left out since the last summary, as a sentence without its end.
+ * Sets the counts to 0.  False if none were left out.
  */
 bool log_limit_summary (struct log_limit *l, char *buf, size_t size) MUST_USE;
 

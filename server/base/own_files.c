@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Descriptors of one thread alone.
+ * Contract: base/own_files.h.
+ */
 
 #include <config.h>
 
@@ -42,8 +45,8 @@ own_files (int a, int b)
     low = FIRST - 1;
   if (high < FIRST)
     high = FIRST - 1;
-  /* The first call parts from the others and fails if it cannot; after it there
-   * is nothing that could fail.
+  /* The first call gives this thread its own table, and may fail; after it
+   * nothing can fail.
    */
   if (!close_all ((unsigned) high + 1, ~0u, CLOSE_RANGE_UNSHARE))
     return false;

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Parking: where threads sleep that wait for a lock word.
+ * Contract: base/park.h.
+ */
 
 #include <config.h>
 

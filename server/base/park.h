@@ -2,9 +2,9 @@
 /*
  * Parking: where threads sleep that wait for a lock word.
  *
- * A lock word has a bit "somebody waits", and no room for a queue.  Its
- * waiters sleep (futex) on the sequence number of a bucket that the word's
- * address is hashed to:
+ * A lock word has a bit that says that a thread waits, and no room for a queue.
+ * Its waiters sleep (futex) on the sequence number of a bucket; a hash of the
+ * word's address chooses the bucket:
  *
  *   waiter                              waker
  *   t = park_ticket (word)              change the word: waiters bit off
@@ -13,16 +13,16 @@
  *   park_wait (word, t):
  *     sleep only while seq == t
  *
- * No wake-up is lost: the ticket is taken before the bit is set, and the
- * bit was set while the word was still locked, so the unlock that follows
- * sees the bit, and its seq++ makes the ticket stale, whether the waiter
- * sleeps by then or not.  A waiter may wake for nothing (another word of
- * its bucket): it looks at its word again.
+ * No wake-up is lost.  The ticket is taken before the bit is set, and the bit
+ * is set while the word is still locked.  So the unlock that follows sees the
+ * bit, and its seq++ makes the ticket stale, whether the waiter sleeps by then
+ * or not.  A waiter may wake without cause (for another word of its bucket): it
+ * looks at its word again.
  *
- * The bucket depends on the address's *page* alone.  So a page full of lock
- * words can be zeroed by the system (all of them unlocked at a stroke, the
- * waiters bits lost) by whoever holds them all, who then wakes one bucket:
- * see slot_table.h and zspage.h, which give such pages back.
+ * The bucket depends only on the *page* of the address.  So a thread that holds
+ * all lock words of a page can let the system zero the page, which unlocks all
+ * of them at once and loses the waiters bits, and then wakes one bucket: slots
+ * and zspage descriptors are given back like this.
  *
  * Source of the idea: "parking lot", WebKit's WTF::ParkingLot.
  */
@@ -35,12 +35,12 @@
 /* Memory order: acquire; what is read after it is no older than it. */
 uint32_t park_ticket (const void *word);
 
-/* Sleeps until a park_wake after the ticket, or for no reason at all. */
+/* Sleeps until a park_wake after the ticket; may also wake without cause. */
 void park_wait (const void *word, uint32_t ticket);
 
 void park_wake (const void *word);
 
-/* Times a thread went to sleep here since the process started. */
+/* How often a thread went to sleep here since the process started. */
 uint64_t park_sleeps (void);
 
 #endif /* ZRAM_PARK_H */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Patience: a wait that ends at a time, or when somebody cancels it.
+ * Patience: a wait that ends at a given time, or when it is cancelled.
  *
- * For one who asks for something and would rather be told that it cannot be had
- * than wait for a store that hangs.  It waits by looking again each
- * millisecond: such waits are few, and nobody has to know whom to wake.
+ * For a caller that would rather fail than wait for a backing store that hangs.
+ * It polls each millisecond: such waits are rare, and no other thread has to
+ * know whom to wake.
  *
- * Whoever takes a lock again and again, for a step at a time, would hardly ever
- * be seen without it.  So who wants such a lock says so ('wished'), and who
- * takes steps leaves it alone for a moment between two of them (step_aside).
+ * Some threads take a lock again and again, for a step at a time.  A poll would
+ * hardly ever find such a lock free.  So a thread that wants it counts itself
+ * in 'wished', and the thread that takes steps leaves the lock free for a
+ * moment between two of them (step_aside).
  */
 
 #ifndef ZRAM_PATIENCE_H
@@ -55,7 +56,7 @@ patience_errno (const struct patience *p)
   return patience_cancelled (p) ? ECANCELED : ETIMEDOUT;
 }
 
-/* A millisecond later; false, and at once, if it is at its end. */
+/* Sleeps a millisecond.  False, without sleeping, if the patience is over. */
 static inline bool MUST_USE
 patience_nap (const struct patience *p)
 {
@@ -67,7 +68,7 @@ patience_nap (const struct patience *p)
   return true;
 }
 
-/* False if it could not be had in time.  'wished': see above; or NULL. */
+/* False if the lock was not free in time. 'wished': see above; or NULL. */
 static inline bool MUST_USE
 mutex_lock_patiently (struct mutex *mutex, atomic_uint *wished,
                       const struct patience *p) TRY_ACQUIRE (true, mutex)
@@ -85,8 +86,8 @@ mutex_lock_patiently (struct mutex *mutex, atomic_uint *wished,
   return locked;
 }
 
-/* Between two steps, without the lock: two milliseconds if anybody wishes for
- * it, which is time for one more look.
+/* Call it between two steps, without the lock.  If a thread wishes for the lock
+ * it sleeps two milliseconds, which is time for one more poll.
  */
 static inline void
 step_aside (const atomic_uint *wished)

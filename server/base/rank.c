@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The checker of lock ranks.
+ * Contract: base/rank.h.
+ */
 
 #include <config.h>
 

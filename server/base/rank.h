@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lock ranks, and the checker that holds every lock to them.
+ * Lock ranks, and the checker that enforces them.
  *
- * A thread may block on a lock only when its rank is higher than that of
- * every lock the thread holds; it may *try* a lock whose rank is at least
- * as high.  So there is no cycle of waiting threads.
+ * A thread may block on a lock only if its rank is higher than that of every
+ * lock that the thread holds.  It may *try* a lock whose rank is at least as
+ * high.  So no cycle of waiting threads can arise.
  *
- * Ranks CLASS and above do not sleep: with one of them held a thread does
- * not wait for a slot or a stream, does no I/O and asks the system for no
- * memory (rank_may_sleep).  The holder of a zspage's write lock (an atomic
- * section) does not even take another lock that others may hold for long.
+ * A thread that holds a lock of rank CLASS or above does not sleep: it does not
+ * wait for a slot or a stream, does no I/O and asks the system for no memory
+ * (rank_may_sleep).  A thread that holds a zspage's write lock (an atomic
+ * section) also takes no other lock that may be held for long.
  *
- * With --enable-debug and in sanitizer builds a breach aborts the process
- * with the names of both locks; in other builds all this compiles to
- * nothing.
+ * With --enable-debug and in sanitizer builds a breach aborts the process with
+ * the names of both locks.  In other builds all this compiles to nothing.
  */
 
 #ifndef ZRAM_RANK_H
@@ -50,8 +49,9 @@ enum lock_rank {
 
 #ifdef ZRAM_DEBUG
 
-/* Called before a thread blocks on a lock of this rank, or (try) after it
- * was got without blocking.  Abort on a breach, else note the lock as held.
+/* Called before a thread blocks on a lock of this rank, or (try) after it took
+ * the lock without blocking.  Aborts on a breach; otherwise notes the lock as
+ * held.
  */
 void rank_acquire (enum lock_rank rank);
 void rank_acquire_try (enum lock_rank rank);
@@ -60,7 +60,7 @@ void rank_release (enum lock_rank rank);
 /* The calling thread is about to do 'what', which may sleep. */
 void rank_may_sleep (const char *what);
 
-/* The calling thread holds a zspage's write lock from here to there. */
+/* Between these two the calling thread holds a zspage's write lock. */
 void rank_atomic_begin (void);
 void rank_atomic_end (void);
 

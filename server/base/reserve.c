@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reserves: address space with a usable prefix.
+ * Contract: base/reserve.h.
+ */
 
 #include <config.h>
 
@@ -51,11 +54,11 @@ map_some (size_t *want, size_t least)
     all = false;
   }
   if (p == MAP_FAILED) {
-    errno = ENOMEM; /* EAGAIN, if all that is mapped shall be locked */
+    errno = ENOMEM; /* EAGAIN, if every mapping is to be locked */
     return NULL;
   }
-  /* Where addresses are scarce others need some, too: not more than a half of
-   * what there is.  The rest is given back.
+  /* Where addresses are scarce others need some too, so take at most a half of
+   * those that are left.  The rest is given back.
    */
   if (!all && *want / 2 >= least) {
     size_t half = *want / 2 / ALIGNMENT * ALIGNMENT;
@@ -113,7 +116,7 @@ reserve_commit (struct reserve *r, size_t bytes)
   char *from = r->base + r->committed;
   size_t len = to - r->committed;
   if (mprotect (from, len, PROT_READ | PROT_WRITE) == -1) {
-    errno = ENOMEM; /* whatever it says */
+    errno = ENOMEM; /* whatever the system says */
     return -1;
   }
   /* One touched byte must cost one page, not 2 MiB. */
@@ -130,9 +133,10 @@ reserve_return (struct reserve *r, size_t from, size_t len)
   check_debug (from + len <= r->committed);
   if (likely (madvise (r->base + from, len, MADV_DONTNEED) == 0))
     return;
-  /* Locked memory is not given back by mistake.  Before Linux 5.18 it is not
-   * given back at all: then it stays, but as zeroes, which is what the next
-   * user of it, and whoever waits for a lock in it, relies on.
+  /* The kernel refuses to give locked memory back with a plain madvise.  Before
+   * Linux 5.18 it cannot be given back at all: it then stays, but as zeroes.
+   * The next user of it, and a thread that waits for a lock in it, rely on the
+   * zeroes.
    */
   if (madvise (r->base + from, len, MADV_DONTNEED_LOCKED) == -1)
     memset (r->base + from, 0, len);
@@ -144,13 +148,13 @@ reserve_return_all (struct reserve *r, size_t from, size_t len)
   KEEP_ERRNO;
 
   check_debug (from + len <= r->committed);
-  /* Of locked memory a new mapping might be made resident as a whole. */
+  /* If memory is locked, a new mapping might be made resident as a whole. */
   if (len && madvise (r->base + from, len, MADV_DONTNEED) == -1) {
     reserve_return (r, from, len);
     return;
   }
-  /* A new mapping in the old one's place: the kernel frees the page tables
-   * with the old one and merges the new one with its neighbours.
+  /* A new mapping in the place of the old: the kernel frees the page tables of
+   * the old one and merges the new one with its neighbours.
    */
   if (mmap (r->base + from, len, PROT_READ | PROT_WRITE,
             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,

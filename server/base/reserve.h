@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A long stretch of address space of which a growing prefix can be used.
+ * Reserve: a long stretch of address space with a growing usable prefix.
  *
  *   base                base+committed             base+reserved
  *    |#####.##..####......|-------------------------|
  *     readable, writable,   no access, costs nothing
  *     costs RAM where touched
  *
- * Addresses never move, so what lives here can be found by index, and a
- * stale pointer into the prefix is always safe to look at (type-stable).
- * The prefix is committed in steps, so that a system that accounts memory
- * strictly (overcommit 2, ulimit -v) says no at a place that can cope.
+ * Addresses never move.  So things in it are found by index, and a stale
+ * pointer into the prefix is always safe to read (type-stable).  The prefix is
+ * committed in steps.  So a system that accounts memory strictly (overcommit 2,
+ * ulimit -v) refuses at a place that can handle it.
  */
 
 #ifndef ZRAM_RESERVE_H
@@ -29,8 +29,8 @@ struct reserve {
 };
 
 /* Reserve 'want' bytes of addresses, or a half, a quarter, … of them but no
- * less than 'least'; and if there are not so many, a half of those that there
- * are, so that others find some.  0, or -1 with errno ENOMEM.
+ * less than 'least'.  If that is not possible, reserve a half of the addresses
+ * that are left, so that others find some.  0, or -1 with errno ENOMEM.
  */
 int reserve_open (struct reserve *r, size_t want, size_t least) MUST_USE;
 void reserve_close (struct reserve *r);
@@ -41,24 +41,24 @@ void reserve_close (struct reserve *r);
 int reserve_commit (struct reserve *r, size_t bytes) MUST_USE;
 
 /* Give the memory of [from, from + len) back to the system; both are whole
- * pages.  It reads as zeroes from then on.  Of a process whose memory is locked
- * (mlockall) too; that needs Linux 5.18, before which it reads as zeroes and
- * stays.
+ * pages.  It reads as zeroes from then on.  This works with locked memory
+ * (mlockall) too, from Linux 5.18 on; before that, locked memory is zeroed but
+ * stays resident.
  */
 void reserve_return (struct reserve *r, size_t from, size_t len);
 
-/* As reserve_return, and the page tables too: for long stretches. */
+/* As reserve_return, but gives the page tables back too: for long stretches. */
 void reserve_return_all (struct reserve *r, size_t from, size_t len);
 
 /* Make [from, from + len) resident at once: cheaper than a fault a page.
- * A hint: nothing is lost where the system cannot.
+ * A hint: no harm is done if the system cannot.
  */
 void reserve_populate (struct reserve *r, size_t from, size_t len);
 
-/* The same for what lies in [from, to), in whole pages. */
+/* The same for the whole pages that [from, to) touches. */
 void reserve_populate_from (struct reserve *r, size_t from, size_t to);
 
-/* Of the first 'bytes', how many are resident; for tests and the auditor. */
+/* How many of the first 'bytes' are resident; for tests and the auditor. */
 size_t reserve_resident (const struct reserve *r, size_t bytes);
 
 #endif /* ZRAM_RESERVE_H */

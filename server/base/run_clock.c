@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The clock for deadlines.
+ * Contract: base/run_clock.h.
+ */
 
 #include <config.h>
 
@@ -8,8 +11,8 @@
 static struct run_clock the_clock;
 static struct mutex the_lock = MUTEX_INIT (RANK_CLOCK);
 
-/* The time is read under the lock, so that it never goes back between two who
- * advance the clock.
+/* The time is read under the lock, so that it never goes back between two
+ * threads that advance the clock.
  */
 uint64_t
 run_clock_ns (void)

@@ -2,24 +2,25 @@
 /*
  * The clock for deadlines: nanoseconds in which this process ran.
  *
- * A process may stand still for longer than any deadline (SIGSTOP, a cgroup
- * that is frozen, a virtual machine that is suspended).  By the clock on the
- * wall everything is late when it goes on, though nobody was there to look at
- * what came meanwhile.  So a deadline is set and judged by this clock, which
- * goes on by what passed since it was last read, but never by more than
- * RUN_CLOCK_GAP_NS at once:
+ * A process may stand still for longer than any deadline (SIGSTOP, a frozen
+ * cgroup, a suspended virtual machine).  By the wall clock everything is late
+ * when it goes on, although the process could not look at answers that arrived
+ * meanwhile.  So a deadline is set and judged by this clock.  Each read
+ * advances it by the time since the last read, but never by more than
+ * RUN_CLOCK_GAP_NS:
  *
  *   read        read        read                               read
  *     |-- 50 ms --|-- 50 ms --|--------- frozen, 40 s -----------|
  *     |   + 50 ms |   + 50 ms |                         + 200 ms |
  *
- * Hence two rules for whoever waits for a deadline:
- *   1. Look at the clock every RUN_CLOCK_STEP_NS (run_clock_wait does).  While
- *      nobody looks it hardly goes on, which is right: nobody waits.
+ * Hence two rules for every wait for a deadline:
+ *   1.  Read the clock every RUN_CLOCK_STEP_NS (run_clock_wait does).  While no
+ *      thread reads the clock it hardly advances, which is right: no thread
+ *      waits.
  *   2. Take what has arrived first, and only then call the rest late.
  *
- * Every such wait has an end: each look takes the clock further, by what
- * passed or by a whole gap.  Where threads get no CPU for longer than a gap
+ * Every such wait has an end, because each read advances the clock, by the time
+ * that passed or by a whole gap.  If threads get no CPU for longer than a gap,
  * the waits become longer, as they should.
  */
 
@@ -52,14 +53,14 @@ run_clock_advance (struct run_clock *c, uint64_t now_ns)
   return c->ran_ns;
 }
 
-/* The one of this process; never 0.  Any thread; takes a leaf lock for a few
+/* The clock of this process; never 0.  Any thread; takes a leaf lock for a few
  * instructions.
  */
 uint64_t run_clock_ns (void);
 
-/* Sleep until 'cond' is signalled, for a step at the most, with 'lock' held,
- * which 'cond' goes with.  False when the deadline has
- * passed.  The caller looks at what it waits for after it, whatever it says.
+/* Sleep until 'cond' is signalled, for at most a step.  The caller holds
+ * 'lock', the lock of 'cond'.  False when the deadline has passed.  Whatever it
+ * returns, the caller must check its condition afterwards.
  */
 bool run_clock_wait (struct cond *cond, struct mutex *lock,
                      uint64_t deadline_ns) REQUIRES (lock) MUST_USE;

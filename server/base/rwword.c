@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The slow paths of the reader-writer lock in a word.
+ * Contract: base/rwword.h.
+ */
 
 #include <config.h>
 
@@ -11,7 +14,7 @@
 #include "base/park.h"
 #include "base/rwword.h"
 
-/* About 2 to 4 µs: a tenth of what sleeping and waking costs. */
+/* About 2 to 4 µs: a tenth of the cost of sleeping and waking. */
 #define SPINS 64
 
 static struct histogram waits;
@@ -43,8 +46,9 @@ record_wait (uint64_t start)
     histogram_add (h, clock_ns () - start);
 }
 
-/* Wait for a change of the word, which was seen as 'seen' and taken.  Spins
- * while there are spins left, then parks; 'mark' is what tells the holder.
+/* Wait for a change of the word, which had the value 'seen' and was taken.
+ * Spins while there are spins left, then parks; 'mark' has the bits that tell
+ * the holder.
  */
 static void
 wait_for_change (struct rwword *w, uint32_t seen, uint32_t mark,
@@ -56,9 +60,9 @@ wait_for_change (struct rwword *w, uint32_t seen, uint32_t mark,
     return;
   }
 
-  /* The ticket first, and the exchange even where the mark is set already:
-   * its success is what proves that the lock is still held after the ticket
-   * was taken, so that an unlock, and its wake, are still to come.
+  /* Take the ticket first, and do the exchange even if the mark is set already:
+   * its success proves that the lock is still held after the ticket was taken,
+   * so an unlock, and its wake, are still to come.
    */
   fault_pause ("rwword.seen");
   uint32_t ticket = park_ticket (w);
@@ -101,7 +105,9 @@ rwword_write_lock_slow (struct rwword *w)
   for (;;) {
     uint32_t old = atomic_load_explicit (&w->v, memory_order_relaxed);
 
-    /* Q stays: those who set it are still parked, our unlock wakes them. */
+    /* Q stays: the threads that set it are still parked, and our unlock wakes
+     * them.
+     */
     while (!(old & RW_HELD))
       if (atomic_compare_exchange_weak_explicit (
             &w->v, &old, (old & ~RW_PENDING) | RW_WRITER, memory_order_acquire,

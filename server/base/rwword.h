@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A reader-writer lock in the upper 15 bits of a 32-bit word; the lower 17
- * belong to whoever owns the word (a slot keeps its age there).
+ * A reader-writer lock in the upper 15 bits of a 32-bit word.  The lower 17
+ * belong to the owner of the word (a slot keeps its age there).
  *
  *   31 30 29 28........17 16.................0
  *  +--+--+--+------------+--------------------+
  *  |W |Q |P |  readers   |       owner        |
  *  +--+--+--+------------+--------------------+
  *   W  a writer is inside
- *   Q  somebody is parked, or about to be: whoever unlocks wakes them
+ *   Q  threads are parked, or about to park: the unlocking thread wakes them
  *   P  a writer is waiting: new readers queue behind it, so that a stream of
  *      readers cannot starve it
  *
@@ -18,13 +18,13 @@
  *                           words)
  *
  * Readers and writers may both sleep while they hold the lock.  Waiting is
- * adaptive: a short spin, then sleep (park.h, where it is argued that no
- * wake-up is lost).  A failed compare-and-swap has already fetched the line
- * and the new value, so it is retried at once, without a pause; a pause is
- * for the case that the lock is really taken.
+ * adaptive: a short spin, then sleep (park.h argues that no wake-up is lost).
+ * A failed compare-and-swap has already fetched the line and the new value, so
+ * it is retried at once, without a pause.  A pause is only for a lock that is
+ * really taken.
  *
  * Memory order: taking the lock is an acquire, dropping it a release, on
- * the one word; so what happened under it is seen by the next holder.
+ * the one word.  So the next holder sees everything that the last one did.
  *
  * Source: the zram entry lock and the zsmalloc zspage lock of January and
  * February 2025, as discussed on linux-mm; the parking and the P bit are
@@ -55,9 +55,9 @@ struct CAPABILITY ("rwword") rwword {
   _Atomic uint32_t v;
 };
 
-/* Times that threads waited for rwwords, of all locks of the process; made by
- * the first call, NULL if there is no memory for it.  Only waits that left
- * the fast path are measured.
+/* How long threads waited for rwwords, for all locks of the process.  Made by
+ * the first call; NULL if there is no memory for it.  Only waits that left the
+ * fast path are measured.
  */
 struct histogram *rwword_waits (void);
 
@@ -76,7 +76,7 @@ rwword_read_lock (struct rwword *w, uint32_t owner_mask, uint32_t owner_bits)
 {
   uint32_t old = atomic_load_explicit (&w->v, memory_order_relaxed);
 
-  /* The sum has P or W set also where the count of readers is full. */
+  /* The sum also has P or W set when the count of readers is full. */
   if (unlikely (((old + RW_READER) & (RW_WRITER | RW_PENDING)) ||
                 !atomic_compare_exchange_weak_explicit (
                   &w->v, &old, ((old & ~owner_mask) | owner_bits) + RW_READER,
@@ -98,8 +98,8 @@ rwword_try_read_lock (struct rwword *w) TRY_ACQUIRE_SHARED (true, w)
   return true;
 }
 
-/* The last reader out clears Q and P in the same step, so that the word is
- * never free with P set, and is not looked at again after it was released.
+/* The last reader to leave clears Q and P in the same step.  So the word is
+ * never free with P set, and is not read again after it was released.
  */
 static inline void
 rwword_read_unlock (struct rwword *w) RELEASE_SHARED (w)
@@ -147,7 +147,7 @@ rwword_try_write_lock (struct rwword *w) TRY_ACQUIRE (true, w)
 
 void rwword_write_unlock (struct rwword *w) RELEASE (w);
 
-/* The writer's own: set the owner bits under mask. */
+/* For the writer: set the owner bits under mask. */
 static inline void
 rwword_set_owner (struct rwword *w, uint32_t mask, uint32_t bits) REQUIRES (w)
 {

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Worker threads that help with large requests.
+ * Contract: base/workpool.h.
+ */
 
 #include <config.h>
 
@@ -24,14 +27,14 @@ struct job {
   struct cond left;  /* helpers became 0 */
 };
 
-/* A thread.  It leaves when there are too many and it has nothing to do, and is
+/* A thread.  It leaves when there are too many and it has nothing to do.  It is
  * joined later.
  */
 struct worker {
   struct worker *next;
   struct workpool *wp;
   bool left;
-  pthread_t thread; /* of who changes their number, alone */
+  pthread_t thread; /* used only by the caller that changes their number */
 };
 
 struct workpool {
@@ -73,7 +76,7 @@ help_locked (struct workpool *wp, struct job *job) REQUIRES (wp->lock)
   mutex_unlock (&wp->lock);
   run_chunks (job);
   mutex_lock (&wp->lock);
-  /* The job is gone as soon as the lock is dropped with no helper left. */
+  /* The job may vanish as soon as the lock is dropped with no helper left. */
   if (--job->helpers == 0)
     cond_signal (&job->left);
 }
@@ -113,7 +116,8 @@ worker (void *arg)
   return NULL;
 }
 
-/* The first that has left, or (any) that there is, taken off the list. */
+/* Take the first worker that has left off the list, or (any) the first of all.
+ */
 static struct worker *
 take_worker (struct workpool *wp, bool any)
 {
@@ -170,7 +174,8 @@ start_thread (struct workpool *wp)
   return -1;
 }
 
-/* How many are missing; those that were to leave and have not stay. */
+/* How many are missing.  Workers that should leave and have not left yet, stay.
+ */
 static unsigned
 want (struct workpool *wp, unsigned n)
 {
@@ -223,8 +228,8 @@ workpool_leaving (struct workpool *wp)
   return n;
 }
 
-/* Nothing is shared any more, so each worker is done with what it helped: at
- * the server's end what it may have slept in fails at once.
+/* No request is shared any more, so each worker has finished its part: at the
+ * server's end a request that it slept in fails at once.
  */
 void
 workpool_destroy (struct workpool *wp)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The registry of codecs.
+ * Contract: comp/codec.h.
+ */
 
 #include <config.h>
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Codec: raw DEFLATE, by libdeflate.
+ * Contract: comp/codec.h.
+ */
+
 /*
- * Raw DEFLATE, by libdeflate.
- *
  * The library does not say how large its contexts are, and its window is
  * always 32 KiB: the sizes below were measured with 1.14 (its allocator
  * hook), and test-codec.c holds them against the library that it runs with.

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Codec: LZ4, fast.
+ * Contract: comp/codec.h.
+ */
+
 /*
  * LZ4, fast.  The level is its acceleration: higher is faster and larger.
  *

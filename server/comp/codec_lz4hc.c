@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Codec: LZ4 with the slow, thorough search ("high compression").
+ * Contract: comp/codec.h.
+ */
+
 /*
  * LZ4 with the slow, thorough search ("high compression").  Objects are
  * ordinary LZ4 and decompress as fast, or faster.

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Codec: Zstandard.
+ * Contract: comp/codec.h.
+ */
+
 /*
- * Zstandard.
- *
  * A frame without magic number, content size, checksum and dictionary id:
  * two bytes of frame header and three of block header are left.  "Without
  * magic" is an experimental setting that a library may not have, and both

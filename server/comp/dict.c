@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Dictionaries, and the table of formats.
+ * Contract: comp/dict.h.
+ */
 
 #include <config.h>
 

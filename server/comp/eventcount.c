@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Eventcount: sleep until a condition is true, without a lock.
+ * Contract: comp/eventcount.h.
+ */
 
 #include <config.h>
 

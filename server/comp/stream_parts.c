@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The buffers and codec contexts of one stream.
+ * Contract: comp/stream_parts.h.
+ */
 
 #include <config.h>
 

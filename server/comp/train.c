@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Trains a dictionary on samples.
+ * Contract: comp/train.h.
+ */
 
 #include <config.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The compression streams, and borrowing them.
+ * Contract: comp/zcomp.h.
+ */
 
 #include <config.h>
 

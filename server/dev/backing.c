@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Backing store: the parts that every kind shares.
+ * Contract: dev/backing.h.
+ */
 
 #include <config.h>
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Backing store: a file or a block device, and its threads.
+ * Contract: dev/backing.h, dev/backing_impl.h.
+ */
+
 /*
- * A file or a block device, and the threads that write to it.
- *
  * The page cache.  A write-back frees memory, so what it wrote must not stay
  * there a second time; and when it is complete the only other copy goes, so
  * an error that the device finds later would be told to nobody.  Hence each

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Backing store: any NBD server, through libnbd.
+ * Contract: dev/backing.h, dev/backing_impl.h.
+ */
+
 /*
- * Any NBD server as a backing store, through libnbd.
- *
  * One thread owns the connection and all requests:
  *
  *   backing_submit -> queue -> waiting ----> sent -----> done()

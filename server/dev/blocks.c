@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The space of a backing store, block by block.
+ * Contract: dev/blocks.h.
+ */
 
 #include <config.h>
 

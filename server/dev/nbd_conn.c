@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* One connection to an NBD server.
+ * Contract: dev/nbd_conn.h.
+ */
 
 #include <config.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Arena: spans of addresses, and their memory.
+ * Contract: mem/arena.h.
+ */
 
 #include <config.h>
 

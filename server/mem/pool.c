@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Pool: creates the allocator that is asked for by name.
+ * Contract: mem/pool.h.
+ */
 
 #include <config.h>
 

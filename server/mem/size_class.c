@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Size classes: how the zspages of each are laid out.
+ * Contract: mem/size_class.h.
+ */
 
 #include <config.h>
 

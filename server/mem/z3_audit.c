@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Looking at a pool of z3fold: statistics, and its part of the audit.
+/* z3fold: statistics, and the allocator's part of the audit.
+ * Contract: mem/z3_internal.h.
  */
 
 #include <config.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * One page of z3fold: where its objects lie, and pushing them together.
- * Contract: z3_internal.h.
+/* z3fold: where objects lie in one page, and pushing them together.
+ * Contract: mem/z3_internal.h.
  */
 
 #include <config.h>

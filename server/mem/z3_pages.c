@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Pages of z3fold: free ones, the lists and the LRU.
- * Contract: z3_internal.h.
+/* z3fold: free pages, the lists and the LRU.
+ * Contract: mem/z3_internal.h.
  */
 
 #include <config.h>

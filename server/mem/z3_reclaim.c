@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* z3fold: evicts the objects of the least recently used page.
+ * Contract: mem/z3_internal.h.
+ */
+
 /*
- * Reclaim: the objects of the least recently used page are evicted.
- *
  *   newest                              oldest
  *   page <-> page <-> page <-> page <-> page ---> its cells ---> evict
  *    ^------------- used since -----------|

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * z3fold's operations on objects, as the pool's interface has them.
- * Contract: pool.h, z3fold.h.
+/* z3fold: the operations of the pool on objects.
+ * Contract: mem/pool.h, mem/z3fold.h.
  */
 
 #include <config.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Looking at a pool: statistics of a class, and the allocator's part of the
- * audit.
+/* zsmalloc: statistics, and the allocator's part of the audit.
+ * Contract: mem/zs_internal.h.
  */
 
 #include <config.h>

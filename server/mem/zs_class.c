@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The zspages of a size class: their lists, and objects in and out of them.
- * Contract: zs_internal.h.
+/* zsmalloc: the zspages of a class, and objects in and out of them.
+ * Contract: mem/zs_internal.h.
  */
 
 #include <config.h>

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* zsmalloc: compaction of a size class.
+ * Contract: mem/zs_internal.h.
+ */
+
 /*
- * Compaction: the objects of the emptiest zspage of a class move into the
+ * The objects of the emptiest zspage of a class move into the
  * holes of the fullest.  When those have no more, what is left in it is packed
  * to its front, and the pages behind go back to the system:
  *
@@ -19,7 +23,6 @@
  * The class lock is held for the copies of one zspage's objects (a span of
  * 128 KiB) and for the one madvise that gives its tail back.  What asks the
  * system for memory is done without it.
- * Contract: zs_internal.h.
  */
 
 #include <config.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* zsmalloc: migration of a whole zspage to another span.
+ * Contract: mem/zs_internal.h.
+ */
+
 /*
  * Migration: a whole zspage moves to another span, as it is.  Taken from the
  * arena's end to the lowest free spans, so that the end can be given back

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * zsmalloc's operations on objects, as the pool's interface has them.
- * Contract: pool.h, zsmalloc.h.
+/* zsmalloc: the operations of the pool on objects.
+ * Contract: mem/pool.h, mem/zsmalloc.h.
  */
 
 #include <config.h>
