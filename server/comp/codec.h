@@ -10,14 +10,14 @@
  * To add one: write codec_NAME.c with one 'const struct codec codec_NAME',
  * and give it a line (its id for ever) in the registry of codec.c.
  *
- * Formats are bare: the length of the source, the codec and its settings
- * are known to whoever stores the object, so none of them is in it, and no
- * checksum is.  decompress() is told the exact lengths of both sides and
- * fails when they do not agree with the object.
+ * Objects are bare: they have no length of the source, no codec, no settings
+ * and no checksum, because the caller that stores them knows all these.
+ * decompress() gets the exact lengths of both sides and fails if they do not
+ * match the object.
  *
- * Nothing here locks.  A context serves one thread at a time; which one is
- * zcomp.h's concern.  Contexts with the same settings are interchangeable:
- * what one compressed, any other decompresses.
+ * Nothing here locks.  A context serves one thread at a time; zcomp.h decides
+ * which.  Contexts with the same settings are interchangeable: each can
+ * decompress what another compressed.
  */
 
 #ifndef ZRAM_CODEC_H
@@ -36,25 +36,25 @@ struct dict;
 #define CODEC_RAW 0  /* not compressed: no codec has this id */
 #define CODEC_IDS 16 /* ids are below this */
 
-/* What a context is made for. */
+/* The settings that a context is made for. */
 struct codec_params {
   int level;         /* level_min ... level_max of the codec */
   size_t slot_size;  /* bytes, the longest source there will be */
   struct dict *dict; /* of this codec, for compressing; NULL: none */
 };
 
-/* What a codec does with a dictionary (comp/dict.h has the rest). */
+/* The part of a codec for dictionaries (comp/dict.h has the rest). */
 struct codec_dict {
-  size_t reach;      /* bytes, of which it uses the last ones; 0: it uses all */
-  bool takes_tables; /* it knows those that zstd's have before the content */
+  size_t reach;      /* it uses only the last so many bytes; 0: all */
+  bool takes_tables; /* it understands the tables of zstd's dictionaries */
 
   /* Can these bytes be one?  The size is DICT_MIN ... DICT_MAX.  -1 with
    * ENOMEM or EINVAL, and a reason.  NULL: any bytes can.
    */
   int (*check) (const void *bytes, size_t size, struct reason *why);
 
-  /* What all threads use it by, for decompressing at least.  The bytes stay
-   * where they are as long as it is there.  NULL with ENOMEM.
+  /* The digest that all threads share, at least for decompressing.  The bytes
+   * do not move while the digest exists.  NULL with ENOMEM.
    */
   void *(*digest) (const void *bytes, size_t size);
   void (*digest_free) (void *digest);
@@ -65,15 +65,16 @@ struct codec_dict {
   void (*level_free) (void *digest);
   size_t (*level_size) (const void *digest);
 
-  /* As codec->decompress, for what was compressed with this dictionary.  An
-   * object of another one passes, or is noticed, as if it were damaged.
+  /* As codec->decompress, for objects that were compressed with this
+   * dictionary.  An object of another dictionary is treated like a damaged one:
+   * it may be noticed or pass.
    */
   int (*decompress) (void *dctx, const void *digest, const void *src,
                      size_t slen, void *dst, size_t dlen);
 };
 
-/* compress() may say "does not fit" already when fewer than this many bytes
- * of the room would stay free (bit writers flush whole words).
+/* compress() may already say "does not fit" when fewer than this many bytes of
+ * the room would stay free (bit writers flush whole words).
  */
 #define CODEC_SLACK 16 /* bytes */
 
@@ -86,14 +87,14 @@ struct codec {
 
   const struct codec_dict *dict; /* NULL: it takes no dictionary */
 
-  /* A context for compressing, with all the memory that it will ever need;
-   * NULL with errno ENOMEM.  May sleep.  It has the references to the
-   * dictionary that it needs.
+  /* A context for compressing, with all the memory that it will ever need; NULL
+   * with errno ENOMEM. May sleep.  It holds the references to the dictionary
+   * that it needs.
    */
   void *(*cctx_create) (const struct codec_params *params);
   void (*cctx_destroy) (void *cctx); /* never NULL */
 
-  /* Bytes that the context holds: what the library says, or else the best
+  /* Bytes that the context holds: the library's number, or else the best
    * estimate.
    */
   size_t (*cctx_size) (const void *cctx);
@@ -101,9 +102,9 @@ struct codec {
   /* Compress slen (1 ... slot_size) bytes, which do not change meanwhile,
    * into dst.  Never writes past dst + dcap, whatever the source holds.
    * Returns the size of the result, 1 ... dcap; 0 if it does not fit; -1
-   * with errno if the library failed.  Whatever it returns, the context is
-   * fit for the next call.  The same source and settings give the same
-   * bytes, whatever the context did before.
+   * with errno if the library failed.  The context can be used again in all
+   * cases.  The same source and settings give the same bytes, whatever the
+   * context did before.
    */
   ssize_t (*compress) (void *cctx, const void *src, size_t slen, void *dst,
                        size_t dcap);
@@ -113,11 +114,10 @@ struct codec {
   void (*dctx_destroy) (void *dctx);
   size_t (*dctx_size) (const void *dctx);
 
-  /* The way back: from exactly slen bytes make exactly dlen (at least 1).
-   * src may be damaged in any way: returns -1 if it is not the whole of
-   * one object of that length, but damage that still looks like an object
-   * passes.  Reads nothing but src, writes nothing but dst, whose contents
-   * are undefined after -1.
+  /* Decompress exactly slen bytes to exactly dlen (at least 1). src may be
+   * damaged in any way: returns -1 if it is not exactly one object of that
+   * length.  Damage that still looks like an object is not noticed.  Reads only
+   * src and writes only dst; the contents of dst are undefined after -1.
    */
   int (*decompress) (void *dctx, const void *src, size_t slen, void *dst,
                      size_t dlen);
@@ -126,8 +126,8 @@ struct codec {
 /* The codec of that exact name, or NULL. */
 const struct codec *codec_find (const char *name);
 
-/* The codec with that id; NULL for CODEC_RAW and ids nobody has.  To list
- * all codecs try every id from 1 to CODEC_IDS - 1.
+/* The codec with that id; NULL for CODEC_RAW and unused ids.  To list all
+ * codecs try every id from 1 to CODEC_IDS - 1.
  */
 const struct codec *codec_by_id (unsigned id);
 
@@ -135,8 +135,8 @@ const struct codec *codec_by_id (unsigned id);
 unsigned codec_id (const struct codec *codec);
 
 /* codec->cctx_create and dctx_create, with the fault points "codec.cctx" and
- * "codec.dctx".  Call these.  A dictionary that is not this codec's: EINVAL.
- * Decompressing contexts serve all dictionaries; none is given to them.
+ * "codec.dctx".  Call these instead.  A dictionary of another codec: EINVAL. A
+ * decompressing context serves all dictionaries, so it is not given one.
  */
 void *codec_cctx_create (const struct codec *codec,
                          const struct codec_params *params) MUST_USE;
@@ -144,8 +144,8 @@ void *codec_dctx_create (const struct codec *codec,
                          const struct codec_params *params) MUST_USE;
 
 #ifdef ZRAM_FAULTS
-/* Test builds: give a codec of the test's own the id CODEC_TEST, or with
- * NULL take it away.  Call it while nothing else looks at the registry.
+/* Test builds: register the test's own codec with the id CODEC_TEST, or with
+ * NULL remove it.  Call it while nothing else uses the registry.
  */
 #define CODEC_TEST (CODEC_IDS - 1)
 void codec_register_test (const struct codec *codec);

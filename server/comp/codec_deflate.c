@@ -5,8 +5,8 @@
 
 /*
  * The library does not say how large its contexts are, and its window is
- * always 32 KiB: the sizes below were measured with 1.14 (its allocator
- * hook), and test-codec.c holds them against the library that it runs with.
+ * always 32 KiB. The sizes below were measured with 1.14 (its allocator hook),
+ * and test-codec.c compares them with the library that it runs with.
  */
 
 #include <config.h>
@@ -70,7 +70,7 @@ deflate_compress (void *cctx, const void *src, size_t slen, void *dst,
 {
   struct deflate_cctx *c = cctx;
 
-  /* Its only failure is that the result does not fit: 0. */
+  /* It fails only if the result does not fit: 0. */
   return (ssize_t) libdeflate_deflate_compress (c->c, src, slen, dst, dcap);
 }
 
@@ -104,8 +104,8 @@ deflate_decompress (void *dctx, const void *src, size_t slen, void *dst,
 {
   size_t used;
 
-  /* No pointer for the size of the output: exactly dlen bytes or an error.
-   * The library would ignore what follows the end of the stream.
+  /* No pointer for the size of the output: exactly dlen bytes or an error.  The
+   * library would ignore bytes after the end of the stream.
    */
   if (libdeflate_deflate_decompress_ex (dctx, src, slen, dst, dlen, &used,
                                         NULL) != LIBDEFLATE_SUCCESS ||

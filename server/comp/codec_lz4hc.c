@@ -7,7 +7,7 @@
  * LZ4 with the slow, thorough search ("high compression").  Objects are
  * ordinary LZ4 and decompress as fast, or faster.
  *
- * The tables are 256 KiB, so here clearing them for each slot would cost:
+ * The tables are 256 KiB, so clearing them for each slot would cost time:
  * LZ4_resetStreamHC_fast keeps them (it clears by itself after a failure).
  */
 
@@ -66,7 +66,7 @@ lz4hc_compress (void *cctx, const void *src, size_t slen, void *dst,
   struct lz4hc_cctx *c = cctx;
 
   LZ4_resetStreamHC_fast (c->stream, c->level);
-  /* Its only failure is that the result does not fit: 0. */
+  /* It fails only if the result does not fit: 0. */
   return LZ4_compress_HC_continue (c->stream, src, dst, (int) slen, (int) dcap);
 }
 

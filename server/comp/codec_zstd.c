@@ -4,10 +4,10 @@
  */
 
 /*
- * A frame without magic number, content size, checksum and dictionary id:
- * two bytes of frame header and three of block header are left.  "Without
- * magic" is an experimental setting that a library may not have, and both
- * sides must agree: see has_magicless.
+ * A frame has no magic number, content size, checksum and dictionary id: two
+ * bytes of frame header and three of block header are left.  "Without magic" is
+ * an experimental setting that a library may not have, and both sides must
+ * agree: see has_magicless.
  *
  * ZSTD_compress2 knows the length of the source, so window and tables fit a
  * slot: 90016 bytes for 4 KiB at level 3, not 1.3 MB.  The deprecated
@@ -31,8 +31,8 @@
 #include "comp/codec.h"
 #include "comp/dict.h"
 
-/* Does the library read and write frames without magic number?  The answer
- * is the library's alone and so the same for every context of the process.
+/* Does the library read and write frames without magic number?  This depends
+ * only on the library, so it is the same for every context of the process.
  */
 static bool
 has_magicless (void)
@@ -61,7 +61,8 @@ configure (ZSTD_CCtx *c, int level)
 }
 
 /* The library allocates its tables in the first call, so make that call now:
- * later ones find them large enough.  Whether the result fits is all one.
+ * later ones find them large enough.  It does not matter whether the result
+ * fits.
  */
 static bool
 warm_up (ZSTD_CCtx *c, size_t slot_size)
@@ -188,10 +189,10 @@ zstd_dctx_size (const void *dctx)
  * header bit 0 marks the last block, bits 1 and 2 are its type, the others
  * its size.
  *
- * The library accepts much else (a row of frames, skippable frames, those of
- * old versions), and looks for it in a magicless source as well, where it
- * reads 4 bytes even if only 1 is left (1.5.4).  A source that passes here
- * gives it no occasion.
+ * The library accepts more (a row of frames, skippable frames, frames of old
+ * versions), and looks for these in a magicless source as well, where it reads
+ * 4 bytes even if only 1 is left (1.5.4).  With a source that passes here that
+ * cannot happen.
  */
 static bool
 is_one_frame (const unsigned char *src, size_t slen)
@@ -237,11 +238,12 @@ zstd_decompress (void *dctx, const void *src, size_t slen, void *dst,
 }
 
 /* ------------------------------------------------------------------------
- * Dictionaries: the library's own (with tables, and a magic number before
- * them), and any other bytes, which are just referred to.  It has them in
- * copies: which of its calls take them by reference is not settled yet.
+ * Dictionaries: the library's own (with a magic number and tables), and any
+ * other bytes, to which a frame just refers.  The library keeps copies: its
+ * calls that take bytes by reference are not stable yet.
  *
- * A slot's frame is as without one; the dictionary's id is not in it.
+ * A slot's frame has the same form with a dictionary; it does not contain the
+ * dictionary's id.
  */
 
 static bool
@@ -251,8 +253,8 @@ has_tables (const unsigned char *bytes)
           (uint32_t) bytes[3] << 24) == ZSTD_MAGIC_DICTIONARY;
 }
 
-/* Tables that do not hold together would make every digest fail, each time
- * with nothing to tell it from a lack of memory.
+/* Inconsistent tables would make every digest fail, in a way that looks the
+ * same as a lack of memory.
  */
 static int
 zstd_dict_check (const void *bytes, size_t size, struct reason *why)

@@ -32,7 +32,7 @@ unaccount (struct dict *d, size_t less)
     atomic_fetch_sub_explicit (d->total, less, memory_order_relaxed);
 }
 
-/* Only to tell dictionaries apart that nobody made to look alike. */
+/* Tells dictionaries apart that were not made to collide. */
 static uint64_t
 fnv1a (const unsigned char *p, size_t size)
 {
@@ -60,7 +60,7 @@ check_bytes (const struct codec *codec, const void *bytes, size_t size,
   return codec->dict->check ? codec->dict->check (bytes, size, why) : 0;
 }
 
-/* What is there of it, while it is made or unmade. */
+/* Frees the parts that exist, while the dictionary is made or destroyed. */
 static void
 destroy (struct dict *d)
 {
@@ -230,8 +230,8 @@ dict_level_put (struct dict *d, const struct dict_level *level)
  * Formats.
  */
 
-/* A codec without its dictionary is never seen: the dictionary comes first
- * and goes last.
+/* A codec is never seen without its dictionary: the dictionary is set first and
+ * removed last.
  */
 void
 formats_set (struct formats *f, unsigned format, struct dict *dict)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A dictionary: bytes that a codec may refer to as if they stood before
- * every source.  And the table of formats, which says for every number that
- * a slot can hold what its object is decompressed with.
+ * A dictionary: bytes that a codec may refer to as if they stood before every
+ * source.  And the table of formats: for every format number in a slot it names
+ * the codec and dictionary that decompress the slot's object.
  *
  *   struct formats                      struct dict
  *   format 0       raw                 +---------------------------+
@@ -16,16 +16,16 @@
  *                            digest for compressing at one level, shared by
  *                            the contexts of all streams, gone with the last
  *
- * A dictionary never changes.  It is digested once: what the codec makes of
- * it is shared by all threads, and the levels' digests are made when the
- * first context asks for one.
+ * A dictionary never changes.  It is digested once: all threads share the
+ * codec's digest.  The digest of a level is made when the first context asks
+ * for it.
  *
- * References: one is its maker's (zcomp, for those in the table), and one is
- * each level's that is in use.  A context holds references rather than rely
- * on the table's: a context of a stream that was exchanged dies when its last
- * borrower is gone, and a dictionary can be tried out, on contexts of one's
- * own, before there is any table that it is in.  Decompressing takes none:
- * whoever has an object of a format keeps that format in the table (zcomp.h).
+ * References: its maker has one (zcomp, for those in the table), and so has
+ * each level in use.  A context holds its own references and does not rely on
+ * the table's, for two reasons: a context of a stream that was exchanged dies
+ * when its last borrower is done, and a dictionary can be tried out, on
+ * separate contexts, before it is in any table.  Decompressing takes no
+ * reference: an object of a format keeps that format in the table (zcomp.h).
  *
  * Invariants:
  *   memory = sizeof (struct dict) + held + size of digest
@@ -35,9 +35,9 @@
  *   each level in the list has users > 0
  *
  * Locks: dict->lock (rank: dictionary) protects the list of levels and their
- * counts; a codec digests with it held, so that who wants the same waits for
- * it instead of making a second.  formats->lock (same rank; one never holds
- * both) protects which formats are taken, for zcomp_dict_info.
+ * counts.  A codec digests with it held, so that a thread that wants the same
+ * digest waits instead of making a second one. formats->lock (same rank; no
+ * thread holds both) protects which formats are taken, for zcomp_dict_info.
  */
 
 #ifndef ZRAM_DICT_H
@@ -52,10 +52,10 @@
 #include "base/mutex.h"
 #include "comp/codec.h"
 
-/* zstd's own advice is about 100 KiB; train.h says what more would win.
- * Every object read may touch any byte of it, so what does not stay in the
- * processor's cache makes reads slow; and it is resident several times, once
- * and in each digest.
+/* zstd's own advice is about 100 KiB; train.h says how much a larger one gains.
+ * Every read of an object may touch any byte of it.  So a dictionary that does
+ * not fit in the processor's cache makes reads slow.  It is also resident
+ * several times: once, and in each digest.
  */
 #define DICT_MIN 8         /* bytes: both libraries ignore less */
 #define DICT_MAX (1 << 20) /* bytes */
@@ -82,10 +82,10 @@ struct dict {
   struct dict_level *levels GUARDED_BY (lock);
 };
 
-/* A copy of those bytes, checked and digested.  The memory it takes is added
- * to *total (unless NULL), which must live as long.  The caller has the first
- * reference.  May sleep.  Errors: NULL with ENOMEM, or EINVAL (the codec
- * takes none, or not this one), and a reason.
+/* A dictionary with a copy of these bytes, checked and digested.  Its memory is
+ * added to *total (unless NULL), which must live as long.  The caller has the
+ * first reference.  May sleep.  Errors: NULL with ENOMEM, or with EINVAL if the
+ * codec takes no dictionary, or not this one; and a reason.
  */
 struct dict *dict_new (const struct codec *codec, const void *bytes,
                        size_t size, atomic_size_t *total, struct reason *why)
@@ -109,16 +109,16 @@ void dict_level_put (struct dict *dict, const struct dict_level *level);
 /* ------------------------------------------------------------------------
  * Formats.
  *
- * A thread that looks a format up has it from a slot (under that slot's lock)
- * or from a method; both were given the number after zcomp_dict_add had
- * returned, through a lock or an atomic variable that was stored with
- * release.  That alone orders the dictionary's bytes before the lookup; the
- * release and acquire here make it hold for any other way a number can take,
- * and cost nothing on the common processors.  The other end is the caller's
- * promise: zcomp_dict_remove is for formats that nobody has any more.
+ * A thread that looks a format up has its number from a slot (under that slot's
+ * lock) or from a method.  Both got the number after zcomp_dict_add had
+ * returned, through a lock or an atomic variable that was stored with release.
+ * That alone orders the dictionary's bytes before the lookup.  The release and
+ * acquire here make it hold for any other way that a number can take, and cost
+ * nothing on the common processors.  At the other end the caller promises to
+ * call zcomp_dict_remove only for formats that are not in use any more.
  *
- * The codec of a format stands beside its dictionary, so that whoever asks
- * for a name touches no dictionary, and may ask at any time.
+ * The codec of a format is stored beside its dictionary.  So a lookup of a name
+ * touches no dictionary, and is allowed at any time.
  */
 
 #define FORMAT_DICT CODEC_IDS /* formats from here on have a dictionary */
@@ -161,8 +161,8 @@ format_codec (const struct formats *f, unsigned format)
            : codec_by_id (format);
 }
 
-/* Give a dictionary that format, or (NULL) take the one it has away from it;
- * one call at a time.  The references are the caller's.
+/* Set the dictionary of that format, or (NULL) remove it; one call at a time.
+ * The caller keeps the references.
  */
 void formats_set (struct formats *f, unsigned format, struct dict *dict);
 

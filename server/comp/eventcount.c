@@ -15,8 +15,8 @@
 #include "base/rank.h"
 #include "comp/eventcount.h"
 
-/* gcc's thread sanitizer does not follow fences, and warns of each.  Here
- * the fence orders only who sleeps; the data is handed over by the locks.
+/* gcc's thread sanitizer does not follow fences, and warns of each.  Here the
+ * fence only orders sleeping and waking; the locks hand over the data.
  */
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wtsan"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Eventcount: sleep until a condition that others make true without a lock,
- * one sleeper woken for each event.
+ * Eventcount: sleep until a condition is true that others make true without a
+ * lock.  Each event wakes one sleeper.
  *
  *   waiter                              waker
  *   t = eventcount_prepare (e)          make the condition true
@@ -10,15 +10,14 @@
  *     no:  eventcount_wait (e, t), again from the top
  *
  * No wake-up is lost.  Both sides write, then (full fence) read: the waiter
- * writes "waiters" and reads the condition, the waker writes the condition
- * and reads "waiters"; one of them must see what the other wrote.  If it is
- * the waiter, it does not sleep; if it is the waker, it moves seq on, and
- * the ticket, taken before the condition was read, no longer lets anybody
- * sleep.
+ * writes "waiters" and reads the condition; the waker writes the condition and
+ * reads "waiters".  One of them must see the other's write.  If the waiter
+ * does, it does not sleep.  If the waker does, it advances seq, and the waiter,
+ * whose ticket was taken before it read the condition, cannot sleep.
  *
- * While nobody waits a signal is a fence and a load of a line that nobody
- * writes.  (base/park.h wakes all its waiters, which is right for a lock
- * word; here an event lets one of them in.)
+ * While no thread waits, a signal is a fence and a load of a line that is not
+ * written. (base/park.h wakes all its waiters, which is right for a lock word;
+ * here an event lets only one of them in.)
  */
 
 #ifndef ZRAM_EVENTCOUNT_H
@@ -38,10 +37,10 @@ struct eventcount {
 uint32_t eventcount_prepare (struct eventcount *e) MUST_USE;
 void eventcount_cancel (struct eventcount *e);
 
-/* Sleeps until an event after the ticket, or for no reason at all. */
+/* Sleeps until an event after the ticket; may also wake without cause. */
 void eventcount_wait (struct eventcount *e, uint32_t ticket);
 
-/* Something that one waiter can use, or (all) that every waiter can. */
+/* An event: the condition is true for one waiter, or (all) for every waiter. */
 void eventcount_signal (struct eventcount *e);
 void eventcount_signal_all (struct eventcount *e);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a compression stream consists of: buffers and codec contexts.  Who may
- * use them when is zcomp.c's concern; here the caller is the only user.
+ * The parts of a compression stream: buffers and codec contexts. zcomp.c
+ * decides which thread may use them when; here the caller is the only user.
  *
  *   buffer        slot_size bytes: results of compressing
  *   scratch       slot_size bytes: the borrower's
@@ -45,34 +45,32 @@ struct stream_parts {
   atomic_size_t *total; /* bytes of all streams' parts */
 };
 
-/* With the contexts of a valid method.  NULL with ENOMEM. */
+/* Parts with the contexts of a valid method.  NULL with ENOMEM. */
 struct stream_parts *stream_parts_new (const struct zcomp_method *primary,
                                        const struct formats *formats,
                                        size_t slot_size, atomic_size_t *total)
   MUST_USE;
 void stream_parts_free (struct stream_parts *p); /* NULL is allowed */
 
-/* The compressor for that method, good until the next call.  NULL with
- * ENOMEM, or EINVAL for a method that there cannot be.
+/* The compressor for that method, valid until the next call.  NULL with ENOMEM,
+ * or EINVAL for an impossible method.
  */
 const struct compressor *
 stream_parts_compressor (struct stream_parts *p,
                          const struct zcomp_method *method) MUST_USE;
 
-/* No compressor for that format is kept any more; it is not the primary's. */
+/* Free the compressors for that format, which is not the primary's. */
 void stream_parts_forget (struct stream_parts *p, unsigned format);
 
-/* Make sure that p->dctx[id] is there, if the codec needs one: 0, or -1 with
- * ENOMEM.  There is a codec with that id.
+/* Make p->dctx[id] if the codec needs one and it does not exist yet: 0, or -1
+ * with ENOMEM. A codec with that id exists.
  */
 int stream_parts_need_dctx (struct stream_parts *p, unsigned id) MUST_USE;
 
 /* The same for every codec. */
 int stream_parts_need_all (struct stream_parts *p) MUST_USE;
 
-/* The codec of the method if there can be such a method, else NULL with
- * EINVAL.
- */
+/* The codec of the method if the method is possible, else NULL with EINVAL. */
 const struct codec *method_codec (const struct formats *formats,
                                   const struct zcomp_method *method) MUST_USE;
 

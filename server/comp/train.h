@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Making a dictionary from samples of what is to be compressed.
+ * Training: makes a dictionary from samples of the data to be compressed.
  *
  *   samples  | page | page | page | ...     100 times the dictionary, say
  *                |      |
@@ -17,11 +17,11 @@
  *   none  raw pages  64 KiB of 6 MiB   32 MiB   110 KiB of 11 MiB   32 MiB
  *   0.776   0.763      0.736 0.6 s  0.731 3 s     0.729 1 s      0.728 3 s
  *
- * 1 MiB from 64 MiB: 0.713, in 10 s.  lz4 with a dictionary: 0.96 of its own
- * size without, whatever the dictionary.  The library's experimental calls
- * (fastCover at a fixed k = 256, half the time) win another 0.002.  Tables
- * made for level 9 lose at level 1 (0.813) against those made for it (0.804):
- * so the level is told.
+ * 1 MiB from 64 MiB: 0.713, in 10 s. lz4 with any dictionary: 0.96 of its size
+ * without one.  The library's experimental calls (fastCover at a fixed k = 256,
+ * half the time) gain another 0.002.  At level 1, tables made for level 9 are
+ * worse (0.813) than tables made for level 1 (0.804): so the level is a
+ * parameter.
  */
 
 #ifndef ZRAM_TRAIN_H
@@ -32,18 +32,18 @@
 #include "base/compiler.h"
 #include "comp/codec.h"
 
-#define DICT_TRAIN_MIN 256 /* bytes, the smallest dictionary to ask for */
+#define DICT_TRAIN_MIN 256 /* bytes, the smallest dictionary to train */
 
 struct dict_bytes {
   void *bytes; /* free() it */
   size_t size;
 };
 
-/* A dictionary of at most dict_size (DICT_TRAIN_MIN ... DICT_MAX) bytes for
- * that codec, to be used at about that level, from n samples of sizes[i]
- * bytes each, one behind the other.  May sleep.  Errors: -1 with ENOMEM, or
- * EINVAL (the codec takes none; sizes; too few samples, or nothing in them
- * that recurs), and a reason.
+/* Make a dictionary of at most dict_size (DICT_TRAIN_MIN ... DICT_MAX) bytes
+ * for that codec, to be used at about that level, from n samples of sizes[i]
+ * bytes each, one after the other.  May sleep.  Errors: -1 with ENOMEM, or
+ * EINVAL (the codec takes no dictionary; a size is wrong; too few samples, or
+ * nothing in them recurs); and a reason.
  */
 int dict_train (const struct codec *codec, int level, const void *samples,
                 const size_t *sizes, unsigned n, size_t dict_size,

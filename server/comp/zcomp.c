@@ -143,8 +143,8 @@ zcomp_set_workers (struct zcomp *z, unsigned workers)
   return r;
 }
 
-/* Waits for the borrower.  A thread that found this stream locked meanwhile
- * may have gone to sleep over it, so this signals as a put does.
+/* Waits for the borrower.  A thread that found this stream locked meanwhile may
+ * have gone to sleep for it, so this signals as a put does.
  */
 static struct stream_parts *
 exchange (struct zcomp_stream *stream, struct stream_parts *parts)
@@ -160,8 +160,8 @@ exchange (struct zcomp_stream *stream, struct stream_parts *parts)
   return old;
 }
 
-/* All new parts first, so that what can fail has failed before the first
- * stream changes.
+/* Make all new parts first, so that a failure happens before the first stream
+ * changes.
  */
 static int
 set_primary (struct zcomp *z, const struct zcomp_method *primary)
@@ -330,7 +330,7 @@ zcomp_dict_add (struct zcomp *z, const struct codec *codec, const void *bytes,
   return dict ? 0 : -1;
 }
 
-/* Waits for the borrower, and signals for the reason that exchange has. */
+/* Waits for the borrower, and signals for the same reason as exchange. */
 static void
 forget (struct zcomp_stream *stream, unsigned format)
 {
@@ -341,7 +341,7 @@ forget (struct zcomp_stream *stream, unsigned format)
   eventcount_signal (&stream->zcomp->freed);
 }
 
-/* First the table, so that nobody makes a context for it any more. */
+/* First the table, so that no thread makes a context for it any more. */
 static void
 remove_format (struct zcomp *z, unsigned format)
 {
@@ -381,30 +381,30 @@ zcomp_dict_info (struct zcomp *z, unsigned format, struct zcomp_dict_info *info)
 /* ------------------------------------------------------------------------
  * Borrowing a stream.
  *
- * A borrower looks at streams without any lock, so by the time it has one
- * locked zcomp_set_workers may have taken its parts away (or not yet brought
- * them): it looks at them under the lock, and goes on to the next if they
- * are not there.
+ * A borrower looks at streams without any lock.  By the time it has locked one,
+ * zcomp_set_workers may have removed its parts (or not yet made them).  So it
+ * looks at them under the lock, and goes on to the next stream if they do not
+ * exist.
  *
- * That cannot go round in circles: it never looks twice at a stream in one
- * pass, and between passes it sleeps.  Stream 0 always is there (workers >=
- * 1), so a pass that finds nothing found stream 0 locked.
+ * It cannot loop for ever: it never looks twice at a stream in one pass, and it
+ * sleeps between passes.  Stream 0 always exists (workers >= 1), so a pass that
+ * finds nothing has found stream 0 locked.
  *
- * And it cannot sleep for ever.  Say a waiter sleeps and stream i, below
+ * And it cannot sleep for ever.  Suppose a waiter sleeps and stream i, below
  * workers, is free.  In the waiter's last pass (which began after it was
  * counted as a waiter and had its ticket) one of these was true:
  *   - i was locked by a borrower, the auditor, zcomp_set_primary or
- *     zcomp_dict_remove: they let go of it later, and then signal;
+ *     zcomp_dict_remove: they unlock it later, and then signal;
  *   - i was not below the number of workers, was without its parts, or was
- *     locked by zcomp_set_workers or by somebody who found no parts: then
- *     the number is raised over i later, and that signals.
- * Either makes the ticket stale.  An event wakes one waiter; if it finds the
- * stream gone again, whoever has it will signal in turn.
+ *     locked by zcomp_set_workers or by a thread that found no parts: then the
+ *     number is raised over i later, and that signals.
+ * Either makes the ticket stale.  An event wakes one waiter.  If that finds the
+ * stream taken again, the thread that has it will signal in turn.
  *
- * The first waiter in is not the first one served: a thread that is running
- * takes a free stream before one that has yet to wake up, which keeps the
- * streams busy.  Blocking on the near stream's mutex instead would be fair,
- * but would let a codec that sleeps collect the threads of all streams.
+ * The first waiter is not always served first: a thread that is running takes a
+ * free stream before one that has yet to wake up.  This keeps the streams busy.
+ * Blocking on the near stream's mutex instead would be fair, but a codec that
+ * sleeps would then collect the threads of all streams.
  */
 
 static bool
@@ -459,8 +459,7 @@ zcomp_stream_get (struct zcomp *z)
 {
   struct zcomp_stream *stream;
 
-  /* It only tries locks, but may wait for one: hold it to the stricter
-   * rule.
+  /* It only tries locks, but may wait for one later: check the stricter rule.
    */
   rank_acquire (RANK_STREAM);
   rank_release (RANK_STREAM);

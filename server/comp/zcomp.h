@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * zcomp: the compression streams, and what they compress with.
+ * zcomp: the compression streams and their methods.
  *
  *   struct zcomp   workers = 3
  *   streams  [0]        [1]        [2]        [3]        ...  [255]
@@ -18,12 +18,12 @@
  * codec, or one of 16 numbers above them that stand for a codec with a
  * dictionary (comp/dict.h has the table).  A method is a format and a level.
  *
- * A request borrows the stream of the CPU that it runs on, or if that is
- * busy any other; it waits only while all are busy, and then for whichever
- * is put back first.  So a codec that sleeps keeps its own stream and slot
- * waiting and nothing else.  There is no list of free streams and no lock
- * over all of them (seeds/004): a mutex each, a count that is read, and a
- * word that is written only while somebody waits.
+ * A request borrows the stream of the CPU that it runs on, or any other if that
+ * is busy.  It waits only while all are busy, and then for the first that is
+ * put back.  So a codec that sleeps delays only its own stream and slot.  No
+ * list of free streams exists, and no lock over all of them (seeds/004): only a
+ * mutex each, a count that is read, and a word that is written only while a
+ * thread waits.
  *
  * Locks: stream->lock (rank: stream) protects that stream's parts, all they
  * point to, and their life.  One is held from get to put, by one thread, which
@@ -63,15 +63,15 @@
 struct zcomp;
 struct zcomp_stream;
 
-/* A way to compress: what contexts are told apart by. */
+/* A way to compress.  Each context is for one method. */
 struct zcomp_method {
   unsigned format;
   int level; /* level_min ... level_max of the format's codec */
 };
 
 /* Streams 0 ... workers - 1 with the primary method's contexts, for sources
- * of up to slot_size bytes.  Errors: NULL with ENOMEM; EINVAL for a method
- * or a number of workers that there cannot be.  May sleep.
+ * of up to slot_size bytes.  Errors: NULL with ENOMEM, or EINVAL for an
+ * impossible method or number of workers.  May sleep.
  */
 struct zcomp *zcomp_new (const struct zcomp_method *primary, size_t slot_size,
                          unsigned workers) MUST_USE;
@@ -79,16 +79,16 @@ struct zcomp *zcomp_new (const struct zcomp_method *primary, size_t slot_size,
 /* All streams must have been put back.  NULL is allowed. */
 void zcomp_free (struct zcomp *zcomp);
 
-/* From now on each stream has the contexts to decompress what any codec made,
- * so that who reads, or writes a part of a slot, never has to make one.  Before
+/* From now on each stream has the contexts to decompress objects of every
+ * codec, so that a read or a part-write never has to make one.  Call it before
  * any stream is borrowed.  0, or -1 with ENOMEM.
  */
 int zcomp_keep_ready (struct zcomp *zcomp) MUST_USE;
 
 /* Change the number of streams while requests run.  The caller makes sure
  * that there is one call at a time (it holds its control lock), and holds no
- * lock of rank stream or above.  Fewer: waits for each stream that goes until
- * its borrower puts it back, which is soon: a borrower compresses or
+ * lock of rank stream or above.  For fewer streams it waits until the borrower
+ * of each removed stream puts it back.  That is soon: a borrower compresses or
  * decompresses one slot, and never waits for a slot, the backing store or room
  * meanwhile (slot_fetch_locked checks that).  Errors: -1 with ENOMEM or EINVAL,
  * and the number is what it was.
@@ -121,23 +121,22 @@ bool zcomp_format_is_dict (unsigned format);
 const char *zcomp_format_name (const struct zcomp *zcomp, unsigned format);
 
 /* Copy, check and digest these bytes as a dictionary for that codec, and give
- * it a format.  Nothing uses it before the caller says so, by a method.  May
- * sleep.  Errors: -1 with ENOMEM, ENOSPC (all formats are taken) or EINVAL
- * (the bytes, or the codec), and a reason.
+ * it a format.  Nothing uses it before the caller puts it into a method.  May
+ * sleep.  Errors: -1 with ENOMEM, ENOSPC (all formats are taken) or EINVAL (the
+ * bytes, or the codec), and a reason.
  */
 int zcomp_dict_add (struct zcomp *zcomp, const struct codec *codec,
                     const void *bytes, size_t size, unsigned *format,
                     struct reason *why) MUST_USE;
 
-/* Take it away, with the contexts that streams keep for it, for which it
- * waits for each stream's borrower as zcomp_set_primary does.
+/* Remove it, with the contexts that streams keep for it.  For these it waits
+ * for each stream's borrower, as zcomp_set_primary does.
  *
- * The caller promises that nobody uses the format, or will: that it has no
- * stored object of it (a slot that holds the format keeps the dictionary),
- * no request is under way that read the format from a slot or that
- * compresses with it, and neither the primary nor any other method has it.
- * Errors: -1 with EINVAL (no dictionary has that format) or EBUSY (the
- * primary has it).
+ * The caller promises that the format is not in use and will not be: that no
+ * stored object has it (a slot that holds the format keeps the dictionary),
+ * that no request runs which read the format from a slot or which compresses
+ * with it, and that neither the primary nor any other method has it.  Errors:
+ * -1 with EINVAL (no dictionary has that format) or EBUSY (the primary has it).
  */
 int zcomp_dict_remove (struct zcomp *zcomp, unsigned format) MUST_USE;
 
@@ -160,19 +159,19 @@ unsigned zcomp_busy (const struct zcomp *zcomp); /* streams borrowed now */
 size_t zcomp_memory (const struct zcomp *zcomp); /* bytes, contexts included */
 struct zcomp_method zcomp_primary (const struct zcomp *zcomp);
 
-/* For the auditor: is every stream there that should be, and borrowed by
- * nobody at the moment it is looked at?  The caller has borrowed none and holds
- * no lock of rank stream or above; zcomp_set_workers does not run.
+/* For the auditor: does every stream exist that should, and is none borrowed at
+ * the moment of the check?  The caller has borrowed none and holds no lock of
+ * rank stream or above; zcomp_set_workers does not run.
  */
 bool zcomp_is_idle (struct zcomp *zcomp);
 
-/* Borrow a stream: takes its lock, sleeping if need be (the caller holds no
+/* Borrow a stream: takes its lock, and sleeps if necessary (the caller holds no
  * lock of rank stream or above).  Cannot fail.
  */
 struct zcomp_stream *zcomp_stream_get (struct zcomp *zcomp) MUST_USE;
 
-/* Give it back.  What zcomp_compress and zcomp_stream_scratch returned is
- * the next borrower's from now on.  errno stays as it is.
+/* Give it back.  The buffers that zcomp_compress and zcomp_stream_scratch
+ * returned belong to the next borrower from now on. errno stays unchanged.
  */
 void zcomp_stream_put (struct zcomp_stream *stream);
 
@@ -181,8 +180,8 @@ void zcomp_stream_put (struct zcomp_stream *stream);
  */
 
 /* The method that this stream was made for: the primary one, or the one that
- * was primary a moment ago.  Its contexts are there, so compressing with it
- * cannot fail for want of memory.
+ * was primary a moment ago.  Its contexts exist, so compressing with it cannot
+ * fail because memory is short.
  */
 struct zcomp_method zcomp_stream_primary (const struct zcomp_stream *stream);
 
@@ -205,27 +204,27 @@ void *zcomp_stream_scratch (struct zcomp_stream *stream) MUST_USE;
 /* ------------------------------------------------------------------------
  * Decompressing.
  *
- * Some codecs need a context, hence a stream, and some need nothing.  A stream
- * must be had before the object is pinned in its pool (a zspage ranks above
- * a stream), so this is in three steps: get a reader, pin and decompress
- * and unpin, put the reader.
+ * Some codecs need a context, hence a stream; some need nothing.  A stream must
+ * be borrowed before the object is pinned in its pool (a zspage ranks above a
+ * stream).  So this has three steps: get a reader; pin, decompress and unpin;
+ * put the reader.
  */
 struct zcomp_reader {
   const struct codec *codec;
   const struct dict *dict;     /* NULL: without */
   void *dctx;                  /* NULL if the codec needs none */
-  struct zcomp_stream *stream; /* what _put gives back, or NULL */
+  struct zcomp_stream *stream; /* that _put gives back, or NULL */
 };
 
-/* All that it takes to decompress objects of that format; borrows a stream if
- * (and only if) the codec needs a context.  Locks as zcomp_stream_get.
- * Errors: -1 with ENOMEM, or EIO if there is no such format.
+/* Everything that is needed to decompress objects of that format.  Borrows a
+ * stream if (and only if) the codec needs a context.  Locks as
+ * zcomp_stream_get.  Errors: -1 with ENOMEM, or EIO if no such format exists.
  */
 int zcomp_reader_get (struct zcomp *zcomp, unsigned format,
                       struct zcomp_reader *reader) MUST_USE;
 
-/* The same with a stream that the caller has borrowed and goes on holding
- * at least until the reader is put.
+/* The same with a stream that the caller has borrowed and keeps at least until
+ * the reader is put.
  */
 int zcomp_stream_reader (struct zcomp_stream *stream, unsigned format,
                          struct zcomp_reader *reader) MUST_USE;
@@ -240,7 +239,7 @@ void zcomp_reader_put (struct zcomp_reader *reader);
 int zcomp_reader_decompress (const struct zcomp_reader *reader, const void *src,
                              size_t slen, void *dst, size_t dlen) MUST_USE;
 
-/* The three steps in one, for objects that need not be pinned. */
+/* All three steps, for objects that need not be pinned. */
 int zcomp_decompress (struct zcomp *zcomp, unsigned format, const void *src,
                       size_t slen, void *dst, size_t dlen) MUST_USE;
 

@@ -101,8 +101,8 @@ backing_can_punch (const struct backing *b)
 
 /* -- requests ----------------------------------------------------------- */
 
-/* Where tests make a request fail, or hold it after it was done and before
- * anybody knows.
+/* Here tests make a request fail, or hold it after it was done and before its
+ * result is known.
  */
 static int
 inject (enum backing_op op, int error)
@@ -124,7 +124,7 @@ note_trouble (struct backing *b, enum backing_trouble_kind kind,
 {
   struct backing_trouble t = { .at_ns = clock_ns () };
 
-  /* A path or a server's words may have any bytes. */
+  /* A path or a server's message may have any bytes. */
   for (size_t i = 0; why[i] && i < sizeof t.why - 1; i++)
     t.why[i] = (char) (why[i] >= ' ' && why[i] <= '~' ? why[i] : '?');
   mutex_lock (&b->trouble_lock);
@@ -160,8 +160,8 @@ account (struct backing *b, enum backing_op op, uint64_t len, int error)
   atomic_fetch_add_explicit (&b->done_bytes[op], len, memory_order_relaxed);
 }
 
-/* Nobody closes a store under a thread that may yet come here: its own
- * threads are joined first, and callers know.
+/* The backing is not closed while a thread may still come here: its own threads
+ * are joined first, and callers must not.
  */
 static void
 leave (struct backing *b)
@@ -220,7 +220,7 @@ backing_submit (struct backing *b, struct backing_io *io)
   submit (b, io);
 }
 
-/* A lone word: whoever wakes its sleeper need not find it there any more. */
+/* A word of its own: it may be gone already when its sleeper is woken. */
 static void
 wake_reader (struct backing_io *io)
 {

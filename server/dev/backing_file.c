@@ -4,27 +4,28 @@
  */
 
 /*
- * The page cache.  A write-back frees memory, so what it wrote must not stay
- * there a second time; and when it is complete the only other copy goes, so
- * an error that the device finds later would be told to nobody.  Hence each
- * write is brought to the device at once (sync_file_range, which waits for
- * the data alone and does nothing on tmpfs), and its pages are dropped then.
- * So that the device has more than one request to do, a thread takes several
- * from the queue, writes all of them, and only then waits for each.
- * O_DIRECT would do the same for the data but wants aligned buffers, and
- * tmpfs does not have it.
+ * The page cache.  A writeback frees memory, so its data must not stay in the
+ * page cache.  And when it is complete the only other copy is freed, so an
+ * error that the device finds later could not be handled.  Hence each write is
+ * brought to the device at once (sync_file_range, which waits only for the data
+ * and does nothing on tmpfs), and its pages are dropped then.  To keep the
+ * device busy with more than one request, a thread takes several from the
+ * queue, writes all of them, and only then waits for each.  O_DIRECT would do
+ * the same for the data, but needs aligned buffers, and tmpfs does not support
+ * it.
  *
- * An error of writing back is reported once to each open file description
- * that looks, so every thread has one of its own: with one for all, thread A
- * could be told of thread B's lost data, and B of success.
+ * The kernel reports a writeback error once to each open file description that
+ * asks.  So every thread has its own: if all shared one, thread A could get the
+ * error for thread B's lost data, and B would see success.
  *
  * A file system may keep a thread in the kernel for as long as it likes, where
- * no signal reaches it; then it keeps the descriptors that it shares with the
- * rest of the process, and so the clients' connections, when all else has
+ * no signal reaches it.  If the thread shared its descriptors with the rest of
+ * the process, the clients' connections would stay open after the process has
  * ended.  So the threads share none (own_files).
  *
- * Reads are small and far apart: no read-ahead.  What they leave in the
- * cache is clean, and the first to go when memory is short.
+ * Reads are small and far apart, so read-ahead is off.  The pages that they
+ * leave in the cache are clean, and the first to be dropped when memory is
+ * short.
  */
 
 #include <config.h>
@@ -84,7 +85,7 @@ read_all (int fd, char *buf, size_t len, uint64_t offset)
       continue;
     if (n == -1)
       return errno;
-    if (n == 0) /* somebody has cut the file */
+    if (n == 0) /* the file was truncated */
       return EIO;
     buf += n;
     len -= (size_t) n;
@@ -171,7 +172,7 @@ begin_io (struct backing_file *f, int fd, struct backing_io *io)
   case BACKING_WRITE:
     fault_pause ("dev.write.begin");
     error = write_all (fd, io->buf, io->len, io->offset);
-    if (error == 0) /* only begun; what comes of it is settle's to say */
+    if (error == 0) /* only begun; settle finds the result */
       (void) sync_file_range (fd, (off_t) io->offset, (off_t) io->len,
                               SYNC_FILE_RANGE_WRITE);
     return error;
@@ -213,7 +214,7 @@ take_locked (struct backing_file *f)
   return io;
 }
 
-/* No more than this thread's share, so that the others have some too. */
+/* No more than this thread's share, so that the others get some too. */
 static unsigned
 take_batch_locked (struct backing_file *f, struct backing_io **batch)
 {
@@ -247,7 +248,7 @@ file_thread (void *arg)
     mutex_lock (&f->lock);
   }
   mutex_unlock (&f->lock);
-  if (own) { /* now: who joins this thread may open the file again at once */
+  if (own) { /* now: after a join the file may be opened again at once */
     close (fd);
     close (f->fd);
   }

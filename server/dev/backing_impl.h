@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a kind of backing store is made of; for dev/ and for tests that bring
- * a store of their own.
+ * The interface of one kind of backing store; for dev/, and for tests with a
+ * backing of their own.
  *
  *   struct backing_nbd { struct backing base; … };   base comes first
  */
@@ -21,8 +21,8 @@ struct backing_ops {
   /* Start the threads.  0, or -1 with errno set. */
   int (*start) (struct backing *b);
 
-  /* Read all of it; 0 or an errno.  Any thread, several at once.  May be NULL:
-   * then reads come as requests to 'submit'.
+  /* Read all bytes; 0 or an errno.  Any thread, several at once.  If NULL,
+   * reads come as requests to 'submit'.
    */
   int (*read) (struct backing *b, void *buf, size_t len, uint64_t offset);
 
@@ -31,13 +31,13 @@ struct backing_ops {
    */
   void (*submit) (struct backing *b, struct backing_io *io);
 
-  /* Complete what is in flight, with EIO and soon, as far as that is possible;
-   * nothing is submitted from here on.  Must not wait.  May be NULL.
+  /* Complete the requests in flight soon, with EIO, as far as possible.
+   * Nothing is submitted from here on.  Must not wait.  May be NULL.
    */
   void (*shut) (struct backing *b);
 
-  /* End what start began (which may not have been called, or have failed),
-   * once all requests are complete, or see to it that they soon are; then free
+  /* End the threads of 'start' (which may not have been called, or have failed)
+   * once all requests are complete, or complete them soon; then free
    * everything, 'b' too.
    */
   void (*close) (struct backing *b);
@@ -50,7 +50,7 @@ struct backing {
   unsigned read_unit; /* bytes, a power of two: reads are widened to it */
   atomic_bool can_punch;
   atomic_bool down;
-  atomic_bool shut; /* for ever: nothing is begun any more */
+  atomic_bool shut; /* for ever: no request is begun any more */
 
   struct mutex idle_lock; /* rank BACKING: for waiting on 'idle' */
   struct cond idle;       /* in_flight became 0 */
@@ -73,7 +73,7 @@ void backing_destroy (struct backing *b);
  */
 void backing_complete (struct backing_io *io, int error);
 
-/* The connection was lost or cannot be made; 'why' is a message. */
+/* The connection was lost or could not be made; 'why' is a message. */
 void backing_note_lost (struct backing *b, const char *why);
 
 /* The kinds; as backing_open, with the config's zeroes filled in. */
@@ -82,8 +82,8 @@ struct backing *backing_open_file (const struct backing_config *config,
 struct backing *backing_open_nbd (const struct backing_config *config,
                                   struct reason *why) MUST_USE;
 
-/* The size to use of 'there' bytes, by config->size; 0 with a reason if that
- * cannot be.  Not for files that can grow.
+/* How many of 'there' bytes to use, by config->size; 0 with 'why' set if
+ * config->size is not possible.  Not for files that can grow.
  */
 uint64_t backing_fit_size (uint64_t there, const struct backing_config *config,
                            struct reason *why) MUST_USE;

@@ -18,19 +18,20 @@
  *    +--- failed; wait twice as ---+--- lost, or no answer came for -+
  *         long as last time             a third of the timeout
  *
- * A request that is not answered within the timeout of its submission fails
- * with EIO, and the store is down: what waits and what comes fails at once,
- * so that nobody's thread is held up, until a connection is READY again.  To
- * try goes on for ever.  A connection that was lost for longer than the
- * timeout is down too, without a request having to find out.
+ * A request that is not answered within the timeout after its submission fails
+ * with EIO, and the backing is down.  Waiting and new requests then fail at
+ * once, so that no thread is held up, until a connection is READY again.  The
+ * thread tries to connect for ever.  The backing is also down when the
+ * connection was lost for longer than the timeout, even if no request has
+ * noticed it.
  *
- * All times are of the run clock: what passes while this process stands still
- * makes nothing late.  And before something is called late, what has arrived is
+ * All times are of the run clock: time in which this process stands still makes
+ * nothing late.  Before anything is judged late, everything that has arrived is
  * read: it may be the answer.
  *
- * A request may be sent twice, and NBD has no way to tell what became of the
- * first one: it may still be carried out by the server, late.  io->resent
- * tells the writer, who keeps these blocks from being used otherwise.
+ * A request may be sent twice, and NBD cannot tell what happened to the first
+ * one: the server may still carry it out, late. io->resent tells the writer,
+ * which keeps these blocks from being used for anything else.
  */
 
 #include <config.h>
@@ -80,7 +81,7 @@ struct backing_nbd {
   bool stop;
   bool shut;
 
-  /* Below this line: the thread's own. */
+  /* Below this line: used only by the thread. */
   struct nbd_handle *h;
   enum connection state;
   struct list waiting, sent;
@@ -162,7 +163,7 @@ issue (struct backing_nbd *n, struct backing_io *io)
   return -1;
 }
 
-/* In order: what waited longest is sent first. */
+/* In order: the request that waited longest is sent first. */
 static void
 send_waiting (struct backing_nbd *n)
 {
@@ -179,7 +180,7 @@ send_waiting (struct backing_nbd *n)
 
       backing_complete (io, error ? error : EIO);
     }
-    else /* if it was lost, it will be found among the unanswered ones */
+    else /* if it was lost, it is found among the unanswered ones */
       list_add (&n->sent, io);
   }
 }
@@ -242,14 +243,14 @@ drop_connection (struct backing_nbd *n, const char *why)
   uint64_t now = run_clock_ns ();
 
   backing_note_lost (&n->base, why);
-  nbd_close (n->h); /* from here on nobody writes to a buffer */
+  nbd_close (n->h); /* from here on nothing writes to a buffer */
   n->h = NULL;
   if (n->state == READY)
     n->lost_ns = now;
   n->state = NONE;
   back_off (n, now);
 
-  /* Those that were sent go before those that never were. */
+  /* Requests that were sent go before those that never were. */
   list_init (&unsent);
   while ((io = list_take (waiting)))
     list_add (&unsent, io);
@@ -338,8 +339,8 @@ connection_poll (const struct backing_nbd *n)
   };
 }
 
-/* Errors show in the state of the connection.  A hang-up is for reading to
- * find, which may be what we were not waiting for.
+/* Errors show in the state of the connection.  A hang-up is left to the next
+ * read to find: poll may not have waited for reading.
  */
 static void
 use_connection (struct backing_nbd *n, const struct pollfd *p)
@@ -421,7 +422,7 @@ ring_alarms (struct backing_nbd *n)
 
 /* -- the thread --------------------------------------------------------- */
 
-/* Nobody is tried any more, and nobody waited for: to be closed is quick. */
+/* No more connections are tried or waited for, so that closing is quick. */
 static void
 give_up (struct backing_nbd *n)
 {
@@ -457,7 +458,7 @@ take_queued (struct backing_nbd *n)
   return !stop || n->waiting.n || n->sent.n;
 }
 
-/* The run clock wants to be looked at while something may become late. */
+/* The run clock must be read while anything may become late. */
 static int
 poll_timeout_ms (const struct backing_nbd *n)
 {
@@ -502,7 +503,7 @@ nbd_thread (void *arg)
       drop_lost_connection (n);
       continue;
     }
-    /* Answers that came while sending have made room. */
+    /* Answers that arrived while sending have made room. */
     if (n->state == READY && n->waiting.n && n->sent.n < MAX_SENT)
       continue;
     wait_for_something (n);
@@ -551,7 +552,7 @@ nbd_submit (struct backing *b, struct backing_io *io)
   mutex_lock (&n->lock);
   first = n->queued.n == 0;
   list_add (&n->queued, io);
-  /* Under the lock: once it is dropped the request may be done, and the store
+  /* Under the lock: once it is dropped the request may be done, and the backing
    * closed.
    */
   if (first)

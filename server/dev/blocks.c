@@ -134,9 +134,9 @@ group_has_locked (struct blocks *b, uint64_t block, uint8_t value)
   return value == WAITING ? g->waiting : (unsigned) all - g->used - g->waiting;
 }
 
-/* Lengthen 'run', which ends at 'at' or is empty, by the blocks of [at, end)
- * that follow it, or begin a new one; returns where that ended, which is
- * 'end' if there was nothing.
+/* Extend 'run', which ends at 'at' or is empty, by the blocks of [at, end) that
+ * follow it, or begin a new one.  Returns where the run ended, which is 'end'
+ * if there was none.
  */
 static uint64_t
 scan_locked (struct blocks *b, uint64_t at, uint64_t end, uint8_t value,
@@ -161,7 +161,7 @@ scan_locked (struct blocks *b, uint64_t at, uint64_t end, uint8_t value,
     }
     return at;
   }
-  /* All of it is free, and its page is not to be touched for that. */
+  /* The whole group is free; find that without touching its page. */
   if (run->n == 0)
     run->first = at;
   if (end - at > want - run->n)
@@ -170,9 +170,9 @@ scan_locked (struct blocks *b, uint64_t at, uint64_t end, uint8_t value,
   return end;
 }
 
-/* A run of 'want' blocks with 'value', else the longest (no shorter than
- * 'least') of those that are not far behind the first, from 'from' on and
- * around the end.  n is 0 if there is none.
+/* A run of 'want' blocks with 'value', or else the longest (no shorter than
+ * 'least') that is not far behind the first one.  Starts at 'from' and wraps
+ * around the end. n is 0 if no run was found.
  */
 static struct run
 find_locked (struct blocks *b, uint64_t from, unsigned least, unsigned want,
@@ -182,7 +182,7 @@ find_locked (struct blocks *b, uint64_t from, unsigned least, unsigned want,
   uint64_t at = from, left = b->total, since = 0;
   unsigned groups = 0;
 
-  /* A run that still grows is followed to its end. */
+  /* Follow a run that still grows to its end. */
   while (left && best.n < want &&
          (since < LOOKAHEAD || (run.n && run.first == best.first)) &&
          (best.n || groups < MAX_GROUPS_READ)) {
@@ -222,7 +222,7 @@ make_resident_locked (struct blocks *b, struct group *g)
   g->resident = 1;
 }
 
-/* Set the n blocks from 'from' to 'to' and keep the sums right. */
+/* Change the n blocks from value 'from' to 'to' and keep the sums right. */
 static void
 move_locked (struct blocks *b, uint64_t first, unsigned n, uint8_t from,
              uint8_t to)
@@ -243,8 +243,8 @@ move_locked (struct blocks *b, uint64_t first, unsigned n, uint8_t from,
   b->used += (to == 1 ? n : 0) - (uint64_t) (from == 1 ? n : 0);
 }
 
-/* Something in the group of 'block' became free: if all of it is, its page of
- * counts goes back, unless the next blocks will be taken there.
+/* A block of the group of 'block' became free.  If the whole group is free, its
+ * page of counts goes back, unless the next blocks will be taken there.
  */
 static void
 return_group_locked (struct blocks *b, uint64_t block)
@@ -468,7 +468,7 @@ struct sums {
   uint64_t used, waiting, punching, resident;
 };
 
-/* Compares one group with its bytes, and those with what was recounted. */
+/* Compares one group with its bytes, and these with the recounted values. */
 static void
 audit_group (struct blocks_audit *a, uint64_t start, struct sums *all)
 {
@@ -497,7 +497,7 @@ audit_group (struct blocks_audit *a, uint64_t start, struct sums *all)
   all->resident += g->resident;
 }
 
-/* Beyond what was ever committed all is free. */
+/* Blocks beyond the committed part are free. */
 static void
 audit_all (struct blocks_audit *a)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The space of a backing store: which of its 4 KiB blocks are in use, and by
- * how many objects.
+ * Blocks: the space of a backing store.  Which of its 4 KiB blocks are in use,
+ * and by how many objects.
  *
  * Objects are packed back to back, so several share a block and one may
- * straddle two or more.  A block is in use while anything touches it:
+ * straddle two or more.  A block is in use while any object touches it:
  *
  *     block     7          8          9          10
  *          +----------+----------+----------+----------+
@@ -12,14 +12,14 @@
  *          +----------+----------+----------+----------+
  *     count     3          3          1          1
  *
- * One byte a block says everything, and 4096 blocks are a group, whose
- * bytes are one page that is given back when the whole group is free:
+ * The state of a block is one byte.  4096 blocks are a group: their bytes are
+ * one page, which is given back when the whole group is free:
  *
  *        0      free
  *     1 … 253   references: one for each object that touches it, and one
- *               for the writer who got it from blocks_alloc
- *       254     nobody's, and waits to be punched
- *       255     nobody's, and is being punched
+ *               for the writer that got it from blocks_alloc
+ *       254     not in use, and waits to be punched
+ *       255     not in use, and is being punched
  *
  *                blocks_alloc              last blocks_unref
  *      +------> free ----------> counted ------------------+
@@ -32,8 +32,8 @@
  *      +--------------------------------------------- punching
  *                     blocks_punch_end
  *
- * A block that is being punched is nobody's to write: the punch could land
- * after the write.  This is why it is a state, and no list beside the map.
+ * A block that is being punched must not be written: the punch could land after
+ * the write.  This is why it is a state and not a list beside the map.
  *
  * Invariants, recomputed by the audit:
  *   used + waiting + punching + free == total, each the number of such bytes
@@ -41,11 +41,11 @@
  *   count == objects that touch the block + writers that hold it
  *   live_bytes == the sum of the lengths of all objects
  *
- * Locks: one, rank BACKING, taken inside; it protects all of the above.
- * Every function here may be called under a slot's lock; none sleeps or
- * calls back (it does a system call once in 4096 blocks at the most).
- * blocks_alloc looks at 16 K blocks at the most after the first that it could
- * take, for a longer run, and goes over full groups without reading them.
+ * Locks: one, rank BACKING, taken inside; it protects all of the above.  Every
+ * function here may be called under a slot's lock.  None sleeps or calls back
+ * (at most one system call for 4096 blocks).  After the first run that it could
+ * take, blocks_alloc looks at no more than 16 K blocks for a longer one.  It
+ * skips full groups without reading them.
  */
 
 #ifndef ZRAM_BLOCKS_H
@@ -62,8 +62,8 @@
 #define BLOCK_SIZE (1u << BLOCK_SHIFT)
 #define BLOCKS_MAX (UINT64_C (1) << 40)
 
-/* References that one block can have.  Objects with their headers take 32
- * bytes at the least, so at most 129 touch one; more than this aborts.
+/* References that one block can have.  An object with its header takes at least
+ * 32 bytes, so at most 129 touch one block.  More references than this abort.
  */
 #define BLOCK_COUNT_MAX 253
 
@@ -74,67 +74,67 @@ struct blocks_stats {
   uint64_t used;       /* blocks with references */
   uint64_t waiting;    /* blocks to be punched */
   uint64_t punching;   /* blocks being punched */
-  uint64_t free;       /* blocks; those that wait are not among them */
+  uint64_t free;       /* blocks, without those that wait */
   uint64_t live_bytes; /* bytes of all objects; used * 4096 - this is waste */
   uint64_t memory;     /* bytes of RAM that the map itself takes */
 };
 
-/* 'total' blocks (1 … BLOCKS_MAX), all free.  'punch': those that fall free
- * are to be punched before they are used again.  NULL with errno ENOMEM or
- * EINVAL.
+/* 'total' blocks (1 … BLOCKS_MAX), all free. 'punch': freed blocks must be
+ * punched before they are used again.  NULL with errno ENOMEM or EINVAL.
  */
 struct blocks *blocks_open (uint64_t total, bool punch) MUST_USE;
 void blocks_close (struct blocks *b);
 
-/* Up to 'want' (1 … 65536) blocks in a row, from where the last ones ended if
- * possible, so that what is written one after the other lies so.  Each has
- * one reference, the writer's own, so it stays whatever happens to the
- * objects that are put there.  Returns how many (the first is *first), 0 if
- * the store is full.
+/* Up to 'want' (1 … 65536) blocks in a row, if possible from where the last
+ * ones ended, so that successive writes are contiguous.  Each block has one
+ * reference, the writer's own, so it stays in use whatever happens to the
+ * objects in it.  Returns how many (the first is *first), 0 if the backing is
+ * full.
  *
- * Ask first and pack then: fewer blocks than wanted are no error.
+ * Ask for blocks first and pack objects then: fewer blocks than wanted are no
+ * error.
  */
 unsigned blocks_alloc (struct blocks *b, unsigned want, uint64_t *first)
   MUST_USE;
 
-/* An object lies in the bytes [at, at + len): one reference more for each
- * block that it touches.  For the writer alone, who holds them.
+/* An object lies in the bytes [at, at + len): one reference more for each block
+ * that it touches.  Only for the writer that holds these blocks.
  */
 void blocks_ref (struct blocks *b, uint64_t at, uint64_t len);
 
-/* That object is there no more.  The caller held what kept it readable (its
- * slot's lock, exclusive); whoever reads an object holds the same lock.
+/* The object is gone.  The caller held the lock that kept it readable (its
+ * slot's lock, exclusive); every reader of the object holds the same lock.
  */
 void blocks_unref (struct blocks *b, uint64_t at, uint64_t len);
 
-/* The writer's own references: blocks in which nothing ended up are free.
- * May be called for a part of what was got, e.g. for the tail that was not
- * needed.  A writer whose request was 'resent' (backing.h) should keep them
- * for a while.
+/* Drop the writer's own references: blocks without an object are then free.
+ * May be called for a part of the blocks, for example for a tail that was not
+ * needed.  A writer whose request was 'resent' (backing.h) should keep its
+ * references for a while.
  */
 void blocks_release (struct blocks *b, uint64_t first, unsigned n);
 
 /* -- punching ----------------------------------------------------------- */
 
 /* Take a run of at least 'least' and at most 'most' waiting blocks to punch
- * them; returns how many.  They are nobody's until blocks_punch_end, which
- * makes them free whether the punch worked or not.  0: no such run in the
- * next 64 groups that have blocks waiting; asked again it looks further on.
+ * them; returns how many.  They cannot be used until blocks_punch_end, which
+ * makes them free whether the punch worked or not.  0: no such run is in the
+ * next 64 groups with waiting blocks; the next call looks further on.
  */
 unsigned blocks_punch_begin (struct blocks *b, unsigned least, unsigned most,
                              uint64_t *first) MUST_USE;
 void blocks_punch_end (struct blocks *b, uint64_t first, unsigned n);
 
-/* Without punching, blocks that wait can be had like free ones. */
+/* Without punching, waiting blocks can be allocated like free ones. */
 void blocks_set_punch (struct blocks *b, bool punch);
 
 void blocks_get_stats (struct blocks *b, struct blocks_stats *s);
 
 /* -- audit: nothing runs meanwhile -------------------------------------- */
 
-/* Recount: begin, name every object (and, as [first * 4096, n * 4096), what
- * writers hold), end.  _end says how many things were wrong and in 'why' the
- * first of them; with it the audit is over.
+/* Recount: call _begin, name every object (and the blocks that writers hold, as
+ * [first * 4096, n * 4096)), call _end. _end returns how many things were
+ * wrong, with the first of them in 'why', and ends the audit.
  */
 struct blocks_audit;
 

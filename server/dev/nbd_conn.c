@@ -15,7 +15,7 @@
 
 #define MS UINT64_C (1000000) /* in ns */
 #define MAX_PIECE (UINT64_C (32) << 20)
-#define CLOSE_MS 1000 /* to say good-bye */
+#define CLOSE_MS 1000 /* to disconnect politely */
 
 struct nbd_handle *
 nbd_conn_begin (const char *uri)
@@ -96,7 +96,7 @@ nbd_conn_uri_is_fine (const char *uri, struct reason *why)
   return true;
 }
 
-/* Without the function that it begins with. */
+/* Without the name of the function that it begins with. */
 void
 nbd_conn_why (struct reason *why, size_t most)
 {
@@ -109,7 +109,9 @@ nbd_conn_why (struct reason *why, size_t most)
     error = colon ? colon + 2 : error;
   }
   error = error ? error : "cannot connect";
-  /* What is too long has a long name in it, and the reason behind that. */
+  /* A message that is too long has a long name in it, and the reason after
+   * that: keep the end.
+   */
   if (strlen (error) < most)
     reason_set (why, "%s", error);
   else

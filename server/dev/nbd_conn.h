@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One connection to an NBD server: how it is begun and ended, and what the
- * server can do.  A handle has no thread of its own; whoever began the
- * connection drives it (libnbd's aio functions), and is alone with it.
+ * server can do.  A handle has no thread of its own.  The thread that began the
+ * connection drives it (libnbd's aio functions), and is its only user.
  */
 
 #ifndef ZRAM_NBD_CONN_H
@@ -24,8 +24,8 @@ struct nbd_limits {
   bool can_trim;
 };
 
-/* False with 'why' if a path in the URI is not absolute: nbdkit goes to another
- * directory when it forks, so it would be found now and not later.
+/* False with 'why' if a path in the URI is not absolute: nbdkit changes its
+ * directory when it forks, so the path would be found now and not later.
  */
 bool nbd_conn_uri_is_fine (const char *uri, struct reason *why) MUST_USE;
 
@@ -34,17 +34,20 @@ bool nbd_conn_uri_is_fine (const char *uri, struct reason *why) MUST_USE;
  */
 struct nbd_handle *nbd_conn_begin (const char *uri) MUST_USE;
 
-/* It will never be ready (again). */
+/* The connection will never be ready (again). */
 bool nbd_conn_lost (struct nbd_handle *h);
 
-/* What libnbd says went wrong, in this thread's last call, in less than 'most'
- * bytes, which fit. */
+/* libnbd's message about this thread's last failed call, in less than 'most'
+ * bytes, which fit.
+ */
 void nbd_conn_why (struct reason *why, size_t most);
 
-/* Good-bye, if the server takes it within a second, and in any case the end. */
+/* Disconnects politely if the server accepts that within a second, and ends the
+ * connection in any case.
+ */
 void nbd_conn_end (struct nbd_handle *h);
 
-/* What the server of a ready connection offers; false with 'why' if we cannot
+/* The limits of the server of a ready connection; false with 'why' if we cannot
  * use it.
  */
 bool nbd_conn_limits (struct nbd_handle *h, struct nbd_limits *l,
