@@ -3,8 +3,8 @@
  * A codec: one compression library behind one operations table.
  *
  *   codec.c       registry: id -> table        codec_lz4.c      1
- *   zcomp.c       contexts, who may use        codec_lz4hc.c    2
- *                 which and when               codec_zstd.c     3
+ *   zcomp.c       contexts, and which thread   codec_lz4hc.c    2
+ *                 may use them when            codec_zstd.c     3
  *                                              codec_deflate.c  4
  *
  * To add one: write codec_NAME.c with one 'const struct codec codec_NAME',

@@ -37,9 +37,9 @@
  *   zcomp_memory = sizeof (struct zcomp) + sum of parts->bytes
  *                  + sum of memory of the dictionaries
  *
- * Contexts of other codecs and levels than the primary's are made when they
- * are first asked for; failing that is an error to that caller, and nothing
- * else changes.
+ * Contexts of other codecs and levels than the primary's are made when they are
+ * first needed.  If that fails, the caller gets an error and nothing else
+ * changes.
  */
 
 #ifndef ZRAM_ZCOMP_H
@@ -159,7 +159,7 @@ unsigned zcomp_busy (const struct zcomp *zcomp); /* streams borrowed now */
 size_t zcomp_memory (const struct zcomp *zcomp); /* bytes, contexts included */
 struct zcomp_method zcomp_primary (const struct zcomp *zcomp);
 
-/* For the auditor: does every stream exist that should, and is none borrowed at
+/* For the auditor: does every stream exist that should, and is no stream borrowed at
  * the moment of the check?  The caller has borrowed none and holds no lock of
  * rank stream or above; zcomp_set_workers does not run.
  */

@@ -15,12 +15,13 @@
 
 #define ZSPAGES_PER_PAGE (MEM_PAGE / sizeof (struct zspage))
 
-/* Hot memory is bounded by these, or by a 128th of all between them. */
+/* Hot memory is bounded by a 128th of all memory, but not below or above these.
+ */
 #define HOT_MIN_PAGES 64   /* 256 KiB */
 #define HOT_MAX_PAGES 4096 /* 16 MiB */
 
-/* How much is remembered of what was asked for; and how much of that is given
- * to a size that is expected.  There are some hundred size classes at the most.
+/* How much of the recent requests is remembered; and how much of that an
+ * expected size gets.  There are at most a few hundred size classes.
  */
 #define ASKED_MAX 4096
 #define EXPECTED_SHARE 4
@@ -150,7 +151,7 @@ hot_pop_locked (struct arena *a, uint32_t resident) REQUIRES (a->lock)
   return span;
 }
 
-/* The nearest from 'r' on with pages resident; 0: none. */
+/* The nearest count from 'r' on that has hot spans; 0: none. */
 static uint32_t
 hot_from_locked (struct arena *a, uint32_t r, bool up) REQUIRES (a->lock)
 {
@@ -160,9 +161,9 @@ hot_from_locked (struct arena *a, uint32_t r, bool up) REQUIRES (a->lock)
   return 0;
 }
 
-/* Best the same size.  Else the next smaller (the rest is touched later), else
- * a larger one (its surplus goes back to the system); or the other way about,
- * where nothing shall have to be touched later.
+/* Best is the same size.  Then the next smaller (the rest is touched later),
+ * then a larger one (its surplus goes back to the system); or in the opposite
+ * order if nothing may have to be touched later.
  */
 static uint32_t
 hot_take_locked (struct arena *a, uint32_t pages) REQUIRES (a->lock)
@@ -178,7 +179,7 @@ hot_take_locked (struct arena *a, uint32_t pages) REQUIRES (a->lock)
   return r ? hot_pop_locked (a, r) : ARENA_NO_SPAN;
 }
 
-/* Remembered for arena_fill; the older counts less and less. */
+/* Remembered for arena_fill; older requests count less and less. */
 static void
 note_asked_locked (struct arena *a, uint32_t pages) REQUIRES (a->lock)
 {
@@ -192,8 +193,9 @@ note_asked_locked (struct arena *a, uint32_t pages) REQUIRES (a->lock)
   }
 }
 
-/* How many pages the next hot span should have: what was asked for most and is
- * there least.  Before anything was, a whole span.  0: there are enough.
+/* How many pages the next hot span should have: the size with the most requests
+ * and the fewest hot spans.  Before the first request, a whole span.  0: there
+ * are enough.
  */
 static uint32_t
 wanted_pages_locked (struct arena *a) REQUIRES (a->lock)
@@ -260,8 +262,8 @@ arena_shrink (struct arena *a, struct zspage *z, uint32_t pages)
   z->resident = pages;
 }
 
-/* The reserve gets memory before we do, so wait for it: for a second at the
- * most, for whoever fills it might be told to end.
+/* The reserve gets memory before we do, so wait for it: for at most a second,
+ * because the thread that fills it may be told to end.
  */
 static void
 await_hot (struct arena *a, uint32_t pages)
@@ -334,7 +336,7 @@ return_hot (struct arena *a, uint64_t pages)
          done < pages && r >= 1 && span == ARENA_NO_SPAN; r--)
       if (a->hot[r])
         span = hot_pop_locked (a, r);
-    /* Not in any list while its memory goes back: count it as used. */
+    /* It is on no list while its memory goes back: count it as used. */
     if (span != ARENA_NO_SPAN)
       a->used_spans++;
     mutex_unlock (&a->lock);
@@ -449,7 +451,8 @@ arena_fill_span (struct arena *a, uint32_t span, uint32_t pages)
     arena_populate (a, span, from, pages);
 }
 
-/* What the next spans after the end will need, which is outside the budget. */
+/* The memory that the next spans after the end will need, outside the budget.
+ */
 static void
 fill_ahead (struct arena *a)
 {
@@ -504,9 +507,9 @@ arena_fill (struct arena *a)
   return filled;
 }
 
-/* A page of descriptors that nobody uses goes back to the system.  A thread
- * with an outdated handle may be about to take a lock in it, or have it for
- * a moment: so take all the locks, and zeroing the page drops them.
+/* A page of unused descriptors goes back to the system.  A thread with an
+ * outdated handle may be about to take a lock in it, or have it for a moment.
+ * So take all the locks; zeroing the page drops them.
  */
 static void
 return_zspage_descriptors (struct arena *a, uint32_t first)
@@ -526,7 +529,7 @@ return_zspage_descriptors (struct arena *a, uint32_t first)
   park_wake (z);
 }
 
-/* Nobody looks beside a free span, so this needs no lock. */
+/* The bytes beside a free span are not used, so this needs no lock. */
 static void
 return_besides (struct arena *a, uint32_t first, uint32_t end)
 {
@@ -537,7 +540,7 @@ return_besides (struct arena *a, uint32_t first, uint32_t end)
     reserve_return (&a->besides, from, to - from);
 }
 
-/* Take the cold spans at the arena's end out of circulation, counted as used
+/* Remove the cold spans at the arena's end from use; they count as used
  * meanwhile.  Returns the first of them; *end is where they end.
  */
 static uint32_t

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Arena: hands out spans, equal stretches of addresses, and gives their
+ * Arena: hands out spans (stretches of addresses of one size) and gives their
  * memory back to the system.
  *
  *   span 0      1      2      3            top
@@ -9,11 +9,11 @@
  *   +------+------+------+------+- - - - - -+ - - -
  *
  *   used  a zspage in a class, or a span on its way there
- *   hot   free, its first 'resident' pages still in RAM: reused first, since
+ *   hot   free, its first 'resident' pages still in RAM: reused first, because
  *         the first touch of a page costs as much as decompressing it.  With
- *         arena_keep so many are kept and made that a request need not ask the
- *         system for memory.
- *   cold  free, no memory: the lowest address is reused first, so that the
+ *         arena_keep enough hot spans are kept and made that a request need not
+ *         ask the system for memory.
+ *   cold  free, without memory: the lowest address is reused first, so that the
  *         arena's end can sink
  *
  * Invariants:
@@ -23,8 +23,8 @@
  *   hot_spans[r] == hot spans with r pages resident
  *
  * Locks: the arena's own (rank ARENA) protects the lists, the bitmap, top and
- * the descriptors of free spans.  It is not held during system calls, but
- * for committing more of the reserve.
+ * the descriptors of free spans.  It is not held during system calls, except to
+ * commit more of the reserve.
  */
 
 #ifndef ZRAM_ARENA_H
@@ -57,27 +57,26 @@ struct arena {
   uint64_t hot_pages GUARDED_BY (lock);
   span_link hot[ARENA_MAX_SPAN_PAGES + 1] GUARDED_BY (lock); /* by resident */
   uint32_t hot_spans[ARENA_MAX_SPAN_PAGES + 1] GUARDED_BY (lock);
-  /* What was asked for lately, by pages: what the next to ask will want. */
+  /* Recent requests, by pages: a guess of the next ones. */
   uint32_t asked[ARENA_MAX_SPAN_PAGES + 1] GUARDED_BY (lock);
   uint32_t asked_total GUARDED_BY (lock);
   uint32_t expected[ARENA_MAX_SPAN_PAGES + 1]; /* Set before use. */
-  uint64_t keep_pages; /* hot, at least; 0: no matter.  Set before use. */
+  uint64_t keep_pages; /* hot, at least; 0: any number.  Set before use. */
   atomic_bool filling; /* arena_fill is trying to get there, and may */
 };
 
-/* 'max_bytes': addresses to reserve at the most.  0, or -1 with errno ENOMEM.
- */
+/* Reserve at most 'max_bytes' of addresses.  0, or -1 with errno ENOMEM. */
 int arena_init (struct arena *a, uint32_t span_pages, uint64_t max_bytes,
                 struct budget *budget) MUST_USE;
 
-/* Let each span have so many bytes beside it, for what has no place in it; they
- * hold anything when the span is handed out, are no memory before they are
- * written to, and are kept ready where spans are.  Before use.  0, or -1 with
- * errno ENOMEM.
+/* Give each span so many bytes beside it, for data that have no place in it.
+ * Their contents are undefined when the span is handed out.  They take no
+ * memory before they are written, and are kept ready if spans are.  Call it
+ * before use.  0, or -1 with errno ENOMEM.
  */
 int arena_set_beside (struct arena *a, size_t bytes) MUST_USE;
 
-/* Spans may be in use; what is charged for them is refunded. */
+/* Spans may be in use; their charges are refunded. */
 void arena_destroy (struct arena *a);
 
 static inline struct zspage *
@@ -104,13 +103,14 @@ arena_beside (const struct arena *a, uint32_t span)
   return a->besides.base + span * a->beside_size;
 }
 
-/* Make that resident, so that who writes to it does not wait for memory. */
+/* Make these bytes resident, so that a write to them does not wait for memory.
+ */
 void arena_populate_beside (struct arena *a, uint32_t span);
 
-/* A span for a zspage of 'pages' pages.  Its descriptor is the caller's, its
- * 'resident' at most 'pages'.  ARENA_NO_SPAN with errno ENOMEM.  Takes the
+/* A span for a zspage of 'pages' pages.  The caller owns its descriptor, whose
+ * 'resident' is at most 'pages'.  ARENA_NO_SPAN with errno ENOMEM. Takes the
  * arena lock; may do system calls.  If the reserve is used up and is being
- * filled it waits for a moment.
+ * filled, it waits for a moment.
  */
 uint32_t arena_alloc (struct arena *a, uint32_t pages) MUST_USE;
 
@@ -129,28 +129,28 @@ void arena_free (struct arena *a, uint32_t span);
  */
 bool arena_charge (struct arena *a, struct zspage *z, uint32_t pages) MUST_USE;
 
-/* The other way: give the memory of all but the first 'pages' pages back and
- * refund it.  Ownership as for arena_charge; a system call.
+/* The reverse: give the memory of all but the first 'pages' pages back and
+ * refund it.  Ownership as for arena_charge; does a system call.
  */
 void arena_shrink (struct arena *a, struct zspage *z, uint32_t pages);
 
-/* Make the pages [from, to) of a span resident in one go. */
+/* Make the pages [from, to) of a span resident at once. */
 void arena_populate (struct arena *a, uint32_t span, uint32_t from,
                      uint32_t to);
 
 /* Give the memory of all hot spans back.  Returns the bytes given back. */
 uint64_t arena_return_hot (struct arena *a);
 
-/* The same, but for what arena_keep wants to be kept. */
+/* The same, except for the memory that arena_keep keeps. */
 uint64_t arena_return_spare (struct arena *a);
 
 /* -- a reserve of resident memory --------------------------------------- */
 
-/* Keep at least so many bytes hot.  Before the arena is used. */
+/* Keep at least so many bytes hot.  Call it before the arena is used. */
 void arena_keep (struct arena *a, uint64_t bytes);
 
-/* Spans of so many pages are always among those kept, whatever was asked for
- * lately; twice as many if it is said twice.  Before the arena is used.
+/* Always keep a span of so many pages, whatever was asked for lately; two if
+ * called twice.  Call it before the arena is used.
  */
 void arena_expect (struct arena *a, uint32_t pages);
 
@@ -161,14 +161,14 @@ arena_keeps (const struct arena *a)
 }
 
 /* One step towards that, by one thread: makes a span hot, and the descriptors
- * of those that come next resident.  True if there is more to do.  Not near the
- * budget's limit.  Does system calls, and waits where the system has no memory,
- * with no lock held.
+ * of the next ones resident.  True if there is more to do.  Does nothing near
+ * the budget's limit.  Does system calls, and waits if the system has no
+ * memory, with no lock held.
  */
 bool arena_fill (struct arena *a);
 
-/* Make all pages of a span that is the caller's own resident, if the budget
- * allows: then it need not grow later.
+/* Make all pages of a span that the caller owns resident, if the budget allows:
+ * then it need not grow later.
  */
 void arena_fill_span (struct arena *a, uint32_t span, uint32_t pages);
 
@@ -185,8 +185,8 @@ struct arena_stats {
 
 struct arena_stats arena_stats (struct arena *a);
 
-/* For the auditor, with nothing running: recount the invariants above from
- * the lists.  A message (static) about one that does not hold, or NULL.
+/* For the auditor, with nothing running: recompute the invariants above from
+ * the lists.  A static message about one that does not hold, or NULL.
  */
 const char *arena_audit (struct arena *a);
 

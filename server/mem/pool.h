@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pool: where objects live, whichever allocator keeps them.
+ * Pool: where objects live, with either allocator.
  *
  *   store ---> pool ---> zsmalloc   size classes; packs best, moves objects
  *                 \----> z3fold     three objects a page; has an LRU of pages
  *
- * Objects may move, so they are named by handles, and a handle lives in one
- * cell, which the pool knows and rewrites when it moves the object.  Bit 63 of
- * a handle is set; all else in it is the allocator's.
+ * Objects may move, so they are named by handles.  A handle lives in one cell,
+ * which the pool knows and rewrites when it moves the object.  Bit 63 of a
+ * handle is set; the allocator defines the rest.
  *
  * The life of an object:
- *
- *   pool_alloc          in transit: only its maker knows it, it stays put
+ *   pool_alloc          in transit: only its maker knows it; it does not move
  *   maker fills it in, stores the handle into the cell
  *   pool_attach         from here on it may move, and the cell with it
  *   pool_pin … unpin    its address, for as long as it is pinned
@@ -21,8 +20,8 @@
  * Contract of all of them: the owner of a cell calls pool_attach, pool_pin,
  * pool_hand_over and pool_replace with the cell's own lock held (the slot lock:
  * shared for pool_pin, exclusive for the others).  They take the allocator's
- * locks, ranks CLASS to TABLE; only what is said to do so sleeps.  None of them
- * calls back but pool_reclaim, and that with no lock held.
+ * locks, ranks CLASS to TABLE. A function sleeps only if its comment says so.
+ * Only pool_reclaim calls back, with no lock held.
  */
 
 #ifndef ZRAM_POOL_H
@@ -44,7 +43,7 @@ enum pool_counter_id {
   POOL_PAGES_COMPACTED, /* pages freed by compaction */
   POOL_OBJECTS_MOVED,
   POOL_ZSPAGES_MIGRATED,
-  POOL_MOVER_SKIPS,     /* passed over because a reader was inside */
+  POOL_MOVER_SKIPS,     /* skipped because a reader was inside */
   POOL_PAGES_RECLAIMED, /* of which all objects were evicted, or are about to */
   POOL_RECLAIM_FAILURES, /* of which one could not be */
   POOL_COUNTERS
@@ -77,16 +76,16 @@ struct pool_spread {
   uint64_t used; /* of them */
 };
 
-/* Take the object that the cell named a moment ago out of memory.  True if it
- * is gone or on its way; else it stays as it was.  May sleep, and may call the
- * pool.
+/* Evict the object that the cell named a moment ago from memory.  True if it is
+ * gone or on its way; otherwise it stays unchanged.  May sleep, and may call
+ * the pool.
  */
 typedef bool pool_evict (void *ctx, pool_cell *cell);
 
 enum pool_reclaimed {
-  POOL_NOTHING, /* no page to be had */
+  POOL_NOTHING, /* there is no page */
   POOL_FAILED,  /* an object of the page stays: the page keeps it */
-  POOL_GOING,   /* all its objects go, and the page with the last of them */
+  POOL_GOING,   /* all its objects leave, and the page with the last of them */
 };
 
 struct pool;
@@ -135,15 +134,15 @@ struct pool {
 /* The i-th allocator's name, the default first; NULL past the end. */
 const char *pool_allocator (unsigned i);
 
-/* A pool of that allocator.  max_bytes: addresses to reserve at the most.  The
+/* A pool of that allocator, which reserves at most max_bytes of addresses.  The
  * budget is not owned and must outlive the pool.  NULL with errno (EINVAL: no
  * such allocator).
  */
 struct pool *pool_create (const char *allocator, uint32_t slot_size,
                           uint64_t max_bytes, struct budget *budget) MUST_USE;
 
-/* Nothing may be pinned or running; objects still there are forgotten.  NULL is
- * allowed.
+/* No object may be pinned and no call may run.  Remaining objects are dropped.
+ * NULL is allowed.
  */
 static inline void
 pool_destroy (struct pool *p)
@@ -177,7 +176,9 @@ pool_drop (struct pool *p, uint64_t handle)
   p->ops->drop (p, handle);
 }
 
-/* The cell holds the handle now: the object may move from here on. */
+/* The caller has stored the handle into the cell: the object may move from here
+ * on.
+ */
 static inline void
 pool_attach (struct pool *p, uint64_t handle, pool_cell *cell)
 {
@@ -196,9 +197,9 @@ pool_replace (struct pool *p, pool_cell *cell, uint64_t value)
 /* The object that 'from' names gets another cell: 'to' gets its handle, 'from'
  * gets 'value', and the object's back pointer becomes 'to', all in one critical
  * section of the object's class or page lock.  The object stays where it is,
- * and a mover finds it named by its cell at every moment.  What 'to' held is
- * overwritten, so it names no object of its own.  The caller holds the locks of
- * both cells, exclusively, and has pinned nothing.
+ * and a mover finds it named by its cell at every moment. 'to' is overwritten,
+ * so it must not name an object of its own.  The caller holds the locks of both
+ * cells, exclusively, and has pinned nothing.
  */
 static inline void
 pool_hand_over (struct pool *p, pool_cell *from, pool_cell *to, uint64_t value)
@@ -207,7 +208,7 @@ pool_hand_over (struct pool *p, pool_cell *from, pool_cell *to, uint64_t value)
 }
 
 /* The address of the object that the cell names; it does not move until
- * pool_unpin.  *handle is what to give pool_unpin.  May wait for a mover.
+ * pool_unpin.  Pass *handle to pool_unpin.  May wait for a mover.
  */
 static inline void *MUST_USE
 pool_pin (struct pool *p, pool_cell *cell, uint64_t *handle)
@@ -221,8 +222,8 @@ pool_unpin (struct pool *p, uint64_t handle)
   p->ops->unpin (p, handle);
 }
 
-/* Ask for the first cache lines of an object that will be read soon.  Takes no
- * lock and promises nothing: the handle may be out of date, or none at all.
+/* Prefetch the first cache lines of an object that will be read soon.  Takes no
+ * lock and promises nothing: the handle may be out of date, or not a handle.
  */
 static inline void
 pool_prefetch (const struct pool *p, uint64_t handle)
@@ -232,7 +233,7 @@ pool_prefetch (const struct pool *p, uint64_t handle)
 }
 
 /* A client has read the object; the owner of its cell still holds the cell's
- * lock.  Where there is an LRU, its page counts as used.
+ * lock.  With an LRU, the object's page counts as used.
  */
 static inline void
 pool_used (struct pool *p, uint64_t handle)
@@ -243,8 +244,8 @@ pool_used (struct pool *p, uint64_t handle)
 
 /* -- sizes; none of them takes a lock ----------------------------------- */
 
-/* The largest object that takes less than a whole slot: what compresses to more
- * is best stored as it is.
+/* The largest object that takes less than a whole slot.  Data that compress to
+ * more than this are best stored as they are.
  */
 static inline uint32_t
 pool_largest (struct pool *p)
@@ -252,8 +253,8 @@ pool_largest (struct pool *p)
   return p->ops->largest (p);
 }
 
-/* Bytes of memory that an object of that size takes, waste between objects
- * aside.
+/* Bytes of memory that an object of that size takes, without the waste between
+ * objects.
  */
 static inline uint32_t
 pool_room_for (struct pool *p, uint32_t size)
@@ -261,7 +262,8 @@ pool_room_for (struct pool *p, uint32_t size)
   return p->ops->room_for (p, size);
 }
 
-/* The largest object that takes less than one of that size; 0: there is none.
+/* The largest object that takes less memory than one of that size; 0: no object
+ * does.
  */
 static inline uint32_t
 pool_smaller_than (struct pool *p, uint32_t size)
@@ -269,8 +271,8 @@ pool_smaller_than (struct pool *p, uint32_t size)
   return p->ops->smaller_than (p, size);
 }
 
-/* Could the object be overwritten with one of that size?  The owner of its cell
- * holds the cell's lock.
+/* Can an object of that size overwrite this object in its place?  The owner of
+ * its cell holds the cell's lock.
  */
 static inline bool
 pool_fits (struct pool *p, uint64_t handle, uint32_t size)
@@ -280,7 +282,7 @@ pool_fits (struct pool *p, uint64_t handle, uint32_t size)
 
 /* -- moving objects and giving memory back ------------------------------ */
 
-/* What compaction could free now, in pages of 4 KiB. */
+/* How much compaction could free now, in pages of 4 KiB. */
 static inline uint64_t
 pool_freeable_pages (struct pool *p)
 {
@@ -296,8 +298,8 @@ pool_compact_step (struct pool *p, struct pool_cursor *at)
   return p->ops->compact_step (p, at);
 }
 
-/* Would migration let much of the addresses, and what goes with them, be given
- * back?
+/* Would migration allow to give back a large part of the addresses, with their
+ * page tables and descriptors?
  */
 static inline bool
 pool_migration_pays (struct pool *p)
@@ -312,8 +314,8 @@ pool_migrate_step (struct pool *p, struct pool_cursor *at)
   return p->ops->migrate_step (p, at);
 }
 
-/* Give the system the memory that is kept for reuse, but for what pool_keep
- * wants to be kept; returns bytes.  Does system calls.
+/* Give the memory that is kept for reuse back to the system, except the memory
+ * that pool_keep keeps.  Returns bytes.  Does system calls.
  */
 static inline uint64_t
 pool_give_back (struct pool *p)
@@ -321,8 +323,8 @@ pool_give_back (struct pool *p)
   return p->ops->give_back (p);
 }
 
-/* Always have so many bytes of resident free memory, so that objects find room
- * when the system has none to give.  Before the pool is used.
+/* Always keep so many bytes of resident free memory, so that objects find room
+ * when the system has no memory.  Call it before the pool is used.
  */
 static inline void
 pool_keep (struct pool *p, uint64_t bytes)
@@ -330,9 +332,9 @@ pool_keep (struct pool *p, uint64_t bytes)
   p->ops->keep (p, bytes);
 }
 
-/* A bounded step towards that; one thread does it.  True if there is more to do
- * and can be done: not near the budget's limit.  Waits where the system has no
- * memory, with no lock held.
+/* A bounded step towards that, by one thread.  True if there is more to do and
+ * it can be done; near the budget's limit it cannot.  Waits if the system has
+ * no memory, with no lock held.
  */
 static inline bool
 pool_fill (struct pool *p)
@@ -347,7 +349,9 @@ pool_kept (struct pool *p)
   return p->ops->kept (p);
 }
 
-/* Give the unused end of the addresses back, with what describes them. */
+/* Give the unused end of the addresses back, with its page tables and
+ * descriptors.
+ */
 static inline void
 pool_trim (struct pool *p)
 {
@@ -363,8 +367,8 @@ pool_has_lru (const struct pool *p)
   return p->ops->has_lru;
 }
 
-/* Evict the objects of the least recently used page.  Those that 'evict' does
- * not take stay readable, and the page stays on its lists.  May sleep where
+/* Evict the objects of the least recently used page.  Objects that 'evict' does
+ * not take stay readable, and the page stays on its lists.  May sleep if
  * 'evict' does.
  */
 static inline enum pool_reclaimed
@@ -401,7 +405,7 @@ pool_is_attached (struct pool *p, uint64_t handle, const pool_cell *cell)
 }
 
 /* For the auditor, with nothing running: walk every list and every object.  A
- * message (static) about an invariant that does not hold, or NULL.
+ * static message about an invariant that does not hold, or NULL.
  */
 static inline const char *
 pool_audit (struct pool *p, struct pool_audit *result)
@@ -409,7 +413,7 @@ pool_audit (struct pool *p, struct pool_audit *result)
   return p->ops->audit (p, NULL, result);
 }
 
-/* The same, but it ends early once *cancel is set, and says that. */
+/* The same, but it ends early when *cancel is set, and the message says so. */
 #define POOL_AUDIT_CANCELLED "cancelled"
 
 static inline const char *

@@ -12,15 +12,15 @@
 
 #define BACK_SIZE sizeof (uint64_t)
 
-/* 128 KiB.  The more pages a zspage may have, the closer a whole number of
- * objects fills it: of system files in 4 KiB slots 16 pages waste 1.6 % on
- * the average class, back pointers included, and 32 pages 1.0 %.  They cost
- * nothing before they are touched.  Against more speaks what a mover copies
- * under one lock.
+/* 128 KiB. The more pages a zspage may have, the better a whole number of
+ * objects fills it.  With system files in 4 KiB slots, 16 pages waste 1.6 % in
+ * the average class, including back pointers, and 32 pages 1.0 %.  Pages cost
+ * nothing before they are touched.  More pages would mean that a mover copies
+ * more under one lock.
  */
 #define SPAN_PAGES_MIN 32
 
-/* What a zspage costs beside its pages: the descriptor, and the page table
+/* The cost of a zspage besides its pages: the descriptor, and the page table
  * entries of the whole span.
  */
 static uint32_t

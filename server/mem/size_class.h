@@ -4,7 +4,7 @@
  * class is laid out in its span.
  *
  * A span is 'span_pages' pages of addresses; a class uses the first 'pages'
- * of them, the number that wastes least:
+ * of them, the number that wastes the least:
  *
  *   0            first                                pages * 4096   span
  *   | back[objs] | object 0 | object 1 | … |  waste   |  not touched  |
@@ -64,8 +64,8 @@ size_class_of (const struct size_classes *sc, uint32_t size)
   return sc->of_step[(size + sc->step - 1) / sc->step];
 }
 
-/* The largest object that is not huge: what compresses to more than this
- * is stored as it is.
+/* The largest object that is not huge.  Data that compress to more than this
+ * are stored as they are.
  */
 static inline uint32_t
 size_class_largest (const struct size_classes *sc)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of z3fold share: a page's descriptor, its lock and its
- * references, and the lists.  Who calls whom:
+ * Shared by the files of z3fold: a page's descriptor, its lock and its
+ * references, and the lists.  The calls go:
  *
  *   z3fold.c (objects) --> z3_pages.c (free pages, lists, LRU) --> z3_page.c
  *            z3_reclaim.c, z3_audit.c -------^
@@ -28,8 +28,8 @@ enum z3_state { Z3_FREE, Z3_LIVE, Z3_DEAD };
 enum { Z3_NO_SHAPE, Z3_HEADLESS = 4 }; /* 1 to 3: so many objects */
 
 /*
- * Who guards what.  "Page" is the page's own lock, "lists" the pool's; "page,
- * then lists" is written with both held and read with either.
+ * What guards each field.  "Page" is the page's own lock, "lists" the pool's.
+ * "page, then lists": written with both held, read with either.
  *
  *   lock        itself (rank Z3_PAGE)
  *   refs        atomic; from 0 it is raised only by z3_new_page, which is alone
@@ -38,25 +38,26 @@ enum { Z3_NO_SHAPE, Z3_HEADLESS = 4 }; /* 1 to 3: so many objects */
  *   back        page; NULL: in transit.  The cell's content: the cell's lock
  *   pins        page; one in transit has its maker's
  *   start       page; and it does not change while pins is not 0
- *   chunks      page; and it does not change while the object lives, so who
- *               keeps the object alive (its cell's lock) may read it
+ *   chunks      page; and it does not change while the object lives, so it may
+ *               be read with the cell's lock, which keeps the object alive
  *   state       page while LIVE; DEAD and FREE: the last reference, alone
  *   untidy      page
  *   list shape  page, then lists
  *   referenced  atomic, a hint
  *
- * A page without references belongs to who took it off the free ones.
+ * A page without references belongs to the thread that took it off the free
+ * pages.
  */
 struct z3page {
   struct rwword lock;
   atomic_uint refs;     /* see z3fold.h; 0: free */
-  z3_link next, prev;   /* of its list; next: of the free ones kept */
+  z3_link next, prev;   /* of its list; next: of the free pages kept */
   z3_link newer, older; /* of the LRU */
   pool_cell *back[Z3_BUDDIES];
   uint32_t pins[Z3_BUDDIES];
   uint16_t start[Z3_BUDDIES], chunks[Z3_BUDDIES]; /* no chunks: entry free */
   uint8_t state;                                  /* enum z3_state */
-  uint8_t untidy;          /* compaction was put off for a pin */
+  uint8_t untidy;          /* compaction was postponed because of a pin */
   uint16_t list;           /* chunks of its largest gap, when it was listed */
   uint8_t shape;           /* for statistics: objects, or Z3_HEADLESS */
   atomic_uchar referenced; /* since it was last the oldest */
@@ -111,7 +112,7 @@ z3_chunks_for (uint32_t size)
 
 /* -- the page's lock and references ------------------------------------- */
 
-/* May wait asleep, so it does not count as held before it is. */
+/* May sleep, so it counts as held only when it is. */
 static inline void
 z3_lock (struct z3page *z) ACQUIRE (z->lock)
 {
@@ -135,7 +136,7 @@ z3_assume_locked (const struct z3page *z) ASSERT_CAPABILITY (z->lock)
   (void) z;
 }
 
-/* One reference more, for who has reason to know that there is one. */
+/* One reference more, for a caller that knows that the page has one. */
 static inline void
 z3_get (struct z3page *z)
 {
@@ -162,13 +163,13 @@ z3_objects_locked (const struct z3page *z) REQUIRES (z->lock)
 }
 
 /* Where an object of so many chunks goes in that gap: the first at the front,
- * the last at the back, and the third behind what it follows.
+ * the last at the back, and the third behind the object that it follows.
  */
 uint32_t z3_place_in (const struct z3_pool *pool, struct z3_gap gap,
                       uint32_t chunks);
 
-/* Push two or one together, so that there is one gap.  What is pinned stays,
- * and the page is marked untidy then.
+/* Push the one or two objects together, so that there is one gap.  A pinned
+ * object stays where it is, and the page is marked untidy then.
  */
 void z3_compact_locked (struct z3_pool *pool, struct z3page *z)
   REQUIRES (z->lock);
@@ -180,11 +181,12 @@ void z3_compact_locked (struct z3_pool *pool, struct z3page *z)
  */
 struct z3page *z3_new_page (struct z3_pool *pool) MUST_USE;
 
-/* The smallest gap that will do: its page, with a reference, or NULL. */
+/* The page of the smallest gap that is large enough, with a reference, or NULL.
+ */
 struct z3page *z3_find_page (struct z3_pool *pool, uint32_t chunks) MUST_USE;
 
-/* Put the page on the list that its objects ask for, and if 'fresh' in front of
- * the LRU.  A page on no list gets its lists' references.
+/* Put the page on the list of its largest gap, and if 'fresh' at the front of
+ * the LRU. A page that was on no list gets its lists' references.
  */
 void z3_list_locked (struct z3_pool *pool, struct z3page *z, bool fresh)
   REQUIRES (z->lock);

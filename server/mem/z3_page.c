@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "mem/z3_internal.h"
 
-/* The entries in use, by place; returns how many. */
+/* The entries in use, ordered by place; returns how many. */
 static unsigned
 in_order (const struct z3page *z, unsigned *order)
 {
@@ -75,7 +75,8 @@ push_locked (struct z3_pool *pool, struct z3page *z, unsigned e, uint32_t to)
   counter_add (&pool->base.counters, POOL_OBJECTS_MOVED, 1);
 }
 
-/* The first goes to the front; a second that is not at the back comes up to it.
+/* The first goes to the front; a second that is not at the back moves next to
+ * it.
  */
 void
 z3_compact_locked (struct z3_pool *pool, struct z3page *z)

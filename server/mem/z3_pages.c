@@ -12,8 +12,8 @@
 #include "base/keep_errno.h"
 #include "mem/z3_internal.h"
 
-/* Free pages whose memory is kept, at the least and at the most; between them a
- * 128th of all.
+/* How many free pages keep their memory: a 128th of all pages, but not below or
+ * above these.
  */
 #define HOT_MIN (UINT64_C (256) << 10)
 #define HOT_MAX (UINT64_C (16) << 20)
@@ -84,7 +84,7 @@ extend_locked (struct z3_pool *pool, uint32_t *page) REQUIRES (pool->lock)
   return true;
 }
 
-/* *charged: its memory is there already. */
+/* *charged: the page has its memory already. */
 static bool
 take_free_locked (struct z3_pool *pool, uint32_t *page, bool *charged)
   REQUIRES (pool->lock)
@@ -98,8 +98,8 @@ take_free_locked (struct z3_pool *pool, uint32_t *page, bool *charged)
   return true;
 }
 
-/* The reserve gets memory before we do, so wait for it: for a second at the
- * most, for whoever fills it might be told to end.
+/* The reserve gets memory before we do, so wait for it: for at most a second,
+ * because the thread that fills it may be told to end.
  */
 static void
 await_hot (struct z3_pool *pool)
@@ -182,7 +182,7 @@ return_hot (struct z3_pool *pool, uint64_t keep)
   }
 }
 
-/* The last reference is gone: nobody else knows the page. */
+/* The last reference is gone: no other thread knows the page. */
 static void
 free_page (struct z3_pool *pool, struct z3page *z)
 {
@@ -207,7 +207,8 @@ free_page (struct z3_pool *pool, struct z3page *z)
 void
 z3_put (struct z3_pool *pool, struct z3page *z, unsigned n)
 {
-  /* Acquire and release: what all others did with the page comes before. */
+  /* Acquire and release: everything that others did with the page comes before.
+   */
   unsigned before = atomic_fetch_sub_explicit (&z->refs, n,
                                                memory_order_acq_rel);
 
@@ -245,8 +246,8 @@ z3_kept (struct pool *p)
   return bytes;
 }
 
-/* One page, and descriptors ahead of those in use, which are not charged
- * before they are.
+/* One page, and descriptors ahead of use, which are charged only when they are
+ * in use.
  */
 bool
 z3_fill (struct pool *p)
@@ -286,7 +287,8 @@ z3_fill (struct pool *p)
   return true;
 }
 
-/* With the lock held: what is below top may be handed out at any moment. */
+/* With the lock held, because pages below top may be handed out at any moment.
+ */
 void
 z3_trim (struct pool *p)
 {

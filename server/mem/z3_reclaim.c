@@ -8,13 +8,13 @@
  *   page <-> page <-> page <-> page <-> page ---> its cells ---> evict
  *    ^------------- used since -----------|
  *
- * The page that is chosen goes to the front of the LRU at once, so that another
- * thread, or the next call, takes the next one; it stays on both its lists all
- * the while, whatever comes of the eviction.  The cells are copied with the
- * page locked and handed out without: an object may be freed in between, and
- * its cell may hold anything by then, so 'evict' looks for itself.  Who frees
- * the last of the objects frees the page, be that the eviction, later, or
- * somebody else.
+ * The chosen page goes to the front of the LRU at once, so that another thread,
+ * or the next call, takes the next one.  It stays on both its lists all the
+ * time, whether the eviction succeeds or not.  The cells are copied with the
+ * page locked, and passed to 'evict' with it unlocked.  An object may be freed
+ * in between, and its cell may then have any value, so 'evict' has to check.
+ * The thread that frees the last object frees the page: the eviction, later, or
+ * any other.
  */
 
 #include <config.h>

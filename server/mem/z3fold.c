@@ -15,9 +15,9 @@
 
 /* -- looking at one ----------------------------------------------------- */
 
-/* The handle cannot be out of date: it changes with the object only, and that
- * stays for as long as the cell's lock is held.  (The auditor pins what may not
- * be the cell's, and then asks z3_is_attached.)
+/* The handle cannot be out of date: it changes only with the object, and the
+ * object stays as long as the cell's lock is held.  (The auditor may pin an
+ * object that is not the cell's, and then asks z3_is_attached.)
  */
 static void *
 z3_pin (struct pool *p, pool_cell *cell, uint64_t *handle)
@@ -66,8 +66,8 @@ z3_used (struct pool *p, uint64_t handle)
 
 /* -- in ----------------------------------------------------------------- */
 
-/* Put an object of so many chunks into the page; its entry, or -1 if the page
- * has no room any more.
+/* Put an object of so many chunks into the page.  Returns its entry, or -1 if
+ * the page has no room any more.
  */
 static int
 take_entry_locked (struct z3_pool *pool, struct z3page *z, uint32_t chunks)
@@ -111,7 +111,9 @@ z3_alloc (struct pool *p, uint32_t size, void **mem)
       *mem = z3_bytes (pool, z, z->start[e]);
     z3_unlock (z);
     z3_put (pool, z, 1);
-    /* Else somebody else took the room, or the page died: another. */
+    /* Otherwise another thread took the room, or the page died: try another
+     * page.
+     */
     if (e >= 0)
       return z3_handle (z3_number (pool, z), (unsigned) e);
   }
@@ -194,8 +196,8 @@ z3_hand_over (struct pool *p, pool_cell *from, pool_cell *to, uint64_t value)
   struct z3page *z = z3_handle_page (pool, handle);
   unsigned e = z3_handle_entry (handle);
 
-  /* The object keeps its page LIVE meanwhile, so there is no need for a
-   * reference: nothing of the page is looked at after it is unlocked.
+  /* The object keeps its page LIVE meanwhile, so no reference is needed: the
+   * page is not used after it is unlocked.
    */
   z3_lock (z);
   check_always (z->back[e] == from);
@@ -227,7 +229,7 @@ z3_smaller_than (struct pool *p, uint32_t size)
   return (z3_chunks_for (size) - 1) * Z3_CHUNK;
 }
 
-/* Its chunks are its own: they change with the object only. */
+/* No lock needed: the chunks change only with the object. */
 static bool
 z3_fits (struct pool *p, uint64_t handle, uint32_t size)
 {

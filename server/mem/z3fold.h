@@ -7,42 +7,42 @@
  *   +-------+--------+- - - - - - - -+-------+
  *   | first | middle |     gap       | last  |     no room for a fourth
  *   +-------+--------+- - - - - - - -+-------+
- *
- *   lists[0]   pages with nothing to give: three objects, or headless (one
- *              object that leaves no chunk)
+ *   lists[0]   pages without room: three objects, or headless (one object that
+ *              leaves no chunk)
  *   lists[n]   unbuddied: fewer than three, and a largest gap of n chunks
  *   LRU        all of them, the most recently used first
  *
- * A handle names the page and which of its three entries; where the entry's
- * object lies in the page is written in the descriptor, so a handle survives
- * the object's moves.
+ * A handle names the page and one of its three entries.  The descriptor says
+ * where the entry's object lies in the page, so a handle stays valid when the
+ * object moves.
  *
  *    63  62...34  33..32  31.............0
  *   +---+--------+-------+----------------+
  *   | 1 |   0    | entry |      page      |
  *   +---+--------+-------+----------------+
  *
- * In-page compaction: when an object is freed, those left are pushed together
- * so that there is one gap.  What is pinned stays where it is (an object in
- * transit is pinned by its maker); who unpins it does the work then.
+ * In-page compaction: when an object is freed, the others are pushed together
+ * so that there is one gap.  A pinned object stays where it is (an object in
+ * transit is pinned by its maker); the thread that unpins it does the work
+ * then.
  *
- * Life of a page, and who owns each step:
+ * Life of a page, and the owner of each step:
  *
  *   FREE --taken by an allocation--> LIVE --its last object is freed--> DEAD
  *     ^                                                                  |
  *     +----------------- the last reference is dropped <-----------------+
  *
- * LIVE becomes DEAD once, under the page's lock, by whoever frees the last
- * object; that one takes the page off both lists.  A reference is held by each
- * of the two lists and by every operation from when it finds the page until it
- * is done with it, so what looks at a page that died meanwhile finds it DEAD,
- * and lets go.  There are no other bits by which anybody claims a page.
- * Modelled in tests/model/z3-page.pml.
+ * LIVE becomes DEAD once, under the page's lock: the thread that frees the last
+ * object does it, and takes the page off both lists.  Each of the two lists has
+ * a reference, and so has every operation from when it finds the page until it
+ * is done with it.  So an operation on a page that died meanwhile finds it
+ * DEAD, and drops its reference.  No other bits claim a page.  Modelled in
+ * tests/model/z3-page.pml.
  *
  * Locks: the page's (rank Z3_PAGE) protects where its objects lie, their back
  * pointers, pins and the state.  'lock' (rank Z3_LISTS, taken inside) protects
- * the lists, the LRU and the free pages.  A page is on the list that its gap
- * asks for whenever its lock is free.
+ * the lists, the LRU and the free pages.  While a page's lock is free, the page
+ * is on the list of its largest gap.
  *
  * Source: the design of Linux' mm/z3fold.c as of 2016, its review on linux-mm
  * (reference counts, one lock a page); layout and handles are ours.

@@ -12,17 +12,17 @@
  *   after   |aobncdem|fghlijk.|                  (the last one freed)
  *   or, with fewer holes,     |lm          |     (packed, its tail freed)
  *
- * At the end a class has one zspage at most that is not full, and in that
- * less than a page to spare.  With some 250 classes that is what keeps memory
- * close to what is stored: half a zspage a class would be 16 MiB.
+ * At the end a class has at most one zspage that is not full, and that has less
+ * than a page to spare.  With some 250 classes this keeps memory close to the
+ * size of the objects: half a zspage a class would be 16 MiB.
  *
- * Under the class lock nothing of the class is allocated, freed or moved by
- * anybody else; the source's write lock keeps the readers of its objects
- * out.  The destination needs no lock: its free objects have no readers.
+ * Under the class lock no other thread allocates, frees or moves objects of the
+ * class.  The source's write lock keeps the readers of its objects out.  The
+ * destination needs no lock: its free objects have no readers.
  *
- * The class lock is held for the copies of one zspage's objects (a span of
- * 128 KiB) and for the one madvise that gives its tail back.  What asks the
- * system for memory is done without it.
+ * The class lock is held while the objects of one zspage (a span of 128 KiB)
+ * are copied, and for the one madvise that gives its tail back.  Calls that ask
+ * the system for memory are made without it.
  */
 
 #include <config.h>
@@ -43,8 +43,8 @@ zs_freeable_pages (struct pool *p)
   return pages;
 }
 
-/* The emptiest zspage that no reader is in, write-locked; false if there is
- * none among the first few.
+/* The emptiest zspage without a reader inside, write-locked; false if all of the
+ * first few have readers.
  */
 static bool
 lock_source_locked (struct zs_pool *pool, unsigned class_id, struct zspage **z)
@@ -67,8 +67,8 @@ lock_source_locked (struct zs_pool *pool, unsigned class_id, struct zspage **z)
   return false;
 }
 
-/* Copy an attached object to a place of its class, whose back pointer is the
- * object's from now on, and let its cell name that.  'from' is write-locked.
+/* Copy an attached object to another place of its class, give that place the
+ * object's back pointer, and let the cell name it. 'from' is write-locked.
  */
 static void
 relocate_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
@@ -86,13 +86,13 @@ relocate_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
   memcpy (zs_object (pool, class_id, to_span, new_obj),
           zs_object (pool, class_id, from_span, obj),
           zs_geometry (pool, class_id)->size);
-  /* Release: whoever reads the new handle reads the bytes behind it. */
+  /* Release: a thread that reads the new handle also sees the copied bytes. */
   check_always (atomic_compare_exchange_strong_explicit (
     (zs_cell *) (uintptr_t) back, &old, zs_handle (class_id, new_obj, to_span),
     memory_order_release, memory_order_relaxed));
 }
 
-/* Objects in transit stay, and so does then their zspage. */
+/* Objects in transit stay, and so does their zspage. */
 static unsigned
 move_objects_locked (struct zs_pool *pool, unsigned class_id,
                      struct zspage *from) REQUIRES (pool->class[class_id].lock)
@@ -125,7 +125,7 @@ is_free (zs_back *backs, unsigned obj)
          ZS_BACK_FREE;
 }
 
-/* Link what is free below 'fresh' anew, the lowest first. */
+/* Link the free objects below 'fresh' anew, the lowest first. */
 static void
 rebuild_free_list_locked (struct zspage *z, zs_back *backs)
 {
@@ -139,7 +139,7 @@ rebuild_free_list_locked (struct zspage *z, zs_back *backs)
     }
 }
 
-/* Close the zspage's holes with its own last objects, as far as the first in
+/* Fill the zspage's holes with its own last objects, down to the first one in
  * transit.  The zspage is write-locked.
  */
 static unsigned
@@ -167,8 +167,8 @@ pack_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
   return moved;
 }
 
-/* Give back the pages that no object lies in.  With the class lock held, for
- * who allocates next may want them: some 10 us at the most.
+/* Give back the pages without objects.  With the class lock held, because the
+ * next allocation may need them; takes at most some 10 us.
  */
 static uint64_t
 drop_tail_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
@@ -177,7 +177,7 @@ drop_tail_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z)
   uint32_t need = zs_pages_for (zs_geometry (pool, class_id), z->fresh);
   uint32_t over = z->resident > need ? z->resident - need : 0;
 
-  /* Then the next to allocate shall find them here. */
+  /* Keep the pages then, for the next allocation. */
   if (arena_keeps (&pool->arena))
     return 0;
   arena_shrink (&pool->arena, z, need);
@@ -192,7 +192,7 @@ struct gain {
 };
 
 /* The first zspage of the groups, from the emptiest or from the fullest, that
- * is not full and not this one; NULL if there is none.
+ * is not full and not this one; NULL if no other is left.
  */
 static struct zspage *
 partial_locked (struct zs_pool *pool, unsigned class_id, bool fullest,
@@ -214,9 +214,9 @@ partial_locked (struct zs_pool *pool, unsigned class_id, bool fullest,
   return NULL;
 }
 
-/* A destination that got more pages, which are to be made resident with no lock
- * held.  An object in transit keeps it from being freed meanwhile, and its read
- * lock keeps its end from being cut off.
+/* A destination that got more pages, which must be made resident with no lock
+ * held.  An object in transit prevents that the zspage is freed meanwhile, and
+ * its read lock prevents that its tail is given back.
  */
 struct extension {
   struct zspage *z; /* NULL: none */
@@ -225,7 +225,8 @@ struct extension {
 };
 
 /* Two zspages without holes may still fit in one, with pages that the fuller
- * one does not have yet.  Charge those.  None also if that is over the limit.
+ * one does not have yet.  Charge those.  Returns no destination if that is over
+ * the limit.
  */
 static struct extension
 extend_destination_locked (struct zs_pool *pool, unsigned class_id)
@@ -252,8 +253,8 @@ extend_destination_locked (struct zs_pool *pool, unsigned class_id)
   return e;
 }
 
-/* Make the new pages resident: a system call that may take long, so the class
- * is unlocked meanwhile.  Writers must not fault pages in, so this comes first.
+/* Make the new pages resident.  This system call may take long, so the class is
+ * unlocked meanwhile.  Writers must not fault pages in, so this comes first.
  */
 static void
 populate_extension_locked (struct zs_pool *pool, unsigned class_id,
@@ -271,7 +272,7 @@ populate_extension_locked (struct zs_pool *pool, unsigned class_id,
   gain->pages -= e->to - e->from;
 }
 
-/* Empty the emptiest zspage, or what can be moved out of it. */
+/* Empty the emptiest zspage, or move out as many objects as possible. */
 static void
 drain_a_source_locked (struct zs_pool *pool, unsigned class_id,
                        struct gain *gain) REQUIRES (pool->class[class_id].lock)
@@ -305,7 +306,7 @@ compact_one (struct zs_pool *pool, unsigned class_id)
 
   zs_class_lock (pool, class_id);
   if (c->group[ZS_INUSE_RATIO_0]) {
-    /* Two allocations made a zspage at once, and one was enough. */
+    /* Two allocations made a zspage at the same time, and one was enough. */
     gain.empty = zs_remove_if_empty_locked (
       pool, class_id,
       arena_zspage (&pool->arena, c->group[ZS_INUSE_RATIO_0] - 1));
@@ -328,7 +329,7 @@ zs_compact_step (struct pool *p, struct pool_cursor *at)
     counter_add (&pool->base.counters, POOL_PAGES_COMPACTED, gain.pages);
     if (gain.empty)
       zs_release_zspage (pool, gain.empty);
-    /* Nothing more to win, or busy: this class is done for this round. */
+    /* Nothing more to gain, or busy: this class is done for this round. */
     if (gain.pages <= 0)
       at->class_id++;
     if (gain.pages || gain.moved)

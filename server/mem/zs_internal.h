@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of zsmalloc share.  Who calls whom:
+ * Shared by the files of zsmalloc.  The calls go:
  *
- *   zsmalloc.c (objects) --> zs_compact.c ------> zs_class.c (zspages of a
- * class) zs_migrate.c, zs_audit.c --------^
+ *   zsmalloc.c (objects) --> zs_compact.c -------> zs_class.c (zspages)
+ *            zs_migrate.c, zs_audit.c ------^
  *
- * Everything below the ruled line wants the class lock held.
+ * The caller of everything below the ruled line holds the class lock.
  */
 
 #ifndef ZRAM_ZS_INTERNAL_H
@@ -25,15 +25,15 @@ zs_of (struct pool *p)
 
 /* -- the pool's operations (pool.h) that have files of their own ---------- */
 
-/* zs_compact.c.  A step empties one zspage into fuller ones of its class: it
- * holds that class's lock while it copies one zspage's objects at the most.
+/* zs_compact.c.  A step empties one zspage into fuller ones of its class.  It
+ * holds that class's lock while it copies the objects of at most one zspage.
  */
 uint64_t zs_freeable_pages (struct pool *p);
 bool zs_compact_step (struct pool *p, struct pool_cursor *at);
 
 /* zs_migrate.c.  It pays when so many spans are free below the arena's end that
- * this would sink by half or more.  A step moves the highest zspage to a lower
- * span, and holds its class's lock while it copies that.
+ * the end would sink by half or more.  A step moves the highest zspage to a
+ * lower span, and holds its class's lock during the copy.
  */
 bool zs_migration_pays (struct pool *p);
 bool zs_migrate_step (struct pool *p, struct pool_cursor *at);
@@ -46,9 +46,9 @@ const char *zs_audit (struct pool *p, const atomic_bool *cancel,
 
 /* -- zspages: zs_class.c ------------------------------------------------- */
 
-/* Pages populated at once where a zspage grows: a fault costs more than the
- * page (4.0 µs against 1.2 in twos and 1.1 in fours), but what one zspage of
- * each of 250 classes has ahead costs memory.
+/* Pages populated at once when a zspage grows: a fault costs more than the page
+ * (4.0 µs a page one by one, 1.2 in twos, 1.1 in fours).  But the pages that
+ * one zspage of each of 250 classes has ahead cost memory.
  */
 #define ZS_GROW_PAGES 2u
 
@@ -66,8 +66,8 @@ zs_backs (struct zs_pool *pool, struct zspage *z)
                           &pool->arena, arena_span_of (&pool->arena, z));
 }
 
-/* Where a zspage of that class has its back[] if not in the span, or NULL: the
- * objects of the huge class leave no room there.
+/* Where a zspage of that class has its back[] if it is not in the span, or
+ * NULL: the objects of the huge class leave no room in the span.
  */
 static inline zs_back *
 zs_huge_back (const struct zs_pool *pool, unsigned class_id, uint32_t span)
@@ -93,8 +93,8 @@ zs_pages_for (const struct size_class_geometry *g, uint32_t objs)
   return (g->first + objs * g->size + MEM_PAGE - 1) / MEM_PAGE;
 }
 
-/* Change a class's count.  Its writers hold the class lock, so this need not
- * be one step.
+/* Change a class's count.  All writers hold the class lock, so this need not be
+ * atomic.
  */
 static inline void
 zs_adjust_locked (_Atomic uint64_t *count, int64_t by)
@@ -104,8 +104,8 @@ zs_adjust_locked (_Atomic uint64_t *count, int64_t by)
     memory_order_relaxed);
 }
 
-/* Pages that the class could do without.  Exact with the class lock held;
- * without it the two counts may be of different moments.
+/* Pages that the class does not need.  Exact with the class lock held; without
+ * it the two counts may be of different moments.
  */
 static inline uint64_t
 zs_freeable (const struct zs_pool *pool, unsigned class_id)
@@ -115,7 +115,7 @@ zs_freeable (const struct zs_pool *pool, unsigned class_id)
   uint64_t inuse = atomic_load_explicit (&c->inuse, memory_order_relaxed);
   uint64_t resident = atomic_load_explicit (&c->resident, memory_order_relaxed);
   uint32_t rest = (uint32_t) (inuse % g->objs);
-  /* Where memory is kept ready, a zspage in use has all of its pages. */
+  /* If memory is kept ready, a zspage in use has all of its pages. */
   uint32_t last = arena_keeps (&pool->arena) ? g->pages
                                              : zs_pages_for (g, rest);
   uint64_t need = inuse / g->objs * zs_pages_for (g, g->objs) +
@@ -142,15 +142,13 @@ zs_class_unlock (struct zs_pool *pool, unsigned class_id)
 void zs_release_zspage (struct zs_pool *pool, struct zspage *z);
 
 /* Make a free span a zspage of the class, on no list yet; NULL with errno
- * ENOMEM. * Takes the arena lock.
+ * ENOMEM.  Takes the arena lock.
  */
 struct zspage *zs_new_zspage (struct zs_pool *pool, unsigned class_id) MUST_USE;
 
 /* -- below this line the caller holds the class lock -------------------- */
 
-/* Put the zspage on the list that its inuse asks for, from whichever it is
- * on (or none).
- */
+/* Move the zspage from its list (if any) to the list of its inuse. */
 void zs_regroup_locked (struct zs_pool *pool, unsigned class_id,
                         struct zspage *z) REQUIRES (pool->class[class_id].lock);
 
@@ -165,21 +163,21 @@ unsigned zs_take_object_locked (struct zs_pool *pool, unsigned class_id,
                                 struct zspage *z, uint64_t back)
   REQUIRES (pool->class[class_id].lock);
 
-/* The fullest zspage that is not full; NULL if there is none. */
+/* The fullest zspage that is not full; NULL if all are. */
 struct zspage *zs_fullest_with_room_locked (struct zs_pool *pool,
                                             unsigned class_id)
   REQUIRES (pool->class[class_id].lock) MUST_USE;
 
-/* The fullest zspage but this one that has an object to give whose memory is
- * charged already; NULL if there is none.
+/* The fullest zspage except this one that has a free object whose memory is
+ * charged already; NULL if no zspage has.
  */
 struct zspage *zs_other_with_room_locked (struct zs_pool *pool,
                                           unsigned class_id,
                                           const struct zspage *z)
   REQUIRES (pool->class[class_id].lock) MUST_USE;
 
-/* The zspage if it has no object left, then out of its class and for the
- * caller to release after unlocking; else NULL, and it is regrouped.
+/* If the zspage has no object left, it leaves its class and is returned; the
+ * caller releases it after unlocking.  Otherwise NULL, and it is regrouped.
  */
 struct zspage *zs_remove_if_empty_locked (struct zs_pool *pool,
                                           unsigned class_id, struct zspage *z)

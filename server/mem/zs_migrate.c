@@ -4,9 +4,9 @@
  */
 
 /*
- * Migration: a whole zspage moves to another span, as it is.  Taken from the
- * arena's end to the lowest free spans, so that the end can be given back
- * with its page tables and descriptors.
+ * Migration moves a whole zspage to another span, unchanged.  It takes zspages
+ * from the arena's end and moves them to the lowest free spans, so that the end
+ * can be given back with its page tables and descriptors.
  */
 
 #include <config.h>
@@ -16,7 +16,7 @@
 #include "base/fault.h"
 #include "mem/zs_internal.h"
 
-/* Do not stir for less than 8 MiB of addresses. */
+/* Migration does not pay for less than 8 MiB of addresses. */
 #define WORTHWHILE_SPANS 64
 
 bool
@@ -28,7 +28,8 @@ zs_migration_pays (struct pool *p)
   return st.top >= WORTHWHILE_SPANS && st.cold_spans > st.top / 2;
 }
 
-/* Every object attached: none that a thread is about to name elsewhere. */
+/* Are all objects attached?  One in transit is about to be named by its maker.
+ */
 static bool
 all_attached (struct zs_pool *pool, struct zspage *z)
 {
@@ -39,7 +40,7 @@ all_attached (struct zs_pool *pool, struct zspage *z)
   return true;
 }
 
-/* The new zspage takes over everything but the lock and the links. */
+/* The new zspage takes over everything except the lock and the links. */
 static void
 move_zspage_locked (struct zs_pool *pool, unsigned class_id,
                     struct zspage *from, struct zspage *to)
@@ -76,7 +77,9 @@ static bool
 try_move_locked (struct zs_pool *pool, unsigned class_id, struct zspage *from,
                  struct zspage *to) REQUIRES (pool->class[class_id].lock)
 {
-  /* Looked at again: it may have been freed, or grown, since it was chosen. */
+  /* Check again: the zspage may have been freed, or have grown, since it was
+   * chosen.
+   */
   if (zspage_group (from) == ZS_NO_GROUP ||
       atomic_load_explicit (&from->class_id, memory_order_relaxed) !=
         class_id ||
@@ -107,7 +110,7 @@ resident_pages (struct zs_pool *pool, unsigned class_id, struct zspage *z)
   return pages;
 }
 
-/* Migrate the zspage to the free span.  Either of both is free afterwards. */
+/* Migrate the zspage to the free span.  One of the two is free afterwards. */
 static bool
 migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
 {
@@ -125,7 +128,7 @@ migrate (struct zs_pool *pool, struct zspage *from, uint32_t span)
     arena_free (&pool->arena, span);
     return false;
   }
-  /* Now, because the writer below must not fault pages in. */
+  /* Do it now, because the writer below must not fault pages in. */
   arena_populate (&pool->arena, span, 0, to->resident);
   if (to->huge_back)
     arena_populate_beside (&pool->arena, span);

@@ -14,16 +14,17 @@
 
 _Static_assert((int) ZS_GROUPS == POOL_GROUPS, "as the interface says");
 
-/* What an allocation charged, to be populated after the lock.  The zspage is
- * pinned meanwhile, or compaction could give back a page that is about to be
- * made resident, and nobody would know of it.
+/* The pages that an allocation charged, to be populated after the lock is
+ * dropped.  The zspage is pinned meanwhile.  Otherwise compaction could give
+ * back a page that is about to be made resident, and the page would stay
+ * uncharged.
  */
 struct growth {
   struct zspage *z; /* NULL: nothing */
   uint32_t from, to;
 };
 
-/* Make sure that the zspage has an object to give: a free one, or one more
+/* Make sure that the zspage has an object to allocate: a free one, or one more
  * fresh one whose pages are charged.
  */
 static bool
@@ -55,8 +56,8 @@ grow_locked (struct zs_pool *pool, unsigned class_id, struct zspage *z,
   return true;
 }
 
-/* One allocation from the class as it is.  0 if it has no zspage with room
- * (errno EAGAIN) or the budget is used up (ENOSPC).
+/* Allocate from the zspages that the class has.  0 if none has room (errno
+ * EAGAIN) or the budget is used up (ENOSPC).
  */
 static uint64_t
 alloc_locked (struct zs_pool *pool, unsigned class_id, struct growth *growth,
@@ -72,7 +73,7 @@ alloc_locked (struct zs_pool *pool, unsigned class_id, struct growth *growth,
     struct zspage *other = zs_other_with_room_locked (pool, class_id, z);
 
     if (!other) {
-      /* A new zspage that got no page must not stay. */
+      /* A new zspage without a page must not stay. */
       *empty = zs_remove_if_empty_locked (pool, class_id, z);
       errno = ENOSPC;
       return 0;
@@ -109,7 +110,7 @@ alloc_from_class (struct zs_pool *pool, unsigned class_id)
       return 0;
     fault_pause ("zs.alloc.zspage");
     zs_class_lock (pool, class_id);
-    /* Two of us made one at once: one is enough. */
+    /* Two threads made one at the same time: one is enough. */
     if (zs_fullest_with_room_locked (pool, class_id))
       spare = z;
     else
@@ -127,9 +128,9 @@ alloc_from_class (struct zs_pool *pool, unsigned class_id)
   return handle;
 }
 
-/* At the limit: let go what is kept for reuse, and if that is nothing, what
- * compaction can win.  Bounded, for a request waits.  False if there was
- * nothing to be had.
+/* At the limit: give back the memory that is kept for reuse or, if there is
+ * none of it, compact.  Bounded, because a request waits.  False if nothing was
+ * freed.
  */
 static bool
 make_room (struct zs_pool *pool)
@@ -171,8 +172,8 @@ zs_alloc (struct pool *p, uint32_t size, void **mem)
   return handle;
 }
 
-/* Free the object, the class lock held; a zspage that it leaves empty is the
- * caller's to release after unlocking.
+/* Free the object, with the class lock held.  Returns the zspage if it is empty
+ * now: the caller releases it after unlocking.
  */
 static struct zspage *
 free_locked (struct zs_pool *pool, unsigned class_id, uint64_t handle)
@@ -242,8 +243,8 @@ zs_hand_over (struct pool *p, zs_cell *from, zs_cell *to, uint64_t value)
   unsigned class_id = zs_handle_class (
     atomic_load_explicit (from, memory_order_relaxed));
 
-  /* As in zs_replace.  A mover trusts a back pointer under this lock only, so
-   * it meets the object with its old cell or with its new one, and in both
+  /* As in zs_replace.  A mover trusts a back pointer only under this lock, so
+   * it finds the object with its old cell or with its new one, and in both
    * cases that cell names it.
    */
   zs_class_lock (pool, class_id);
@@ -270,8 +271,8 @@ zs_pin (struct pool *p, zs_cell *cell, uint64_t *handle)
 
     fault_pause ("zs.pin.before_lock");
     zspage_read_lock (z);
-    /* Ordered after the lock.  A mover that held this zspage before us wrote
-     * the cell before it unlocked; one that comes later cannot get in.
+    /* Read after the lock.  A mover that held this zspage before us wrote the
+     * cell before it unlocked; a later one cannot get in.
      */
     again = atomic_load_explicit (cell, memory_order_acquire);
     if (likely (again == h))
@@ -292,9 +293,9 @@ zs_unpin (struct pool *p, uint64_t handle)
   zspage_read_unlock (arena_zspage (&pool->arena, zs_handle_span (handle)));
 }
 
-/* Bytes of an object to ask for; the hardware goes on by itself.  Measured with
- * 64 slots of 4 KiB in one request, time a slot: none 1.47 us, 128 1.40, 512
- * 1.39, 1024 1.40, all 1.45.
+/* Bytes of an object to prefetch; the hardware goes on by itself.  Measured
+ * with 64 slots of 4 KiB in one request, time a slot: none 1.47 us, 128 1.40,
+ * 512 1.39, 1024 1.40, all 1.45.
  */
 #define PREFETCH 512
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * zsmalloc: an allocator for objects of any size up to a slot that packs
- * them with little waste, and may move them.
+ * zsmalloc: an allocator for objects of any size up to a slot.  It packs them
+ * with little waste, and may move them.
  *
  *   class (size)      fullness groups              zspages
  *   +-----------+     +-------------------+
@@ -13,12 +13,12 @@
  * Allocation takes from the fullest zspage that has room, so that the emptier
  * ones drain.  A zspage whose last object is freed leaves its class.
  *
- * An operation on an object takes the lock of its class, for a moment, and the
- * arena's inside it or after it.  pool_replace changes the cell and frees the
- * object in one critical section of the class lock: a cell that holds no handle
- * may hold any 64 bits (a fill pattern) that happen to equal an old handle. The
- * mover trusts a back pointer only under the class lock, and there an attached
- * object is always named by its cell.
+ * An operation on an object takes the lock of its class for a moment, and the
+ * arena's inside it or after it. pool_replace changes the cell and frees the
+ * object in one critical section of the class lock, because a cell without a
+ * handle may have any 64 bits (a fill pattern), which may equal an old handle.
+ * The mover trusts a back pointer only under the class lock, and under it an
+ * attached object is always named by its cell.
  *
  * Invariants of a class, under its lock:
  *   every zspage of the class is on the list of its fullness group
@@ -44,8 +44,8 @@ struct zs_class {
   uint32_t zspages[ZS_GROUPS] GUARDED_BY (lock); /* in each group */
   uint64_t fresh GUARDED_BY (lock);              /* objects */
 
-  /* Written with the lock held; statistics read them without it, since an
-   * audit holds it for as long as the class has objects.
+  /* Written with the lock held; statistics read them without it, because an
+   * audit holds it for a time that grows with the class's objects.
    */
   _Atomic uint64_t inuse;    /* objects */
   _Atomic uint64_t resident; /* pages */
@@ -58,7 +58,7 @@ struct zs_pool {
   struct zs_class class[CLASS_MAX];
 };
 
-/* A pool of size classes.  max_bytes: addresses to reserve at the most.  The
+/* A pool of size classes, which reserves at most max_bytes of addresses.  The
  * budget is not owned and must outlive the pool.  NULL with errno set.
  */
 struct pool *zs_create (uint32_t slot_size, uint64_t max_bytes,

@@ -17,34 +17,34 @@
  *
  * back[i] of an object that is
  *   free        (next free object + 1) << 1 | 1
- *   in transit  0: allocated, its owner has not put it into a cell yet; it
+ *   in transit  0: allocated, but its owner has not put it into a cell yet; it
  *               does not move
  *   attached    the cell's address.  Then *cell is this object's handle.
  *
  * Invariants, under the class lock:
  *   inuse <= fresh <= objs of the class
  *   inuse + length of the free list == fresh
- *   first + fresh * size <= resident * 4096   (what was handed out is charged)
+ *   first + fresh * size <= resident * 4096   (objects handed out are charged)
  *   the zspage is on exactly one list, that of its fullness group
  *   an object's class never changes, wherever the object moves
  *
  * The zspage lock protects the bytes of attached objects against being
  * moved.  Its rules:
  *   1. A reader waits only for a writer; a reader may sleep inside.
- *   2. A writer (compaction, migration) only ever tries, and does without
- *      this zspage if a reader is inside.
+ *   2.  A writer (compaction, migration) only ever tries, and skips this zspage
+ *      if a reader is inside.
  *   3. A writer does not sleep, allocate or do I/O while it holds the lock:
- *      it copies one zspage's objects at the most.  (Debug builds check.)
- *   4. A reader may therefore wait for a writer.  It spins first; but here a
- *      writer can lose its CPU, so it does not spin for ever: it sleeps.
+ *      it copies the objects of at most one zspage.  (Debug builds check.)
+ *   4.  So a reader may wait for a writer.  It spins first, but not for ever:
+ *      in user space a writer can lose its CPU, so the reader then sleeps.
  *
  * To pin an object without any pool-wide lock: read the handle, read-lock the
  * zspage that it names, read the handle again, and start over if it changed.
  * Descriptors are type-stable: a handle that is out of date still leads to a
- * descriptor, whose lock can be taken and dropped again without harm.  So
- * nothing but its own operations ever writes to a lock word, also when the
- * span changes its class; only arena_trim gives descriptors back, page by
- * page, while it holds all the locks in the page (zeroed means unlocked).
+ * descriptor, whose lock can be taken and dropped without harm.  So only the
+ * lock's own operations ever write to a lock word, also when the span changes
+ * its class.  Only arena_trim gives descriptors back, page by page, while it
+ * holds all the locks in the page (zeroed means unlocked).
  *
  * Source: zsmalloc's zspage lock as discussed on linux-mm in January and
  * February 2025.  Modelled in tests/model/zspage-pin.pml.
@@ -80,8 +80,8 @@ enum zs_group {
 
 struct zspage {
   struct rwword lock; /* see above */
-  /* Below: guarded by the class lock while the span is in a class, by the
-   * arena's while it is free, and the allocating thread's own in between.
+  /* Below: guarded by the class lock while the span is in a class, and by the
+   * arena's while it is free.  In between they belong to the allocating thread.
    */
   span_link next, prev;
   uint16_t inuse;     /* objects allocated */
@@ -127,8 +127,8 @@ zs_handle_span (uint64_t handle)
   return (uint32_t) handle;
 }
 
-/* The fullness group, or ZS_NO_GROUP.  Stored as the group + 1: a descriptor
- * that the system zeroed, or that was never used, is in no class.
+/* The fullness group, or ZS_NO_GROUP. Stored as the group + 1, so that a
+ * descriptor that the system zeroed, or that was never used, is in no class.
  */
 static inline unsigned
 zspage_group (const struct zspage *z)
@@ -147,7 +147,7 @@ zspage_set_group (struct zspage *z, unsigned group)
 
 /* -- the lock, with its rules ------------------------------------------- */
 
-/* May sleep, so takes no class, arena or table lock along. */
+/* May sleep, so the caller holds no class, arena or table lock. */
 static inline void
 zspage_read_lock (struct zspage *z) NO_THREAD_SAFETY_ANALYSIS
 {
