@@ -159,9 +159,9 @@ unsigned zcomp_busy (const struct zcomp *zcomp); /* streams borrowed now */
 size_t zcomp_memory (const struct zcomp *zcomp); /* bytes, contexts included */
 struct zcomp_method zcomp_primary (const struct zcomp *zcomp);
 
-/* For the auditor: does every stream exist that should, and is no stream borrowed at
- * the moment of the check?  The caller has borrowed none and holds no lock of
- * rank stream or above; zcomp_set_workers does not run.
+/* For the auditor: does every stream exist that should, and is no stream
+ * borrowed at the moment of the check?  The caller has borrowed none and holds
+ * no lock of rank stream or above; zcomp_set_workers does not run.
  */
 bool zcomp_is_idle (struct zcomp *zcomp);
 
