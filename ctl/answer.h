@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Fields of answers, by a path: "mm.same_pages".
  *
- * A field that is not there, or is not what it should be, means that the
- * server is not the one that this was written for: these die with
- * STATUS_NO_SERVER and name it.
+ * If a field is missing or has another type than expected, the server is not of
+ * the kind that this program knows: these functions die with STATUS_NO_SERVER
+ * and name the field.
  */
 
 #ifndef NBDZRAMCTL_ANSWER_H
@@ -22,7 +22,7 @@ uint64_t answer_u64 (json_t *object, const char *path);
 double answer_real (json_t *object, const char *path);
 bool answer_bool (json_t *object, const char *path);
 
-/* The number at a place of an array. */
+/* The number at an index of an array. */
 uint64_t answer_u64_at (json_t *array, size_t i);
 
 #endif /* NBDZRAMCTL_ANSWER_H */

@@ -46,7 +46,7 @@ arg_string (const char *verb, const char *arg)
 {
   json_t *s = json_string (arg);
 
-  /* jansson does not tell this from want of memory, which is rarer. */
+  /* jansson reports this like a lack of memory, which is rarer. */
   if (!s)
     die (STATUS_USAGE, "%s %s: expected a word in UTF-8", verb, arg);
   return s;

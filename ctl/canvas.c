@@ -51,7 +51,7 @@ canvas_put (struct canvas *c, int row, int column, enum tone tone, wchar_t ch)
   c->cells[row * c->columns + column] = (struct cell){ ch, tone };
 }
 
-/* Fewer rows than this have better use for the last one. */
+/* With fewer rows than this the last one is better used for data. */
 #define KEYS_ROWS 8
 
 int
@@ -87,7 +87,7 @@ canvas_bar (struct canvas *c, int row, int column, int width, enum tone tone,
 {
   int full = (int) (share * width + 0.5);
 
-  /* Not empty, and not full, are shown to be so. */
+  /* A bar that is not empty, or not full, never looks so. */
   if (share > 0 && full == 0)
     full = 1;
   if (share < 1 && full >= width)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A grid of coloured characters.
  *
- * Frames are drawn on one without knowing where they will be seen: the screen
- * shows it with ncurses, --once prints it.  What would fall outside is cut.
+ * Frames are drawn on a canvas without knowing how it will be shown: the screen
+ * shows it with ncurses, --once prints it.  Text outside of the grid is cut.
  *
  *        0        columns-1
  *      0 +----------------+
@@ -39,7 +39,7 @@ struct cell {
 struct canvas {
   int rows, columns;
   bool unicode; /* the terminal shows more than ASCII */
-  bool live;    /* somebody is there who can press keys */
+  bool live;    /* a user can press keys */
   struct cell *cells;
 };
 
@@ -47,15 +47,15 @@ struct canvas {
 struct canvas canvas_create (int rows, int columns);
 void canvas_free (struct canvas *c);
 
-/* The smallest and largest; others are brought to them. */
+/* The smallest and largest size; other sizes are adjusted to them. */
 #define CANVAS_SIDE_MIN 1
 #define CANVAS_SIDE_MAX 1000
 
 void canvas_put (struct canvas *c, int row, int column, enum tone tone,
                  wchar_t ch);
 
-/* Text from column on, bytes that are not ASCII as \xNN.  Returns the column
- * behind it.
+/* Text from column on, bytes that are not ASCII as \xNN. Returns the column
+ * after it.
  */
 int canvas_print (struct canvas *c, int row, int column, enum tone tone,
                   const char *fmt, ...) __attribute__ ((format (printf, 5, 6)));
@@ -75,8 +75,8 @@ int canvas_bar (struct canvas *c, int row, int column, int width,
 void canvas_tail (struct canvas *c, int row, int column, int width,
                   enum tone tone, const char *text);
 
-/* The last row says which keys there are, if somebody can press them and there
- * are rows for that.
+/* The last row lists the keys, if a user can press them and the canvas has
+ * enough rows.
  */
 void canvas_keys (struct canvas *c);
 

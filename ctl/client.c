@@ -20,9 +20,9 @@
 #include "signals.h"
 #include "zram-protocol.h"
 
-/* The server answers within milliseconds whatever it does, so one that has not
- * taken a request and answered it in full by then is stopped, or is not our
- * server.
+/* The server answers within milliseconds whatever it does.  A server that has
+ * not taken a request and answered it completely by then is stopped, or is not
+ * our server.
  */
 #define PATIENCE_S 30
 
@@ -127,7 +127,7 @@ now_ms (void)
   return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* After a system call failed: returns if it is to be done again. */
+/* After a system call failed: returns if the call must be repeated. */
 static void
 again_or_die (struct client *c)
 {
@@ -160,7 +160,7 @@ send_line (struct client *c, char *line)
 {
   size_t len = strlen (line), done = 0;
 
-  line[len++] = '\n'; /* in the place of its end */
+  line[len++] = '\n'; /* in the place of its \0 */
   while (done < len) {
     ssize_t n = send (c->fd, line + done, len - done,
                       MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -214,7 +214,7 @@ exchange (struct client *c, const char *method, json_t *params)
                        "method", method, "params",
                        params ? params : json_object ());
   line = need (json_dumps (need (request), JSON_COMPACT));
-  /* All that can make it long is what it was called with. */
+  /* Only the arguments can make it so long. */
   if (strlen (line) > ZRAM_REQUEST_MAX)
     die (STATUS_USAGE,
          "%s: the arguments are too long: a request has at most "
@@ -235,7 +235,7 @@ exchange (struct client *c, const char *method, json_t *params)
 
 /* -- calls -------------------------------------------------------------- */
 
-/* What is to be said of an error, and how it ends. */
+/* Print the error, and end with its status. */
 static void __attribute__ ((noreturn))
 die_of_error (const char *method, json_t *error)
 {
@@ -253,7 +253,7 @@ die_of_error (const char *method, json_t *error)
   }
 }
 
-/* A server of another kind, or of another time, is as good as none. */
+/* A server of another kind or protocol counts as no server. */
 static void
 check_version (struct client *c)
 {
@@ -261,7 +261,7 @@ check_version (struct client *c)
   json_t *error = json_object_get (answer, "error");
   int64_t version;
 
-  if (error) /* it has too many clients, say */
+  if (error) /* for example, it has too many clients */
     die_of_error (ZRAM_METHOD_VERSION, error);
   version = answer_i64 (answer, "result.protocol");
 

@@ -13,13 +13,13 @@
 #include "ctl.h"
 
 /* The result, which the caller owns.  params is taken over; NULL for none.
- * The first call connects.  Dies if the server refuses (STATUS_REFUSED), does
- * not like the parameters (STATUS_USAGE), is not there or does not answer
+ * The first call connects.  Dies if the server refuses (STATUS_REFUSED),
+ * rejects the parameters (STATUS_USAGE), does not exist or does not answer
  * within 30 s (STATUS_NO_SERVER).
  */
 json_t *client_call (struct ctl *ctl, const char *method, json_t *params);
 
-/* The same, but where the server answers with an error this is NULL. */
+/* The same, but NULL if the server answers with an error. */
 json_t *client_try (struct ctl *ctl, const char *method, json_t *params);
 
 /* Also if it was never opened. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What every file of nbdzramctl knows: how it was called, how it ends.
+/* Shared by all files of nbdzramctl: how it was called, how it ends.
  *
  *   main.c       options, finds the socket, runs a verb
  *   verbs.c      the table of verbs
@@ -27,7 +27,7 @@ enum {
   STATUS_OK = 0,
   STATUS_REFUSED = 1,   /* the server said no, or the work failed */
   STATUS_USAGE = 2,     /* called wrongly */
-  STATUS_NO_SERVER = 3, /* nobody there, or not one that we understand */
+  STATUS_NO_SERVER = 3, /* no server, or not one that we understand */
 };
 
 struct client;
@@ -40,14 +40,14 @@ struct ctl {
   bool no_headings; /* --noheadings: the table without its first line */
 };
 
-/* Prints "nbdzramctl: ..." as the one line on stderr, whatever is in it, and
- * ends with status.
+/* Prints "nbdzramctl: ..." as one line on stderr, whatever the text contains,
+ * and ends with status.
  */
 void die (int status, const char *fmt, ...)
   __attribute__ ((format (printf, 2, 3), noreturn));
 
-/* Called by die before it prints: to give the terminal back.  NULL: nothing
- * to be done (any more).
+/* Called by die before it prints, to restore the terminal.  NULL: nothing to
+ * do.
  */
 void set_before_death (void (*fn) (void));
 

@@ -26,17 +26,17 @@ struct histogram {
 #define NKINDS 7
 extern const char *const latency_kinds[NKINDS + 1];
 
-/* What the server says of one kind.  Free it with histogram_free. */
+/* The server's histogram of one kind.  Free it with histogram_free. */
 struct histogram histogram_of (json_t *kind);
 void histogram_free (struct histogram *h);
 
-/* Takes away what was in before already, bucket by bucket.  What has become
- * less (the server's counters were reset) starts anew.
+/* Subtracts the counts of before, bucket by bucket.  If a count became smaller
+ * (the server's counters were reset) it counts from 0.
  */
 void histogram_subtract (struct histogram *h, const struct histogram *before);
 
-/* The upper end of the bucket in which the share p (0 to 1) of all is
- * reached; 0 if there is nothing.
+/* The upper end of the bucket in which the share p (0 to 1) of all is reached;
+ * 0 if the histogram is empty.
  */
 uint64_t histogram_percentile (const struct histogram *h, double p);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Verbs that start long work and stay with it to its end. */
+/* Verbs that start long work and follow it to its end. */
 
 #include <config.h>
 
@@ -15,7 +15,9 @@
 static int
 run_job (struct ctl *ctl, const char *method, json_t *params)
 {
-  /* From before it starts: a Ctrl-C that comes in between cancels it too. */
+  /* Catch signals before the job starts: a Ctrl-C that comes in between cancels
+   * it too.
+   */
   progress_catch_signals ();
 
   json_t *answer = client_call (ctl, method, params);
@@ -51,7 +53,7 @@ put_range (struct ctl *ctl, json_t *params, const char *value)
               slots_up_to_end (ctl, start, count));
 }
 
-/* The value, if the word is KEY=VALUE; else NULL. */
+/* The value, if the word is KEY=VALUE; otherwise NULL. */
 static const char *
 value_of (const char *word, const char *key)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Verbs that read one value, or set it.  Both print what holds then: a
- * number in bytes or units, alone on its line, as the kernel's files do.
+/* Verbs that read or set one value.  Both print the value afterwards: a number
+ * in bytes or units, alone on its line, as the kernel's files do.
  */
 
 #include <config.h>
@@ -31,7 +31,7 @@ number (struct ctl *ctl, const char *method, json_t *params)
   return STATUS_OK;
 }
 
-/* The same, after a size was set if one is given. */
+/* The same, but first sets the size if one is given. */
 static int
 size (struct ctl *ctl, const struct arguments *args, const char *method)
 {

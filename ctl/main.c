@@ -14,7 +14,7 @@
 #include "socket_path.h"
 #include "verbs.h"
 
-/* The status, unless what was to be printed could not be. */
+/* The status, unless the output could not be written. */
 static int
 finish (int status)
 {
@@ -32,7 +32,7 @@ help (void)
   out_text (
     "Usage: nbdzramctl [-s SOCKET] [--json] [VERB ...]\n"
     "\n"
-    "See and steer a compressed RAM disk.  Without a verb: a table.\n"
+    "Watch and control a compressed RAM disk.  Without a verb: a table.\n"
     "\n"
     "Options:\n"
     "  -s, --socket SOCKET   control socket of the server (else from\n"
@@ -127,7 +127,7 @@ static void __attribute__ ((noreturn)) help_with (const struct verb *verb)
   exit (finish (STATUS_OK));
 }
 
-/* Takes --json, --help and the verb's flag out of the words behind the verb. */
+/* Takes --json, --help and the verb's flag out of the words after the verb. */
 static void
 read_arguments (struct ctl *ctl, const struct verb *verb, char **words,
                 struct arguments *args)
@@ -178,7 +178,7 @@ int
 main (int argc, char *argv[])
 {
   out_begin ();
-  /* Letters and frames as the terminal has them, numbers as scripts do. */
+  /* Letters and frames for the terminal's locale, numbers for scripts. */
   setlocale (LC_ALL, "");
   setlocale (LC_NUMERIC, "C");
   return finish (run (argc, argv));

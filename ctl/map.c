@@ -33,7 +33,7 @@ look (struct map *m, uint64_t cells)
                           json_pack ("{s:I}", "cells", (json_int_t) cells));
 }
 
-/* Another size has another number of cells, so it always asks. */
+/* Another size needs another number of cells, so always ask the server. */
 static void
 frame (void *ctx, struct canvas *c, bool fresh)
 {

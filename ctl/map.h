@@ -14,7 +14,7 @@ struct map {
   json_t *stats, *cells; /* answers */
 };
 
-/* How many cells there is room for. */
+/* How many cells fit. */
 int map_room (const struct canvas *c);
 
 void map_draw (const struct map *m, struct canvas *c);

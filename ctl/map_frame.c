@@ -8,8 +8,8 @@
  *
  *   legend
  *
- * A cell stands for many slots and shows what most of those stored in it
- * are: backed, idle, huge, same, else how well they are compressed.
+ * A cell stands for many slots and shows what most of its stored slots are:
+ * backed, idle, huge, same; otherwise how well they are compressed.
  */
 
 #include <config.h>

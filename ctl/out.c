@@ -15,10 +15,10 @@
 #include "out.h"
 #include "zram-shown.h"
 
-/* Of what is said on stderr, so much: a server may say 64 MiB. */
+/* At most this much of a message goes to stderr: a server may send 64 MiB. */
 #define ERR_MAX 4096
 
-/* Not by die, which comes here. */
+/* Not with die, which calls this. */
 static void *
 need (void *p)
 {
@@ -37,8 +37,8 @@ ascii_if_needed (void)
 void
 out_begin (void)
 {
-  /* The lowest free number is given, so each is the one that was missing;
-   * opened the wrong way round, so that its use is an error.
+  /* open returns the lowest free number, so each is the one that was missing.
+   * They are opened in the wrong direction, so that their use is an error.
    */
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl (fd, F_GETFD) == -1 && errno == EBADF)
@@ -109,7 +109,7 @@ out_text (const char *text)
   put (text, SHOWN_LINES);
 }
 
-/* JSON has its own way to write a character so that it does nothing. */
+/* JSON has its own way to write a harmful character. */
 static void
 put_json (const json_t *value, size_t flags)
 {

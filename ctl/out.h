@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The one way to stdout and stderr; nothing else here writes to them, but for
+/* The one way to stdout and stderr.  Nothing else here writes to them, except
  * ncurses, which shows a canvas (static/test-strings.sh).
  *
- * What is printed may come from a server, or from whoever wrote the command
- * line.  Here it becomes harmless (zram-shown.h): a control character in it
- * does nothing to a terminal, and a newline in it makes no line.  Where the
- * locale is not UTF-8 everything that is not ASCII is written as \xNN.
+ * The text may come from a server or from the command line.  Here it is made
+ * harmless (zram-shown.h): a control character in it does nothing to a
+ * terminal, and a newline in it starts no line.  If the locale is not UTF-8,
+ * everything that is not ASCII is written as \xNN.
  *
- * Without memory these end the program with STATUS_REFUSED.
+ * If no memory is left, these end the program with STATUS_REFUSED.
  */
 
 #ifndef NBDZRAMCTL_OUT_H
@@ -35,7 +35,7 @@ void out_newline (void);
 /* Text of several lines: its newlines and tabs stay. */
 void out_text (const char *text);
 
-/* One value; on one line, or (--json) indented and with a newline behind it. */
+/* One value; on one line, or (--json) indented and with a newline after it. */
 void out_json (const json_t *value);
 void out_json_answer (const json_t *value);
 
@@ -46,7 +46,7 @@ void out_cell (wchar_t ch);
 void err (const char *fmt, ...) __attribute__ ((format (printf, 1, 2)));
 void err_line (const char *fmt, ...) __attribute__ ((format (printf, 1, 2)));
 
-/* Of a terminal: the line that the cursor is on becomes empty. */
+/* On a terminal: clear the line of the cursor. */
 void err_erase_line (void);
 
 /* A value, for a field of a table; to be freed. */

@@ -3,9 +3,8 @@
  *
  *         300    75.033841 .wh...
  *
- * index, seconds since it was last used, flags.  As JSON also what it takes
- * and how it is compressed.  It may be long, so it is asked for and printed
- * piece by piece.
+ * index, seconds since it was last used, flags.  JSON also has its size and its
+ * codec.  The list may be long, so it is requested and printed piece by piece.
  */
 
 #include <config.h>
@@ -54,7 +53,7 @@ print_slots (struct ctl *ctl, int64_t start, int64_t end)
       print_slot (ctl, slot, first);
       first = false;
     }
-    /* Never back: a server that says so would keep us here. */
+    /* Never go back: a server that answers so would keep us here. */
     if (json_is_null (next) || json_integer_value (next) <= start)
       end = start;
     else

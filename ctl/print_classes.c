@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* classes: the table of the kernel's zsmalloc/NAME/classes.
  *
- * A class is a line; the columns 10% to 100% are how many of its zspages are
- * filled up to that far.  Empty ones are not shown, as there.
+ * A line is a class.  The columns 10% to 100% are how many of its zspages are
+ * filled up to that mark.  Empty ones are not shown, as in the kernel's table.
  */
 
 #include <config.h>
@@ -23,7 +23,7 @@
 static const struct {
   const char *name, *heading;
   int width;
-  bool total; /* what it adds up to says something */
+  bool total; /* the sum means something */
 } fields[] = {
   { "obj_allocated", "obj_allocated", 13, true },
   { "obj_used", "obj_used", 10, true },

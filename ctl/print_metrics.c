@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* metrics: what the server would tell Prometheus, as it is. */
+/* metrics: the server's text for Prometheus, unchanged. */
 
 #include <config.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* mm_stat, io_stat, bd_stat, debug_stat: the fields, order, units and layout
- * of the kernel's files of these names, so that what reads those reads these.
+/* mm_stat, io_stat, bd_stat, debug_stat: the fields, order, units and layout of
+ * the kernel's files of these names, so that their readers can read these.
  */
 
 #include <config.h>
@@ -15,7 +15,8 @@
 #include "verbs.h"
 #include "zram-protocol.h"
 
-/* One line of these fields of the part of that name; their end is NULL. */
+/* One line with these fields of the part of that name; the list ends with NULL.
+ */
 static int
 print_part (struct ctl *ctl, const char *part, const char *const *fields,
             const char *before)

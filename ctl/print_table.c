@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Without a verb: a line a disk, as zramctl prints it.  Columns are as wide
- * as what they hold, names to the left, numbers to the right.
+/* Without a verb: a line a disk, as zramctl prints it.  Columns are as wide as
+ * their contents, names to the left, numbers to the right.
  */
 
 #include <config.h>

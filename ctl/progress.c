@@ -18,7 +18,8 @@
 #include "text.h"
 #include "zram-protocol.h"
 
-/* Short work shall not wait for us, long work not be asked all the time. */
+/* Poll often at first, so that short work is not delayed, and later less often.
+ */
 #define FIRST_LOOK_MS 5
 #define LOOK_MS 100
 #define LINE_MS 1000
@@ -43,7 +44,7 @@ terminal_columns (void)
   return 80;
 }
 
-/* Seconds that a number has room for, whatever a server says. */
+/* Seconds that fit in the number, whatever a server sends. */
 static double
 within (double seconds)
 {
@@ -70,7 +71,7 @@ pace (char *buf, size_t size, uint64_t done, uint64_t left, bool known,
   }
 }
 
-/* What a signal has done to the job. */
+/* What a signal did to the job. */
 enum wish { GO_ON, CANCELLED, NOT_HEEDED };
 
 static bool
@@ -79,8 +80,8 @@ total_is_known (json_t *job)
   return json_integer_value (answer_member (job, "total")) > 0;
 }
 
-/* "60% 1200/2000 pages, 400/s, 0:02 left", or "0:02 so far" of what does not
- * tell how far it is.
+/* "60% 1200/2000 pages, 400/s, 0:02 left", or "0:02 so far" for a job that does
+ * not tell how far it is.
  */
 static void
 figures (char *buf, size_t size, json_t *job, enum wish wish)
@@ -121,7 +122,7 @@ draw_bar (const char *kind, json_t *job, const char *text)
     width = BAR_MAX;
   err_erase_line ();
   if (!total_is_known (job)) {
-    /* No bar, but it can be seen to live. */
+    /* No bar, but a sign of life. */
     snprintf (line, sizeof line, "%s %c %s", kind,
               "|/-\\"[answer_u64 (job, "elapsed_ms") / LOOK_MS % 4], text);
     err ("%.*s", columns > 0 ? columns : 0, line);
@@ -140,7 +141,7 @@ draw_bar (const char *kind, json_t *job, const char *text)
   err ("%s [%.*s] %s", kind, width, bar, text);
 }
 
-/* What is on the terminal, or was last said. */
+/* The text on the terminal, or the last line printed. */
 struct view {
   bool terminal, silent;
   enum wish wish;
@@ -205,7 +206,7 @@ finish (struct ctl *ctl, json_t *job)
 static enum wish
 ask_to_end (struct ctl *ctl, int64_t id)
 {
-  /* It may have ended just now: then there is nothing to cancel. */
+  /* It may have ended just now: then nothing is left to cancel. */
   json_t *answer = client_try (ctl, ZRAM_METHOD_JOB_CANCEL,
                                json_pack ("{s:I}", "id", (json_int_t) id));
   bool heeded = json_is_true (json_object_get (answer, "heeded"));

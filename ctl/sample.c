@@ -57,7 +57,7 @@ sample_rate (const struct sample *s, const struct sample *before,
 
   if (then > now)
     then = 0;
-  /* A server that has just started says that it did so 0 seconds ago. */
+  /* A server that has just started reports 0 seconds. */
   return (double) (now - then) / (seconds > 0.01 ? seconds : 1);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What top knows of a moment: three answers of the server. */
+/* The data of top at one moment: three answers of the server. */
 
 #ifndef NBDZRAMCTL_SAMPLE_H
 #define NBDZRAMCTL_SAMPLE_H
@@ -20,20 +20,18 @@ struct sample {
 /* Asks the server now. */
 struct sample sample_take (struct ctl *ctl);
 
-/* The moment when the server started: no counter has counted, and what comes
- * after it is since then.
- */
+/* The moment when the server started: all counters are 0. */
 struct sample sample_of_start (const struct sample *first);
 
 void sample_free (struct sample *s);
 
-/* How much a counter of stats rose from before to s, a second.  What fell
- * was reset and counts from 0.
+/* How much a counter of stats rose a second, from before to s.  A counter that
+ * fell was reset, and counts from 0.
  */
 double sample_rate (const struct sample *s, const struct sample *before,
                     const char *path);
 
-/* How many more there are in a kind's histogram, and which. */
+/* The counts that were added to a kind's histogram. */
 struct histogram sample_latency (const struct sample *s,
                                  const struct sample *before, int kind);
 

@@ -15,8 +15,8 @@
 #include "screen.h"
 #include "signals.h"
 
-/* A tone is a colour (-1: the terminal's own) and an attribute, so that it
- * is told from others without colours too.
+/* A tone is a colour (-1: the terminal's own) and an attribute, so that tones
+ * differ without colours too.
  */
 static const struct {
   short colour;
@@ -110,7 +110,7 @@ now_s (void)
   return (double) ts.tv_sec + (double) ts.tv_nsec / 1e9;
 }
 
-/* Waits until due.  False if it is to end. */
+/* Waits until due.  False if the program should end. */
 static bool
 wait_keys (double due, frame_fn *draw, void *ctx)
 {

@@ -15,9 +15,7 @@ static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
 static volatile sig_atomic_t seen;
 static unsigned allowed;
 
-/* Two at once are one: some who send a signal to a program send it to its
- * group too.
- */
+/* Two at once count as one: some senders signal a program and its group. */
 #define APART_MS 300
 
 static void
@@ -40,7 +38,7 @@ count (int sig)
 void
 signals_catch (unsigned patience)
 {
-  /* No SA_RESTART: what waits shall look. */
+  /* No SA_RESTART: a wait must end and check. */
   struct sigaction sa = { .sa_handler = count };
 
   /* One handler at a time. */
@@ -68,10 +66,12 @@ void
 signals_sleep_ms (unsigned ms)
 {
   struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
-  static sig_atomic_t noticed; /* those that have ended a sleep */
+  static sig_atomic_t noticed; /* signals that have ended a sleep */
   sigset_t block, before;
 
-  /* Blocked but inside ppoll, so that none slips in between look and sleep. */
+  /* Blocked except inside ppoll, so that no signal comes between check and
+   * sleep.
+   */
   sigemptyset (&block);
   for (size_t i = 0; i < NCAUGHT; i++)
     sigaddset (&block, caught[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ctrl-C and its kin become a number that loops look at.
+/* Ctrl-C and similar signals become a number that loops check.
  *
- * A verb that has something to put in order first (a job to cancel, a
- * terminal to restore) catches them; all others die of them as usual.
+ *A verb that must clean up first (cancel a job, restore a terminal) catches
+ *them; all others die of them as usual.
  */
 
 #ifndef NBDZRAMCTL_SIGNALS_H
@@ -11,17 +11,17 @@
 #include <stdbool.h>
 
 /* From now on SIGINT, SIGTERM and SIGHUP are counted.  After more than
- * patience of them even a request to the server is given up.
+ * 'patience' of them even a request to the server is given up.
  */
 void signals_catch (unsigned patience);
 
 /* Has one come? */
 bool signals_seen (void);
 
-/* Have more come than there is patience for? */
+/* Have more than 'patience' come? */
 bool signals_impatient (void);
 
-/* Sleeps, but not longer than until a signal comes. */
+/* Sleeps, but only until a signal comes. */
 void signals_sleep_ms (unsigned ms);
 
 #endif /* NBDZRAMCTL_SIGNALS_H */

@@ -33,7 +33,7 @@ beside_program (char path[PATH_MAX])
                    (int) ((size_t) n - tail), self) < PATH_MAX;
 }
 
-/* Who owns the program could have it do anything. */
+/* The owner of the program could change it to do anything. */
 static bool
 is_trusted (uid_t owner)
 {
@@ -54,7 +54,7 @@ socket_path (void)
     return env;
   if (!beside_program (path))
     die (STATUS_NO_SERVER, "which server? (-s SOCKET, or NBDZRAM_SOCKET)");
-  /* scripts/run may have left a link: the socket itself is looked at. */
+  /* scripts/run may have left a link: check the socket itself. */
   if (stat (path, &st) == 0 && !is_trusted (st.st_uid))
     die (STATUS_NO_SERVER,
          "%s belongs to somebody else (-s SOCKET, if it is meant)", path);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which server, where none was named.
+/* Which server to use if none was named.
  *
- * Never one that is found by where somebody stands: whoever may write there
- * could answer in the server's place.
+ *Never a socket in the working directory: any program that may write there
+ *could answer in the server's place.
  */
 
 #ifndef NBDZRAMCTL_SOCKET_PATH_H
@@ -10,8 +10,8 @@
 
 /* NBDZRAM_SOCKET, if it is set and not empty; else that of scripts/run for the
  * build tree that this program lies in, BUILD/run/control.sock, if it belongs
- * to us, to root, or to whom this program belongs.  Dies if there is none.
- * Never to be freed.
+ * to us, to root, or to the owner of this program.  Dies if neither exists.
+ * Not to be freed.
  */
 const char *socket_path (void);
 

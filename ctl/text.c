@@ -7,7 +7,7 @@
 
 #include "text.h"
 
-/* 12.3, but 123 and 12 where a fraction says nothing. */
+/* 12.3, but 123 and 12 where a fraction means nothing. */
 static void
 three_digits (char buf[TEXT_MAX], double n, const char *unit)
 {

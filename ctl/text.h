@@ -20,7 +20,7 @@ const char *text_ns (char buf[TEXT_MAX], uint64_t ns);
 /* 0:05 2:05 1:02:05 3d 1:02:05 */
 const char *text_duration (char buf[TEXT_MAX], uint64_t seconds);
 
-/* How many times smaller; "-" where nothing is stored. */
+/* How many times smaller; "-" if nothing is stored. */
 const char *text_ratio (char buf[TEXT_MAX], uint64_t orig, uint64_t compr);
 
 #endif /* NBDZRAMCTL_TEXT_H */

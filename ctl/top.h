@@ -9,7 +9,7 @@
 #include "canvas.h"
 #include "sample.h"
 
-/* As many as a screen is wide at the most. */
+/* At least the columns of the widest screen. */
 #define HISTORY CANVAS_SIDE_MAX
 
 struct top {

@@ -7,12 +7,11 @@
  *
  *   Memory, Data, Ratio, Streams, Passes; Store, if there is one
  *
- *   the classes with the most pages, as many as there is room for
- *   keys
+ *   the classes with the most pages, as many as fit keys
  *
- * Where there is too little room for that, what matters most comes first:
- * Memory, Data, Store, then the rest; and where there are few columns a line
- * says less, down to how many tenths of the memory are used.
+ * If there is too little room for that, the most important comes first: Memory,
+ * Data, Store, then the rest.  With few columns a line says less, down to how
+ * many tenths of the memory are used.
  */
 
 #include <config.h>
@@ -28,10 +27,10 @@
 #define LABEL 10 /* columns in front of the figures */
 #define BAR 24
 
-/* With fewer columns lines have no bars, and say the figures only. */
+/* With fewer columns lines have no bars, only figures. */
 #define WIDE 60
 
-/* Whatever a server says. */
+/* Whatever a server sends. */
 static uint64_t
 seconds_of (double s)
 {
@@ -415,7 +414,7 @@ has_store (const struct top *t)
   return !json_is_null (answer_member (t->now.stats, "backing"));
 }
 
-/* What is below the requests: returns the row behind it. */
+/* The part below the requests; returns the row after it. */
 static int
 draw_state (const struct top *t, struct canvas *c, int row)
 {
@@ -439,7 +438,7 @@ rows_needed (const struct top *t, const struct canvas *c)
          c->live;
 }
 
-/* As far as there are rows. */
+/* As many as there are rows for. */
 static void
 draw_few (const struct top *t, struct canvas *c)
 {

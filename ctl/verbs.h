@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What nbdzramctl can be told to do. */
+/* The verbs of nbdzramctl. */
 
 #ifndef NBDZRAMCTL_VERBS_H
 #define NBDZRAMCTL_VERBS_H
@@ -9,7 +9,7 @@
 
 #include "ctl.h"
 
-/* What stood behind the verb. */
+/* The words after the verb. */
 struct arguments {
   const char *verb;
   char **v; /* n words, flag and --json taken out */
@@ -17,10 +17,10 @@ struct arguments {
   bool flag; /* the verb's flag was given */
 };
 
-/* For a verb that takes as many words as there are. */
+/* For a verb that takes any number of words. */
 #define WORDS_MAX 1000000
 
-/* The exit status; STATUS_REFUSED has said why. */
+/* The exit status; before STATUS_REFUSED the reason was printed. */
 typedef int verb_fn (struct ctl *, const struct arguments *);
 
 struct verb {
@@ -38,8 +38,8 @@ extern const struct verb verbs[];
 /* NULL if there is no such verb. */
 const struct verb *verb_find (const char *name);
 
-/* The slots of a range from start on; one to the end ("5-") is cut off there,
- * and only the server knows where that is.
+/* The number of slots of a range from start on.  A range to the end ("5-") is
+ * cut at the end of the disk, which only the server knows.
  */
 int64_t slots_up_to_end (struct ctl *ctl, int64_t start, int64_t count);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What both sides of the control socket need to know.  docs/protocol.md
- * describes every method.
+ * Shared by both sides of the control socket. docs/protocol.md describes every
+ * method.
  *
  *   client                                      server
  *     {"jsonrpc":"2.0","id":1,"method":"stats"}\n   -->
@@ -24,12 +24,12 @@
 /* Bytes of a request's line, without the \n. */
 #define ZRAM_REQUEST_MAX 65536
 
-/* Bytes of answers that a client may leave unread; over that its requests
+/* Bytes of answers that a client may leave unread.  Over that its requests
  * wait, and after some seconds in which it reads nothing it is closed.
  */
 #define ZRAM_UNREAD_MAX (1 << 20)
 
-/* Connections at a time, at the most: with few descriptors it is less. */
+/* The most connections at a time; with few descriptors it is less. */
 #define ZRAM_CLIENTS_MAX 256
 
 /* Slots that one block_state looks at, and cells of one map. */

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Strings from outside (paths, names, messages of others) are bytes.  Before
- * they go into JSON, a log or onto a terminal they become text that cannot do
- * anything there and that tells which bytes they were:
+ * they go into JSON, a log or onto a terminal they become harmless text, from
+ * which the bytes can be restored:
  *
  *   a byte that is no part of UTF-8     \xNN
  *   each byte of a harmful character    \xNN
  *   a backslash                         \\ in a value, else as it is
  *
- * Harmful are control characters (C0, DEL, C1), the ends of lines that Unicode
- * has, and what turns the direction of writing.
+ * Harmful are control characters (C0, DEL, C1), Unicode's line ends, and
+ * characters that change the direction of writing.
  *
- * A value is written so that it can be undone (printf '%b' of the shell does
- * it).  A message is for people, and may hold values: to make one harmless
+ * A value is written so that it can be restored (printf '%b' of the shell does
+ * it).  A message is for people, and may contain values: making it harmless
  * once more changes nothing.
  *
- * The places that strings must go through: plugin/control/reply.h (JSON),
- * plugin/nbdkit.h (the log), ctl/out.h (the terminal).  The test
- * static/test-strings.sh looks for ways around them.
+ * Strings must go through plugin/control/reply.h (JSON), plugin/nbdkit.h (the
+ * log) or ctl/out.h (the terminal).  The test static/test-strings.sh looks for
+ * ways around them.
  */
 
 #ifndef ZRAM_SHOWN_H
@@ -107,8 +107,8 @@ shown_bytes (char *buf, size_t size, const char *s, size_t n, unsigned how)
   return at;
 }
 
-/* As much of s as there is room for, and "..." behind it if that is not all.
- * size is more than 4.  Returns buf.
+/* As much of s as fits, with "..." after it if that is not all. size is more
+ * than 4.  Returns buf.
  */
 static inline const char *
 shown_cut (char *buf, size_t size, const char *s, unsigned how)
@@ -134,9 +134,9 @@ shown_copy (const char *s, unsigned how)
   return copy;
 }
 
-/* A text that is JSON: what is harmful in its strings becomes \uNNNN, which is
- * the same value.  Newlines are not in strings and stay.  To be freed; NULL: no
- * memory.
+/* A text that is JSON: harmful characters in its strings become \uNNNN, which
+ * is the same value.  Newlines are not in strings and stay.  To be freed; NULL:
+ * no memory.
  */
 static inline char *
 shown_json (const char *json)
@@ -149,7 +149,7 @@ shown_json (const char *json)
     size_t whole = shown_character (json + at, n - at, &c);
     size_t bytes = whole ? whole : 1;
 
-    /* All that are harmful have four digits at the most. */
+    /* All harmful characters have at most four digits. */
     if (whole && shown_is_harmful (c) && c != '\n')
       len += (size_t) snprintf (copy + len, 7, "\\u%04x", (unsigned) c);
     else {

@@ -173,8 +173,8 @@ write_back (uint64_t first, uint64_t end)
   check_always (totals.error == 0);
 }
 
-/* What was written is as it should be; what was there before, and damaged, is
- * nobody's now.
+/* Written blocks have the right bytes.  The old ones, which may be damaged,
+ * belong to no slot now.
  */
 static void
 op_write_back (struct input *in)
@@ -196,7 +196,7 @@ op_write_back (struct input *in)
     }
 }
 
-/* Nobody's blocks are punched, which reads as zeroes. */
+/* Unused blocks are punched, so that they read as zeroes. */
 static void
 op_tidy (struct input *in)
 {

@@ -147,7 +147,7 @@ fi
 ip link set lo up
 ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
-# Whoever cannot go on for so long never will: panic, which ends QEMU.
+# # A task that hangs for so long never goes on: panic, which ends QEMU.
 echo 1 >/proc/sys/kernel/hung_task_panic
 echo 120 >/proc/sys/kernel/hung_task_timeout_secs
 (set -eu; . /script)

@@ -7,10 +7,10 @@ import socket
 
 
 def free_port(address="127.0.0.1"):
-    """One where nobody listens.
+    """A port where no server listens.
 
-    Not of those from which the kernel takes one for whoever connects somewhere:
-    it could, before the port is listened at.
+    Not one that the kernel may give to an outgoing connection: it could do so
+    before our server listens.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     number = random.SystemRandom()

@@ -118,8 +118,8 @@ pid_in ()
   pid="$said"
 }
 
-# wait_pid_in FILE: nbdkit that goes into the background writes it when whoever
-# started it has gone on long since.
+# wait_pid_in FILE: an nbdkit in the background writes it after the command that
+# started it has returned.
 wait_pid_in ()
 {
   local i
@@ -130,8 +130,8 @@ wait_pid_in ()
   fail "no pid in $1"
 }
 
-# free_port [ADDRESS]: one where nobody listens.  Not of those from which the
-# kernel takes one for whoever connects somewhere meanwhile.
+# free_port [ADDRESS]: a port where no server listens, and which the kernel gives
+# to no outgoing connection meanwhile.
 free_port ()
 {
   "$PYTHON" -c 'import sys

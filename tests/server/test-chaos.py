@@ -280,7 +280,7 @@ def deaf(s):
 
 
 def ends(s, what, stuck=False):
-    """Within 10 seconds, soundly, whoever is connected."""
+    """Within 10 seconds, soundly, with any clients connected."""
     begin = time.monotonic()
     os.kill(s.pid, signal.SIGTERM)
     try:

@@ -128,7 +128,7 @@ def algorithm(c, rng):
 
 def read_algorithm(c, rng):
     for got in (c.call("algorithm"), c.call("stats")):
-        # The name and the level belong together, whoever changes them.
+        # The name and the level belong together, also while they are changed.
         check(got["level"] in CODECS[got["algorithm"]], got["algorithm"],
               got["level"])
 

@@ -3,11 +3,11 @@
 """Statistics are answered within 10 ms while a compaction, a recompression, an
 audit, a deep audit or a reset is at work.
 
-Timed is every answer that was asked for while the job ran, so also the one
-that had to wait until the end of it.  On a machine that is busy with other
-things some answers are late whoever is to blame, so what must hold is the
-median and nine of ten, in the best of a few rounds: an engine that makes
-statistics wait for a pass is late in all of them.
+Every answer is timed that was asked for while the job ran, including the one
+that had to wait until its end.  On a machine that is busy with other things
+some answers are late without our fault.  So the test checks the median and
+nine of ten, in the best of a few rounds: an engine that makes statistics wait
+for a pass is late in all of them.
 """
 
 import random

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""nbdzramctl against whoever answers: garbage, too much, nothing, something
-that a terminal would obey, a type that is not expected; and its exit statuses
+"""nbdzramctl against hostile servers: they send garbage, too much, nothing,
+control sequences for a terminal, or an unexpected type.  And its exit statuses
 and the ends of its output, for each verb.
 """
 
@@ -266,8 +266,8 @@ def interrupted():
 
 
 class Slow:
-    """A server that says a byte now and then, and never an answer.  Whoever
-    asks it gives up after 30 s, while this test does something else.
+    """A server that sends a byte now and then, but never an answer.  Its client
+    gives up after 30 s, while this test does something else.
     """
 
     def __init__(self):

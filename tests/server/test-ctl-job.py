@@ -48,7 +48,7 @@ def wait_for(what, *condition):
         if condition[0](*condition[1:]):
             return
         time.sleep(0.01)
-    raise AssertionError("in vain waited for " + what)
+    raise AssertionError("it did not happen in time: " + what)
 
 
 def fragment(h):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Few descriptors: with ulimit -n 256 and 64 the disk, the control socket and
-the metrics are served beside each other, whoever takes all that it can get;
-and the server ends in time, also under a limit that was lowered meanwhile.
+the metrics are all served, even if clients of one take all they can get.  And
+the server ends in time, also under a limit that was lowered meanwhile.
 """
 
 import os

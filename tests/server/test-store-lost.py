@@ -129,7 +129,7 @@ def bits_flipped(folder, rng):
 
 
 def started_again(folder):
-    """Nothing outlives a server, and what is left of it is in nobody's way."""
+    """Nothing outlives a server, and its old file does not disturb the next."""
     path = os.path.join(folder, "again.img")
     for life in range(1, 3):
         with Server(BLOCKS * BLOCK, "mem_limit=%d" % LIMIT, "backing=" + path,

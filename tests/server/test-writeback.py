@@ -62,7 +62,7 @@ def until(what, condition, *words):
         if condition(*words):
             return
         time.sleep(0.01)
-    raise AssertionError("in vain waited for " + what)
+    raise AssertionError("it did not happen in time: " + what)
 
 
 # ---- which slots, and what is told of them

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A codec for tests of the store: the data says to how many bytes it shall
- * compress, and some of it makes the codec fail or stand still.
+ * A codec for tests of the store: the data tell it to how many bytes they
+ * compress, and some data make the codec fail or stand still.
  *
  *   slot     | magic | n | seed | bytes that follow from n and seed |
  *   object   n bytes that follow from n and seed; the first is the seed

@@ -100,7 +100,7 @@ test_file_is_made_grown_never_cut (void **state)
   backing_close (b);
 }
 
-/* The lock stays with whoever goes on after a fork. */
+/* After a fork the lock stays with the process that goes on. */
 static void
 test_lock (void **state)
 {
@@ -352,8 +352,8 @@ test_completions_out_of_order (void **state)
   free (buf);
 }
 
-/* A block is freed, and its punch hangs: whoever writes meanwhile gets
- * others, so that the punch destroys nothing.
+/* A block is freed, and its punch hangs: a writer gets other blocks meanwhile,
+ * so that the punch destroys nothing.
  */
 static void
 test_punch_against_allocation (void **state)

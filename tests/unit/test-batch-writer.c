@@ -108,7 +108,7 @@ test_in_flight (void **state)
   finish ();
 }
 
-/* Two writers and all claims: whoever has something in flight waits for it
+/* Two writers and all claims: a writer with batches in flight waits for them
  * instead of giving up.
  */
 static void *
@@ -256,8 +256,8 @@ test_failed_and_changed (void **state)
   finish ();
 }
 
-/* The blocks of a write that may land once more are nobody's, however often
- * others are reused, and the auditor knows.
+/* The blocks of a write that may land once more are not used, however often
+ * others are reused, and the auditor knows them.
  */
 static void
 test_resent (void **state)

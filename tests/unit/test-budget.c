@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The budget: used never goes over the limit, whoever charges at once, what
- * is refunded can be had again, and each warning comes once.
+ * The budget: 'used' never goes over the limit, however many threads charge at
+ * once; refunded bytes can be charged again; and each warning comes once.
  */
 
 #include <config.h>

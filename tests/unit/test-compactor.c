@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The compactor: when it starts by itself and when not, that there is one
- * pass at a time, and that a pass ends when it shall.  What memory is left
- * after it is in test-compact-memory.c.
+ * The compactor: when it starts by itself and when not, that only one pass runs
+ * at a time, and that a pass ends when it should. test-compact-memory.c checks
+ * the memory that is left after it.
  */
 
 #include <config.h>
@@ -204,7 +204,7 @@ test_never_twice (void **state)
   unit_start (&t[2], run_a_pass, NULL);
   unit_wait_asleep (&t[1]);
   unit_wait_asleep (&t[2]);
-  unit_sleep_ms (100); /* in vain */
+  unit_sleep_ms (100); /* nothing may happen */
   assert_int_equal (atomic_load (&passes_done), 0);
   assert_int_equal (compactor_passes (compactor), 0);
   fault_release ("table.reclaim.found");

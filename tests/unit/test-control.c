@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control server as a whole, over its socket, in this process: whoever
- * waits waits alone; every knob is read while it is written and data is
- * written and verified (this is for the thread sanitizer); the socket comes
- * and goes.
+ * The control server as a whole, over its socket, in this process.  A client
+ * that waits delays no other.  Every knob is read while it is written and data
+ * are written and verified (this is for the thread sanitizer).  The socket
+ * appears and disappears.
  */
 
 #include <config.h>
@@ -127,7 +127,7 @@ peer_waits (struct peer *p)
   return poll (&fd, 1, 0) == 0;
 }
 
-/* -- whoever waits waits alone ------------------------------------------- */
+/* -- a client that waits delays no other --------------------------------- */
 
 /* A job that waits for a pass: everybody is answered, its owner too. */
 static void

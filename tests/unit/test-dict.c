@@ -419,7 +419,7 @@ memory_of_codec (const struct codec *codec)
   close_pair (&p[1]);
   assert_int_equal (atomic_load (&d->memory), alone);
 
-  /* A context keeps the dictionary, whoever made it. */
+  /* A context keeps the dictionary after its maker has dropped it. */
   open_pair_dict (&p[0], codec, codec->level_default, 4096, d);
   dict_unref (d);
   assert_int_equal (atomic_load (&total), 5 + one);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Several disks in one store: each reads what was written to it, whatever
- * passes do with all of them; one goes while the other is busy, and what is
- * under way for it is nobody's then.
+ * Several disks in one store.  Each reads the data that were written to it,
+ * whatever passes do with all of them.  One is removed while the other is busy,
+ * and results in flight for it are dropped.
  */
 
 #include <config.h>

@@ -23,7 +23,7 @@
 #define SLOT 4096u
 #define BLOCKS 1024u
 
-/* Nobody's errno: it is still there where nobody set one. */
+/* An errno that no call sets: it is still there if no errno was set. */
 #define UNSET ESTALE
 
 static struct fixture f;
@@ -579,7 +579,8 @@ test_threads (void **state)
   close_it ();
 }
 
-/* Room is made for whoever finds none: of ENOSPC nothing else was made. */
+/* A writer that finds no room gets some: ENOSPC did not become another error.
+ */
 static void
 test_room (void **state)
 {
@@ -603,7 +604,8 @@ test_room (void **state)
 }
 
 /* -- what the store says is nobody else's business
- * ----------------------------- */
+ * -----------------------------
+ */
 
 static void
 test_store_error (void **state)
@@ -651,7 +653,8 @@ test_closed (void **state)
 }
 
 /* -- what gives back leaves errno alone
- * ----------------------------------------- */
+ * -----------------------------------------
+ */
 
 #define STAYS(call)                                 \
   do {                                              \

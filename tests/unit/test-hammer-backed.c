@@ -74,7 +74,7 @@ make_parts (char *p, unsigned slot, unsigned from, unsigned to, unsigned thread,
                (struct stamp){ MAGIC, slot, part, thread, gen });
 }
 
-/* gen 0: nobody's, all zero. */
+/* gen 0: not written, all zero. */
 static struct stamp
 identify (const char *p, unsigned slot, unsigned part)
 {
@@ -246,7 +246,7 @@ auditor (void *arg)
   (void) arg;
   for (unsigned i = 0; !atomic_load (&stop); i++) {
     unit_sleep_ms (20);
-    /* All shall go, and then what is read shall come back. */
+    /* All slots must go, and then those that are read must come back. */
     evictor_set_marks (evictor, i % 2 ? 50 : 1, i % 2 ? 60 : 2);
     mutex_lock (&f.store->settings);
     /* Requests first: one that waits for room needs the evictor. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lock with which a control socket is made: nobody can hold it who could
- * not make the socket, whoever holds it is not waited for for ever, and of
+ * The lock with which a control socket is made: only a process that may make
+ * the socket can take it; a server does not wait for it for ever; and of
  * several servers that find the same dead socket exactly one replaces it.
  */
 

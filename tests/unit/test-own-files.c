@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A thread with descriptors of its own keeps nobody's connection open.
+ * A thread with its own descriptors keeps no connection of the process open.
  */
 
 #include <config.h>

@@ -363,7 +363,7 @@ test_discard_when_full (void **state)
   fixture_close (&f);
 }
 
-/* A disk's last slot that it does not fill: the rest of it is nobody's. */
+/* A disk that ends inside its last slot: the rest of the slot is not used. */
 static void
 test_last_slot (void **state)
 {

@@ -490,10 +490,10 @@ test_writer_not_starved (void **state) NO_THREAD_SAFETY_ANALYSIS
 }
 
 /* ------------------------------------------------------------------------
- * A page of words is zeroed, and so unlocked, by whoever holds them all, as
+ * A thread that holds all words of a page zeroes it, and so unlocks them, as
  * slot_table_reclaim and arena_trim do it.  A word that the system zeroed
- * orders nothing, so whoever got a lock looks at something that was changed
- * before the zeroing: there the directory or a handle, here 'life'.
+ * orders nothing.  So a thread that got a lock checks something that was
+ * changed before the zeroing: there the directory or a handle, here 'life'.
  */
 
 #define PAGE 4096u

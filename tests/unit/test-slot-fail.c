@@ -431,7 +431,7 @@ test_damage (void **state)
       set_meta (&f, 3, slot_meta (SLOT_OBJECT, slot_meta_format (meta), n));
       assert_false (readable (&f, 3));
     }
-    for (unsigned id = 5; id < CODEC_IDS; id++) { /* nobody's codec */
+    for (unsigned id = 5; id < CODEC_IDS; id++) { /* no codec has it */
       set_meta (&f, 3, slot_meta (SLOT_OBJECT, id, size));
       assert_false (readable (&f, 3));
       errno = 0;

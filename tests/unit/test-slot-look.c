@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Looking at slots without their locks: whoever looks sees one state.  A slot
- * that holds data at every moment, but not zeroes, is never told as zeroes or a
- * hole, whatever it turns into and whatever comes and goes beside it; and what
- * is told of a slot is not of another whose leaf it was.
+ * Looking at slots without their locks: each look sees one state.  A slot that
+ * has data at every moment, but not zeroes, is never reported as zeroes or a
+ * hole, whatever it turns into and whatever happens beside it.  And a report
+ * about a slot is never about another slot that had its leaf before.
  */
 
 #include <config.h>

@@ -683,7 +683,7 @@ test_audit (void **state) NO_THREAD_SAFETY_ANALYSIS
   audit_says ("buffered: counted 41");
   disk_count (f.disk, DISK_SLOTS_BUFFERED, -1);
 
-  uint32_t entry = buffer_take (b, 99); /* nobody's */
+  uint32_t entry = buffer_take (b, 99); /* no slot's */
   audit_says ("entries of the write buffer: counted 41");
   buffer_put (b, entry);
 

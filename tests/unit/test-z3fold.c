@@ -415,8 +415,8 @@ test_reclaim_order (void **state)
 }
 
 /* Faults 2 to 4: a headless page, and a page of three, that cannot go.  Neither
- * loses its locks nor keeps them, however often it is tried: the auditor looks
- * at every lock, and whoever needs one goes on.
+ * loses its locks nor keeps them, however often eviction is tried: the auditor
+ * checks every lock, and a thread that needs one goes on.
  */
 static void
 try_in_vain (uint32_t size, unsigned n)
