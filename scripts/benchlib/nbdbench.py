@@ -304,7 +304,7 @@ class Bench:
             servers=[s.facts for s in order], samples=self.samples)
 
     def cases(self, tests, order):
-        """What was timed of all tests, then the memory of all servers."""
+        """The times of all tests, then the memory of all servers."""
         fields = results.LATENCY + [results.SERVER_CPU]
         cases = []
         for test in tests:

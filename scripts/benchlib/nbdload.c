@@ -18,7 +18,7 @@
  * its unit (`busy`) from issue to reply, so that two of them never overlap
  * and the model stays exact; model entries of a unit belong to its owner.
  *
- * One line of JSON on standard output says what was measured.
+ * The result is one line of JSON on standard output.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -139,7 +139,7 @@ request_done (void *opaque, int *error)
   return 1; /* Retire the command. */
 }
 
-/* Choose the next unit; false when there is none left. */
+/* Choose the next unit; false when no unit is left. */
 static bool
 next_unit (struct conn *c, uint32_t *unit)
 {

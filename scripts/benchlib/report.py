@@ -115,7 +115,7 @@ MEMORY_HEAD = ["memory, MB", "own at start", "Rss", "Pss", "Private", "own",
                "own per byte of disk", "Rss per byte of disk"]
 NOTES = [
     "MB is 10^6 bytes.  Each nbdcopy ends with a flush, each write test too, "
-    "and the flush is in its time (it is nothing but for the kernel's zram, "
+    "and the flush is in its time (it takes none except for the kernel's zram, "
     "whose page cache is also emptied before each sample).",
     "Memory of the kernel's zram is mem_used_total of mm_stat: its slot "
     "table is not in it.  Of the others it is all of the process; own is "

@@ -92,7 +92,7 @@ def from_samples(bench, samples, fields, floor_of):
 
 
 def number_doubles(cases):
-    """What was asked for twice is there twice: name, name (2)."""
+    """A case that was measured twice has two names: name, name (2)."""
     seen = {}
     for c in cases:
         count = seen[c["case"]] = seen.get(c["case"], 0) + 1

@@ -38,7 +38,7 @@ def name_of(n, config):
 
 
 def means(document, config):
-    """[(N, {test: ratio}, geometric mean)] of what was measured whole."""
+    """[(N, {test: ratio}, geometric mean)] of the N with all tests measured."""
     tests = [t["name"] for t in document["tests"]]
     found = {(c["test"], c["subject"]): c["ratio"]["median"]
              for c in document["cases"] if c["ratio"]}

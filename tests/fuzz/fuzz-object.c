@@ -95,7 +95,7 @@ plain_data (void *buf, size_t len, unsigned choice)
   fill_kind (buf, len, (enum kind) (choice & 7) % KINDS, &rng);
 }
 
-/* What is like the data that inputs choose, but for that of every seed. */
+/* Text like the data that inputs choose, whatever their seed. */
 static struct dict_bytes
 text_dict (void)
 {

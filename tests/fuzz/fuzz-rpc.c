@@ -67,7 +67,7 @@ set_up (void)
   fill ();
 }
 
-/* What was asked for earlier must not matter. */
+/* Earlier requests must not matter. */
 static void
 start_afresh (void)
 {

@@ -19,7 +19,7 @@ hog ()
   /hog "$1" "$2"
   ask "hogged $(awk '$1 == "pswpout" { print $2 }' /proc/vmstat)"
   swapoff "$swap"
-  # What was in use when it was switched off is not trimmed until now.
+  # Pages in use when it was switched off are not trimmed until now.
   swapon -d "$swap"
   swapoff "$swap"
   ask trimmed

@@ -44,7 +44,7 @@ for i in 1 2 3; do
   attach $port
   echo 3 >/proc/sys/vm/drop_caches
   dd if=/dev/nbd0 bs=1M count=8 2>/dev/null | cmp - /tmp/known ||
-    fail "what was flushed is not there"
+    fail "flushed data are missing"
 done
 
 echo "== server killed"

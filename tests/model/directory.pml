@@ -12,7 +12,7 @@
  * leaf's; leaf-reclaim.pml has the lock in full, and what zeroing does to it.
  *
  * Claims
- *   who has locked a leaf of the right place works on what the part holds: the
+ *   a thread that has locked a leaf of the right place works on its data: the
  *   root names its node, and that the leaf                          (ghost)
  *   absent means empty, at a moment since the lookup began          (ghost)
  *   no invalid end state, and no livelock

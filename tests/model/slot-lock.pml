@@ -62,7 +62,7 @@ byte word;
 byte seq;
 bool asleep[NPROC];
 
-byte in_read;                   /* ghost: who is inside */
+byte in_read;                   /* ghost: readers inside */
 byte in_write;
 
 /* As in C11, a failed compare-and-swap leaves what it found in old. */

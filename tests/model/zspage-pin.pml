@@ -105,7 +105,7 @@ inline unlock_slot_write (s)
 
 /* Finds a place in class c outside zspage not, a partly used zspage before a
  * free one.  In one step, since all it looks at is under the class lock of
- * the caller or in the arena.  h is 0 when there is none.
+ * the caller or in the arena.  h is 0 when no place is found.
  */
 inline find_place (c, not)
 {

@@ -39,7 +39,7 @@ fi
 
 echo "contents"
 plugindir="$(pkg-config nbdkit --variable=plugindir)"
-# contents PACKAGE: its files but for documents, and its folder of settings
+# contents PACKAGE: its files except documents, and its folder of settings
 contents ()
 {
   dpkg-deb --fsys-tarfile "$1" | tar -t | sed 's|^\.||' |

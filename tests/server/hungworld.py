@@ -199,7 +199,7 @@ def _is_open(path):
 
 
 def _kernel_has(pid):
-    """It has ended but for threads that the kernel does not let go."""
+    """It has ended, except threads that the kernel does not let go."""
     try:
         with open("/proc/%d/stat" % pid) as f:
             leader = f.read().rsplit(")", 1)[1].split()[0]

@@ -279,7 +279,7 @@ sanitized || bad marker 'cannot be made: File name too long' \
 # Root may write in a folder that nobody may; but not there.
 sanitized || bad marker 'cannot be made: ' /proc/marker
 
-# ---- a key that is none, or nearly one
+# ---- an unknown key, or one that is nearly right
 for k in foo siz slot mem SIZE allocatorr; do
   refuse "$k" bar 'algorithm|size' 1M "$k=bar"
 done

@@ -82,7 +82,7 @@ class Writer:
         self.compare(at, n)
 
     def trimmed(self, at, end):
-        """Zeros, but for edges inside of a slot that had no room for it."""
+        """Zeros, except edges inside of a slot that had no room for them."""
         first, last = (at + 4095) & -4096, end & -4096
         edges = [(at, min(first, end)), (max(last, at), end)]
         if first < last:

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-#
-# nbdzramctl's manual page: every example in it works as it stands (but for
-# the paths, and that nobody waits for a day), and the page, --help and the
+# nbdzramctl's manual page: every example in it works unchanged (except the
+# paths, and the test does not wait for a day), and the page, --help and the
 # completion know the same verbs and options.
 
 . "$(dirname "$0")/lib.sh"

@@ -206,7 +206,7 @@ def complaints(text, help_text, unknown, facts):
 
 
 def spoilt(text, help_text, unknown, table):
-    """(what was done, the texts then) for each thing that must be noticed."""
+    """(the change, the changed texts) for each change that must be noticed."""
 
     def file(name, what, change):
         yield ("%s: %s" % (name, what),

@@ -162,7 +162,7 @@ def one(keys, slot, number):
 
 
 def ever_other_places(number):
-    """Of a disk of 64T: what was trimmed leaves nothing behind, in the table
+    """On a disk of 64T trimmed data leave nothing behind, in the table
     neither, so it works for ever.  16 MiB are nodes of 2,000 such places.
     """
     rng = random.Random(number)
@@ -173,7 +173,7 @@ def ever_other_places(number):
             buf = b"%16d" % i
             check(errno_of(h.pwrite, buf, at) == 0, "no room for place", i)
             if i % 100 == 0:
-                check(h.pread(16, at) == buf, "what was written at", at)
+                check(h.pread(16, at) == buf, "wrong data at", at)
             h.trim(K, at)
             h.trim(4 * K, at & -4096)
 

@@ -32,7 +32,7 @@ LEFT_OUT = re.compile(r"error: (\d+) lines like these left out: (.*), in the ")
 
 
 class Log:
-    """What is in it: lines of failed requests and what was left out."""
+    """Its lines about failed requests, and about lines left out."""
 
     def __init__(self, text):
         self.lines = re.findall(
@@ -124,7 +124,7 @@ def lost(folder):
         error = c.call("stats")["backing"]["io"]["last_error"]
         check(error["of"] == "connection" and error["error"] and
               error["age_s"] < 60, error)
-        # Meanwhile a period passes, after which it is told what was left out.
+        # Meanwhile a period passes, after which the lines left out are counted.
         full()
         marks()
         for _ in range(2400):

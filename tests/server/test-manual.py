@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every line of the manual page and the README that starts this plugin, run.
 
-As it stands, but for the place of its files and sockets, and that servers on
-other machines are on this one.  One that only serves is asked for its size.
+The line runs unchanged, except that its files and sockets are elsewhere, and
+servers on other machines are on this one.  A line that only serves a disk is
+asked for its size.
 """
 
 import os

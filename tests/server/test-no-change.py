@@ -26,7 +26,7 @@ def used(server):
 
 
 def compressed(server):
-    """What was written is no longer in the write buffer, which takes another
+    """Written data are no longer in the write buffer, which takes another
     amount of memory.
     """
     c = server.control()

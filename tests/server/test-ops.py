@@ -127,7 +127,7 @@ def zero_across(h, model, slot, data):
 
 
 def kinds(h, slot, data):
-    """What extents say of what was done to a slot."""
+    """Extents of a slot after each kind of change."""
     base = 10 * slot
 
     def at(i):

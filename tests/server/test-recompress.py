@@ -114,7 +114,7 @@ def whole():
               result["vain"])
         same(h, DATA)
         sound(c)
-        # What was tried is not tried again, until it is written.
+        # A slot that was tried is not tried again until it is written.
         equal("again", done(c), dict.fromkeys(result, 0))
         h.pwrite(text(3), 0)
         equal("written", done(c)["recompressed"], 3)
@@ -129,7 +129,7 @@ def selection():
         h, c = server.connect(), server.control()
 
         def afresh():
-            """0-99 are text, 100-119 huge but for zstd, 120-129 noise."""
+            """0-99 are text, 100-119 huge except for zstd, 120-129 noise."""
             fill(h, text(100))
             fill(h, almost_noise(20), 100 * SLOT)
             fill(h, noise, 120 * SLOT)

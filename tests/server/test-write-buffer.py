@@ -117,7 +117,7 @@ def overwritten(rng):
         d.model.pages.clear()
         check(buffer(d.c)["slots"] == 0, "discarded, and still there")
         time.sleep(0.3)
-        check(buffer(d.c)["drained"] == before, "what was discarded came back")
+        check(buffer(d.c)["drained"] == before, "discarded data came back")
         d.intact("discarded")
 
 

@@ -25,7 +25,7 @@ files () {
   for ext; do names+=(-o -name "*.$ext"); done
   (cd "$tree" &&
    find . -path ./build -prune -o -path ./.git -prune -o \
-        -type f \( "${names[@]:1}" \) -print) | sed 's,^\./,,' | sort |
+        -type f \( "${names[@]:1}" -o -path './scripts/*' ! -name '*.*' \) -print) | sed 's,^\./,,' | sort |
     while read -r f; do
       for skip in $undone tests/static/test-prose.sh; do
         case $f in "$skip"*) continue 2 ;; esac
@@ -75,6 +75,7 @@ for word in "${list[@]}"; do
   must_notice "$word" docs/a.md "One line.\nThis $word be a fault.\n"
 done
 must_notice "a word in capitals" scripts/a.py '# Whoever.\n'
+must_notice "a word in a script without extension" scripts/run '# Whoever.\n'
 must_notice "a word beside a name" docs/a.md 'x "in vain"\nWhoever.\n'
 must_notice "no opening comment" server/base/a.c "$spdx\n#include <config.h>\n"
 must_notice "no contract" server/base/a.c "$spdx/* A thing. */\n"
