@@ -8,7 +8,7 @@
  *                       although it succeeds: errno after a success says
  * nothing clobber_locked      memory is as if locked: MADV_DONTNEED fails with
  * EINVAL clobber_fail (n)    the nth call from now on that may fail does, with
- * an errno that nobody is to be told of; with 'for_good' all that follow it too
+ * an errno that must reach no caller; with 'for_good' all that follow it too
  */
 
 #ifndef ZRAM_CLOBBER_H

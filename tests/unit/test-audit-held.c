@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A backing store that does not answer, and who asks for something meanwhile:
+ * A backing store that does not answer, and requests that come meanwhile:
  * audits, resets and settings are done, cancelled, or end in time and say why;
  * what is in memory is read and written all the while.
  */

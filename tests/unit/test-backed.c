@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Slots in a backing store: what is read is what was written or an error, for
- * that slot only; they are read, part-written, discarded and brought back
- * into memory like others; and their blocks are given back exactly once.
+ * Slots in a backing store: a read returns the data written or an error, for
+ * that slot only; they are read, part-written, discarded and brought back into
+ * memory like others; and their blocks are given back exactly once.
  */
 
 #include <config.h>
@@ -134,7 +134,7 @@ test_misplaced_writes (void **state)
   held_write_back (&f, 0, SLOTS);
   uint64_t block = held_cell (&f, DAMAGED) / BLOCK_SIZE * BLOCK_SIZE;
   memcpy (old, store->bytes + block, BLOCK_SIZE);
-  /* What was there before comes back, whole and valid in itself. */
+  /* The old record comes back, whole and valid in itself. */
   must_discard (&f, 0, DISK);
   for (unsigned i = 0; i < SLOTS; i++)
     held_write (&f, i, 2);

@@ -150,7 +150,7 @@ test_claims_run_out (void **state)
   unit_join (&completer);
   unit_join (&putter);
   assert_int_equal (result, PUT_DONE);
-  /* Nobody of ours can make one free. */
+  /* None of our threads can make one free. */
   batch_writer_flush (w);
   held_release (store);
   batch_writer_drain (w);
@@ -619,7 +619,7 @@ rewrite_target (void *arg)
   return NULL;
 }
 
-/* The block of a record that is being read is nobody else's. */
+/* The block of a record that is being read is not reused. */
 static void
 test_block_is_pinned (void **state)
 {

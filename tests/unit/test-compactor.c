@@ -337,7 +337,7 @@ test_reader_sleeps (void **state)
   struct unit_thread reader, mover;
 
   (void) state;
-  fixture_only ("zsmalloc", "who moves objects of z3fold holds their page");
+  fixture_only ("zsmalloc", "a mover of z3fold's objects holds their page");
   open_disk (3000, 1, 1);
   /* Ten full zspages; in the first slot 0 stays alone, so that it is the
    * emptiest.

@@ -201,8 +201,8 @@ hold_a_stream (void *arg)
   return NULL;
 }
 
-/* Fewer workers must wait for a stream that somebody holds.  Who asked for
- * that, and those who want the same, wait; nobody else does.
+/* Fewer workers must wait for a stream that a thread holds.  The client that
+ * asked for it waits, and clients that want the same; no other does.
  */
 static void
 test_held_stream (void **state)
@@ -222,7 +222,7 @@ test_held_stream (void **state)
   peer_send (&a, "workers", "\"set\":1");
   peer_send (&a, "version", "");
   peer_send (&gone, "map", "\"cells\":1");
-  peer_close (&gone); /* and its answer finds nobody */
+  peer_close (&gone); /* and its answer finds no client */
   for (unsigned i = 0; i < 100; i++) {
     peer_must (&b, "stats", "", "\"streams_busy\":");
     check_always (peer_waits (&a));
@@ -456,7 +456,9 @@ test_listener (void **state)
   assert_int_equal (access (other, F_OK), -1);
   listener_close (&l);
 
-  /* Who opened it has forked: it is the child's.  Who adopted it keeps it. */
+  /* Opened before a fork, the socket belongs to the child: only a process
+   * that adopted it removes it.
+   */
   for (unsigned adopted = 0; adopted < 2; adopted++) {
     assert_int_equal (listener_open (&l, other, &why), 0);
     if (adopted)

@@ -442,7 +442,7 @@ test_add_fails (void **state)
   zcomp_free (z);
 }
 
-/* No memory for the level's digest or the context is an error to who asked,
+/* No memory for the level's digest or the context is an error to the caller,
  * that once, and leaves nothing behind.
  */
 static void

@@ -185,7 +185,7 @@ test_pays (void **state)
   (void) dictionary_sweep (f.store, r);
   assert_int_equal (dictionaries (), 0);
 
-  /* Memory is what it was, but for contexts that streams keep. */
+  /* Memory is as before, except for contexts that streams keep. */
   assert_int_equal (store_set_workers (f.store, 1), 0);
   assert_int_equal (store_set_workers (f.store, 2), 0);
   fixture_check_empty (&f);

@@ -121,7 +121,7 @@ test_list (void **state)
   found = store_disk (f.store, more[7]->id);
   assert_ptr_equal (found, more[7]);
   unsigned id = found->id;
-  disk_destroy (more[7]); /* but for our reference */
+  disk_destroy (more[7]); /* except for our reference */
   assert_null (store_disk (f.store, id));
   struct disk *new = disk_create (f.store, SLOT);
   assert_int_not_equal (new->id, id); /* it is not free yet */
@@ -277,7 +277,8 @@ test_write_buffer (void **state)
 /* -- one goes ----------------------------------------------------------- */
 
 /* Records of the disk are on their way to the store, and a read of one sleeps
- * there, when it goes: the blocks come free, and nobody else's slot gets them.
+ * there, when it goes: the blocks become free, and no slot of another disk gets
+ * them.
  */
 static void
 test_removed_meanwhile (void **state)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The evictor: memory stays under its limit without a write that fails while
- * the store has room; what goes is what was not used; and nobody waits for
- * what cannot come.
+ * the store has room; unused slots go; and no writer waits for what cannot
+ * come.
  */
 
 #include <config.h>

@@ -363,7 +363,7 @@ check_whole (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
 
   /* Neighbours may be of one type here, if it changed in between. */
   check_always (offset == w->next && length > 0);
-  /* Nobody ever writes here. */
+  /* No thread ever writes here. */
   check_always (type == EXTENT_HOLE || length < MiB);
   w->next += length;
   return 0;

@@ -110,7 +110,7 @@ test_hold (void **state)
   unit_join (&c.thread);
 }
 
-/* Only one is held; who comes after it passes. */
+/* Only one is held; later threads pass. */
 static void
 test_hold_first (void **state)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Few descriptors: the control server under small limits of them, under one
- * that is lowered while it runs, and when there is none left.  It serves, and
- * it ends when it is told to: a loop that does not is found by the watchdog.
+ * that is lowered while it runs, and when no descriptor is left.  It serves,
+ * and it ends when it is told to: a loop that does not is found by the
+ * watchdog.
  */
 
 #include <config.h>

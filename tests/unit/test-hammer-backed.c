@@ -210,7 +210,7 @@ recompresses (void *arg)
     pace_init (&pace, f.store, NULL, 100, 100);
     check_always (
       recompressor_run (recompressor, &all, &pace, &progress, &totals) == 0);
-    mutex_lock (&f.store->settings); /* as who changes the methods does */
+    mutex_lock (&f.store->settings); /* as a change of the methods does */
     claim_clear_marks (f.store);
     mutex_unlock (&f.store->settings);
     (void) compactor_run (compactor);

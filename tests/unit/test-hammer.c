@@ -86,7 +86,7 @@ make_parts (char *p, unsigned slot, unsigned from, unsigned to, unsigned thread,
     make_part (p + (part - from) * PART, slot, part, thread, gen);
 }
 
-/* Who wrote this, and when; gen 0: nobody, it is all zero.  Anything else
+/* The writer of this, and when; gen 0: not written, all zero.  Anything else
  * that is not a part of this place ends the test.
  */
 static struct stamp

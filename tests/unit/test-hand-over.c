@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * An object gets another cell (pool_hand_over): its bytes stay, it moves with
- * the new cell from then on, and nobody touches the old one any more, whatever
- * that holds.  Beside movers and reclaim: test-pool-stress.
+ * the new cell from then on, and no thread touches the old one any more,
+ * whatever that holds.  Beside movers and reclaim: test-pool-stress.
  *
  * ZRAM_TEST_ALLOCATOR chooses the pool.
  */
@@ -74,7 +74,7 @@ move_all (void)
     ;
 }
 
-/* What was the object's handle is the nastiest fill pattern. */
+/* The object's old handle is the nastiest fill pattern. */
 static void
 test_old_handle_stays_a_pattern (void **state)
 {

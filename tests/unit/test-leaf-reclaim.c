@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Leaves of the slot table that come and go under threads which use them: a
- * leaf is made once, no write to one is lost, nobody sleeps for ever.
+ * leaf is made once, no write to one is lost, no thread sleeps for ever.
  */
 
 #include <config.h>
@@ -229,9 +229,9 @@ test_reclaim_race (void **state)
       assert_true (slot_table_reclaim (&table, leaf * LEAF_SLOTS));
   }
   assert_int_equal (leaves_memory (&leaves), 0);
-  /* A page more for everybody who was just giving one back.  (They need not
-   * all have left RAM: a thread that comes late locks and unlocks a slot of
-   * a free page before it looks at the directory again.)
+  /* A page more for each thread that was just giving one back.  (They need not
+   * all have left RAM: a thread that comes late locks and unlocks a slot of a
+   * free page before it looks at the directory again.)
    */
   assert_true (leaves.top <= LEAVES + THREADS + 2);
   close_table ();
@@ -356,8 +356,8 @@ stale_reader (void *arg) NO_THREAD_SAFETY_ANALYSIS
   return NULL;
 }
 
-/* Trapped between the directory and the page: who waits for a lock of the
- * old page sleeps; who comes later makes a new leaf, and is not held up.
+/* Trapped between the directory and the page: a thread that waits for a lock of
+ * the old page sleeps; a later thread makes a new leaf, and is not held up.
  */
 static void
 test_trapped (void **state)

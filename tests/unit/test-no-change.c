@@ -238,7 +238,7 @@ open_backed (unsigned buffered, bool head, bool tail)
   return h;
 }
 
-/* The slot is as it was, but for zeroes in [at, at + len). */
+/* The slot is unchanged, except for zeroes in [at, at + len). */
 static void
 expect_zeroed (uint64_t slot, uint32_t at, uint32_t len)
 {

@@ -130,7 +130,7 @@ steps (void *arg)
   return NULL;
 }
 
-/* Who waits for the thread's end does not wait for what it owes. */
+/* A wait for the thread's end does not wait for the time that it owes. */
 static void
 test_ends (void **state)
 {

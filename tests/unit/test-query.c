@@ -217,7 +217,7 @@ check_map (unsigned cells)
         want.compr += slot_meta_size (meta);
     }
     assert_memory_equal (&map[c], &want, sizeof want);
-    /* Equal parts, but for the rounding. */
+    /* Equal parts, except for rounding. */
     assert_true (map[c].slots == SLOTS / cells ||
                  map[c].slots == SLOTS / cells + 1);
     next += map[c].slots;

@@ -122,7 +122,7 @@ cancel (void *arg)
   return NULL;
 }
 
-/* Who waits for ever is let go; the last test, as nothing is read after it. */
+/* Endless waits are released; the last test, as nothing is read after it. */
 static void
 test_cancelled (void **state)
 {

@@ -5,7 +5,7 @@
  * far, in memory or in a backing store, as long as the reserve lasts and
  * beyond.
  *
- * This program's own malloc and mmap count who calls them, on every thread.
+ * This program's own malloc and mmap count their calls, on every thread.
  */
 
 #include <config.h>
@@ -20,7 +20,7 @@
 
 #define KEEP (16 * MiB)
 
-/* -- who asks ------------------------------------------------------------ */
+/* -- counting calls ------------------------------------------------------ */
 
 static atomic_bool watching;
 static atomic_uint asked;
@@ -128,7 +128,7 @@ open_with (uint32_t slot_size, const char *codec)
   check_always (f.disk && store_start (f.store) == 0);
   refill_init (&refill, f.store);
   check_always (refill_start (&refill) == 0);
-  refill_stop (&refill); /* nobody fills up what is used from here on */
+  refill_stop (&refill); /* from here on the reserve is not filled again */
   rng = unit_rng (slot_size);
 }
 

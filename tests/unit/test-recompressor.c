@@ -389,7 +389,7 @@ test_damaged (void **state)
 }
 
 /* The methods become fewer while a pass for one that is gone runs; it sleeps
- * between its steps, so that who changes them comes in.
+ * between its steps, so that a change of them gets in.
  */
 static void *
 run_priority_3 (void *arg)
@@ -543,7 +543,7 @@ compact_often (void *arg)
   return NULL;
 }
 
-/* A slot of RACED belongs to one thread; but for resets it holds what that
+/* A slot of RACED belongs to one thread; except after resets it has what that
  * wrote.
  */
 static void *

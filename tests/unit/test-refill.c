@@ -21,7 +21,7 @@ static struct fixture f;
 static struct refill refill;
 static struct unit_rng rng;
 
-/* With the reserve full, and nobody there to fill it again. */
+/* With the reserve full, and no thread to fill it again. */
 static void
 open_with (const char *allocator, uint64_t keep, uint64_t limit)
 {
@@ -178,8 +178,8 @@ test_whole_zspages (void **state)
 }
 
 /* ------------------------------------------------------------------------
- * It is filled with what was asked for, so that little is wasted: the same
- * kind of data takes no more from it than what it needs.
+ * It is filled with the sizes that were asked for, so that little is wasted:
+ * the same kind of data takes no more from it than what it needs.
  */
 
 static void

@@ -317,7 +317,7 @@ test_commit_fails (void **state)
   assert_int_equal (reserve_open (&r, 64 * MIB, 64 * MIB), 0);
   fault_fail_nth ("reserve.commit", 2, false);
   assert_int_equal (reserve_commit (&r, 1), 0);
-  assert_int_equal (reserve_commit (&r, 2), 0); /* asks nobody */
+  assert_int_equal (reserve_commit (&r, 2), 0); /* no system call */
   errno = 0;
   assert_int_equal (reserve_commit (&r, 17 * MIB), -1);
   assert_int_equal (errno, ENOMEM);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How writers wait for room: no wake-up is lost, nobody waits for what cannot
- * come, and one question is asked once.
+ * How writers wait for room: no wake-up is lost, no writer waits for room that
+ * cannot come, and one question is asked once.
  */
 
 #include <config.h>
@@ -52,7 +52,7 @@ test_nobody (void **state)
 {
   (void) state;
   room_init (&room);
-  room_check (&room, UINT64_MAX); /* nobody evicts: asks nobody */
+  room_check (&room, UINT64_MAX); /* no evictor to ask */
   assert_false (wait_until (ticket_now (), run_clock_ns () + NEVER));
   room_close (&room);
   room_destroy (&room);
@@ -100,7 +100,7 @@ test_deadline (void **state)
   assert_int_equal (atomic_load (&woken), 1);
   assert_false (wait_until (ticket, 1)); /* long past */
   room_made (&room);
-  /* Made since the ticket: at once, and nobody is asked. */
+  /* Made since the ticket: at once, without asking. */
   unsigned before = atomic_load (&woken);
   assert_true (wait_until (ticket, run_clock_ns () + NEVER));
   assert_int_equal (atomic_load (&woken), before);

@@ -208,7 +208,7 @@ must_be_an_answer (const char *answer)
   json_decref (json);
 }
 
-/* Messages quote what was sent, cut short: also within a character. */
+/* Messages quote the request, cut short: also within a character. */
 static void
 test_long_values (void **state)
 {
@@ -326,7 +326,7 @@ test_jobs (void **state)
   must_answer (&c, "job", "\"id\":1", "\"result\":null");
   jobs_run_current (c.service.jobs);
   must_answer (&c, "job", "\"id\":1", "\"state\":\"done\"");
-  jobs_run_current (c.service.jobs); /* there is none */
+  jobs_run_current (c.service.jobs); /* no job is left */
 
   must_answer (&c, "audit", "\"deep\":true", "{\"job\":2}");
   must_answer (&c, "job_cancel", "\"id\":2", "{\"heeded\":true}");

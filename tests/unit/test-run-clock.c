@@ -112,7 +112,7 @@ writers (void *arg)
   room_destroy (&room);
 }
 
-/* And the deadline is one: with nobody who makes room it ends the wait. */
+/* And the deadline works: without an evictor it ends the wait. */
 static void
 clock_of_frozen (void *arg)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The reader-writer word: its bits, who gets in beside whom, that nobody
- * who waits is forgotten, and that waiting costs no CPU time.
+ * The reader-writer word: its bits, which threads get in together, that no
+ * waiter is forgotten, and that waiting costs no CPU time.
  */
 
 #include <config.h>
@@ -240,7 +240,7 @@ test_reader_overflow (void **state) NO_THREAD_SAFETY_ANALYSIS
   assert_int_equal (look (&w), RW_OWNER);
 }
 
-/* Who waits for long sleeps. */
+/* A long wait sleeps. */
 static void
 test_waiting_costs_nothing (void **state) NO_THREAD_SAFETY_ANALYSIS
 {

@@ -127,7 +127,7 @@ test_random (void **state)
     at = shown_bytes (shown, size, s, n, how);
     len = strlen (shown);
     assert_true (len < size && at <= n);
-    /* What did not fit was too long for what was left. */
+    /* The rest was too long for the room that was left. */
     assert_true (at == n || size - len <= 16);
     is_harmless (shown, how);
     /* A message that is harmless stays as it is. */

@@ -346,7 +346,7 @@ test_decompress_fails (void **state)
   for (unsigned i = 0; i < 8; i++)
     i == 3 ? expect_unreadable (&f, i) : check_slot (&f, i);
   atomic_store (&sized_fail_decompress, SIZED_NONE);
-  check_all (&f); /* nobody changed it */
+  check_all (&f); /* unchanged */
 
   /* What needs no look at the old data goes on working. */
   atomic_store (&sized_fail_decompress, 3);

@@ -389,8 +389,8 @@ test_reclaim_refused (void **state) NO_THREAD_SAFETY_ANALYSIS
   close_table (&x);
 }
 
-/* At ever other places of a large disk, more than fit: what was trimmed leaves
- * room for what comes, nodes included.
+/* At ever new places of a large disk, more than fit: trimmed slots leave room
+ * for what comes, nodes included.
  */
 static void
 test_ever_other_places (void **state)

@@ -111,7 +111,7 @@ test_same_filled (void **state)
   }
 }
 
-/* One byte off, anywhere, and it is an object; repaired, it is none again. */
+/* With one byte wrong, anywhere, it is an object; repaired, a fill again. */
 static void
 test_nearly_same_filled (void **state)
 {
@@ -323,7 +323,7 @@ test_discard (void **state)
   }
   assert_int_equal (fixture_count (&f, DISK_SLOTS_STORED), 0);
 
-  /* What was never written needs no memory to be discarded or zeroed. */
+  /* A slot that was never written is discarded or zeroed without memory. */
   slot_discard (f.disk, 1000);
   assert_int_equal (slot_write_part (f.disk, 1000, NULL, 5, 50, 1), 0);
   assert_null (slot_table_peek (&f.disk->table, 1000));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Streams, workers and the gate of a store: their number changes under load;
- * large requests are shared and nobody can tell; requests are counted, held
- * back and refused.  Codecs that sleep are in test-sleeping-codec.c.
+ * large requests are shared without a visible difference; requests are counted,
+ * held back and refused.  Codecs that sleep are in test-sleeping-codec.c.
  */
 
 #include <config.h>

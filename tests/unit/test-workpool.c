@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shared requests: every chunk is done once and before the request returns,
- * however many help, and nobody waits for help that has not come.
+ * however many help, and no caller waits for help that has not come.
  */
 
 #include <config.h>
@@ -115,7 +115,7 @@ test_each_chunk_once (void **state)
   workpool_destroy (NULL);
 }
 
-/* Nobody there: the caller does it, without a lock. */
+/* No worker: the caller does it, without a lock. */
 static void
 test_no_threads (void **state)
 {
@@ -245,8 +245,8 @@ test_waits_for_begun (void **state)
   workpool_destroy (wp);
 }
 
-/* Taking threads away waits for nobody: those that are busy leave when they are
- * done, and are joined then.
+/* Taking threads away does not wait: busy ones leave when they are done, and
+ * are joined then.
  */
 static void
 test_shrink_does_not_wait (void **state)

@@ -390,7 +390,7 @@ test_reclaim_empty (void **state)
   close_pool ();
 }
 
-/* Whole pages, the least recently used first; what was read comes later. */
+/* Whole pages, the least recently used first; pages that were read later. */
 static void
 test_reclaim_order (void **state)
 {
@@ -682,8 +682,8 @@ test_reclaim_cells_before_unlock (void **state)
   close_pool ();
 }
 
-/* Who freed the last object still holds the page when reclaim's evictions and
- * other allocations go on: it becomes free once.
+/* The thread that freed the last object still holds the page when reclaim's
+ * evictions and other allocations go on: it becomes free once.
  */
 static void
 test_last_reference_frees (void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * zcomp: who gets a stream when all are busy, when a codec sleeps, when streams
- * come and go.
+ * zcomp: which thread gets a stream when all are busy, when a codec sleeps,
+ * when streams come and go.
  *
  * Nothing here is timed.  A thread that should have been let in and was not
  * hangs the test, which the watchdog ends.
@@ -220,8 +220,7 @@ test_borrowed_stream_stays (void **state)
   zcomp_free (z);
 }
 
-/* Eight threads share one stream, then two: each put must let somebody in.
- */
+/* Eight threads share one stream, then two: each put must let somebody in. */
 static void
 test_few_streams (void **state)
 {

@@ -109,7 +109,7 @@ test_memory (void **state)
   assert_int_equal (zcomp_set_workers (z, 1), 0);
   assert_int_equal (zcomp_memory (z), one);
 
-  /* What was made on demand goes with its stream. */
+  /* Contexts made on demand are freed with their stream. */
   assert_int_equal (zcomp_set_workers (z, 2), 0);
   for (unsigned i = 0; i < METHODS; i++)
     round_trip (z, &methods[i], i);
@@ -354,8 +354,8 @@ test_new_fails (void **state)
   zcomp_free (z);
 }
 
-/* No memory for a secondary codec's context is an error to who asked for it,
- * that once, and to nobody else.
+/* No memory for a secondary codec's context is an error to its caller, this
+ * once, and to no other.
  */
 static void
 test_secondary_fails (void **state)

@@ -116,7 +116,7 @@ test_packing (void **state)
   arena_return_hot (&f.pool->arena);
   assert_int_equal (resident_bytes (&f), atomic_load (&f.budget.used));
 
-  /* And what was given back can be had again. */
+  /* And memory that was given back can be had again. */
   for (unsigned i = 0; i < objs; i++)
     check_always (item_write (f.any, &items[i], SIZE, i + 1000));
   assert_int_equal (zspages_of (SIZE), 2); /* old and new, for a moment */

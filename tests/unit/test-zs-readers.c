@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Readers and movers: who waits for whom, who is passed over, and who comes
+ * Readers and movers: which waits for which, which is skipped, and which comes
  * too late.  Threads are held at named points and let go in a chosen order;
  * nothing here is left to chance.
  */

@@ -89,7 +89,7 @@ hammer (void *arg)
     round_trip (h->z, &methods[i % 16 ? i % 2 : i / 16 % METHODS],
                 h->id * ROUNDS + i);
 
-    /* Nobody else has the stream that I have. */
+    /* No other thread has my stream. */
     stream = zcomp_stream_get (h->z);
     check_always (atomic_fetch_add (h->borrowed, 1) < (int) h->max_streams);
     mine = h->id * ROUNDS + i + 1;
