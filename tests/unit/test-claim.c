@@ -562,7 +562,11 @@ race_writer (void *arg)
 {
   unsigned i = *(unsigned *) arg;
 
-  for (uint32_t gen = 1; gen < UNIT_TIMES (8000); gen++) {
+  /* Until the workers came to it too, however slow the machine is. */
+  for (uint32_t gen = 1;
+       gen < UNIT_TIMES (8000) || atomic_load (&swapped) == 0 ||
+       atomic_load (&lost) == 0;
+       gen++) {
     atomic_store (&begun[i], gen);
     if (gen % 5 == 0)
       discard (i);

@@ -431,7 +431,9 @@ race_writer (void *arg)
   unsigned id = *(unsigned *) arg;
   struct unit_rng rng = unit_rng (80 + id);
 
-  for (uint32_t gen = 1; gen < UNIT_TIMES (4000); gen++) {
+  /* Until a dictionary has gone, however slow the machine is. */
+  for (uint32_t gen = 1; gen < UNIT_TIMES (4000) || atomic_load (&gone) == 0;
+       gen++) {
     uint64_t i = unit_below (&rng, RACED / 2) * 2 + id;
 
     if (gen % 4 == 0)

@@ -145,7 +145,8 @@ owner (void *arg)
   struct unit_rng rng = unit_rng (100 + r->id);
   uint64_t mine[LEAVES][2] = { { 0 } };
 
-  for (unsigned i = 0; i < r->rounds; i++) {
+  /* Until a leaf was reclaimed, however slow the machine is. */
+  for (unsigned i = 0; i < r->rounds || atomic_load (&reclaimed) == 0; i++) {
     unsigned leaf = unit_below (&rng, LEAVES), n = unit_below (&rng, 2);
     uint64_t index = leaf * LEAF_SLOTS + n * 131 + r->id * 7;
 
