@@ -18,7 +18,7 @@ from zramtest import (HOLE, K, M, SANITIZER, ZERO, Data, Model, Pipeline,
                       all_extents, check, extents, same, seed)
 
 TOTAL = int(os.environ.get("ZRAM_RANDOM_OPS")
-            or (40000 if "thread" in SANITIZER else 100000))
+            or (40000 if SANITIZER else 100000))
 
 # A compactor that never rests: objects move all the time.
 MOVING = ("-D", "zram.compact=1")

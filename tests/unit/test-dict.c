@@ -45,7 +45,9 @@ round_trip (struct pair *p)
   }
 }
 
-/* The highest level is slow: with one kind for each size. */
+/* The highest level is slow: with one kind for each size, and not at all where
+ * everything is ten times as slow, for threads, of which there are none here.
+ */
 static void
 for_each_dict_pair (const struct codec *codec, size_t slot_size,
                     void (*f) (struct pair *p))
@@ -58,7 +60,7 @@ for_each_dict_pair (const struct codec *codec, size_t slot_size,
   for (int kind = 0; kind < DICT_KINDS; kind++) {
     d = make_dict (codec, kind, kind, NULL);
     for (size_t i = 0; i < 4; i++) {
-      if (i == 3 && slot_size >> 12 != 1u << kind)
+      if (i == 3 && (UNIT_SCALE >= 8 || slot_size >> 12 != 1u << kind))
         continue;
       open_pair_dict (&p, codec, levels[i], slot_size, d);
       f (&p);
