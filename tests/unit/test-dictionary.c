@@ -388,7 +388,8 @@ fail_each (bool ever_after)
 {
   bool reached = true;
 
-  for (uint64_t n = 1; reached && n < 400; n += n < 40 ? 1 : UNIT_SCALE) {
+  for (uint64_t n = 1; reached && n < 400;
+       n += n < 40 ? 1 + UNIT_SCALE / 4 : UNIT_SCALE) {
     struct train_result result;
     struct reason why;
 
