@@ -73,6 +73,17 @@ stop_server (int signal)
   server = 0;
 }
 
+/* Returns when it stands still: until then it may answer what is asked next. */
+static void
+freeze_server (void)
+{
+  int status;
+
+  check_always (kill (server, SIGSTOP) == 0);
+  check_always (waitpid (server, &status, WUNTRACED) == server &&
+                WIFSTOPPED (status));
+}
+
 #define START_SERVER(...) \
   start_server ((const char *const[]){ __VA_ARGS__, NULL })
 
@@ -324,7 +335,7 @@ goes_and_returns (bool stopped)
   /* Before the end of the server: that is when the timeout begins. */
   from = clock_ns ();
   if (stopped)
-    kill (server, SIGSTOP);
+    freeze_server ();
   else
     stop_server (SIGKILL);
   write_all (b, r, buf, 21);
@@ -426,7 +437,7 @@ test_close_is_bounded (void **state)
   assert_non_null (buf);
   START_SERVER ("file", image);
   b = start_store (300);
-  kill (server, SIGSTOP);
+  freeze_server ();
   write_all (b, r, buf, 30);
   backing_close (b);
   for (unsigned i = 0; i < REQUESTS; i++)
@@ -451,7 +462,7 @@ test_shut (void **state)
   START_SERVER ("file", image);
   b = start_store (3600 * 1000);
   assert_int_equal (backing_read (b, &byte, 1, 0), 0);
-  kill (server, SIGSTOP);
+  freeze_server ();
   write_all (b, r, buf, 40);
   backing_shut (b);
   for (unsigned i = 0; i < REQUESTS; i++)
