@@ -14,13 +14,13 @@ const struct figure figures[FIGURES] = {
 
 /* Were all numbers taken at the same moment? */
 static bool
-is_exact (struct service *e)
+is_exact (struct service *s)
 {
-  return store_requests (e->store) == 0 &&
-         !compactor_is_running (e->upkeep->compactor) &&
-         !recompressor_is_running (e->upkeep->recompressor) &&
-         !atomic_load (&e->upkeep->writeback.running) &&
-         buffer_used (&e->store->buffer) == 0; /* it drains by itself */
+  return store_requests (s->store) == 0 &&
+         !compactor_is_running (s->upkeep->compactor) &&
+         !recompressor_is_running (s->upkeep->recompressor) &&
+         !atomic_load (&s->upkeep->writeback.running) &&
+         buffer_used (&s->store->buffer) == 0; /* it drains by itself */
 }
 
 #define RELAXED(x) atomic_load_explicit (&(x), memory_order_relaxed)
@@ -28,10 +28,10 @@ is_exact (struct service *e)
 #define in_pool(id) counter_sum (&store->pool->counters, id)
 
 void
-figures_read (struct service *e, uint64_t values[FIGURES])
+figures_read (struct service *s, uint64_t values[FIGURES])
 {
-  struct store *store = e->store;
-  struct disk *disk = e->disk;
+  struct store *store = s->store;
+  struct disk *disk = s->disk;
   struct budget *budget = &store->budget;
   struct backing *backing = store->backed ? store->backed->io : NULL;
   struct dictionary_usage dictionaries = dictionary_usage (store->zcomp);
@@ -44,9 +44,9 @@ figures_read (struct service *e, uint64_t values[FIGURES])
     backing_get_stats (backing, &io);
     blocks_get_stats (store->backed->blocks, &blocks);
   }
-  if (e->upkeep->evictor) {
-    evicted = evictor_stats (e->upkeep->evictor);
-    evictor_get_marks (e->upkeep->evictor, &low, &high);
+  if (s->upkeep->evictor) {
+    evicted = evictor_stats (s->upkeep->evictor);
+    evictor_get_marks (s->upkeep->evictor, &low, &high);
   }
 
   const uint64_t now[FIGURES] = {

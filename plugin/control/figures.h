@@ -48,6 +48,6 @@ extern const struct figure figures[FIGURES];
  * are of it are 0.  Takes the locks of size classes, of dictionaries and of the
  * backing store, each for a moment.
  */
-void figures_read (struct service *e, uint64_t values[FIGURES]);
+void figures_read (struct service *s, uint64_t values[FIGURES]);
 
 #endif /* ZRAM_FIGURES_H */

@@ -39,17 +39,17 @@ method_run run_compact, run_audit, run_reset, run_recompress, run_train,
 method_run run_writeback, run_writeback_limit, run_evict, run_promote;
 
 /* The secondary methods, for answers.  Takes no lock that is held for long. */
-json_t *recomp_methods (struct service *e);
+json_t *recomp_methods (struct service *s);
 
 /* Answers with the job's number; false, and an error in the answer, if another
  * one runs.
  */
 struct job_request;
-bool begin_job (struct service *e, const struct job_request *request,
+bool begin_job (struct service *s, const struct job_request *request,
                 struct reply *r);
 
 /* store->settings; false, and an error in the answer, if a job holds it. */
-bool settings_trylock (struct service *e, struct reply *r)
-  TRY_ACQUIRE (true, e->store->settings) MUST_USE;
+bool settings_trylock (struct service *s, struct reply *r)
+  TRY_ACQUIRE (true, s->store->settings) MUST_USE;
 
 #endif /* ZRAM_METHODS_H */

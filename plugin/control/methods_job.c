@@ -13,11 +13,11 @@
 #include "plugin/method_key.h"
 
 bool
-begin_job (struct service *e, const struct job_request *request,
+begin_job (struct service *s, const struct job_request *request,
            struct reply *r)
 {
   struct reason why;
-  uint64_t id = jobs_begin (e->jobs, request, &why);
+  uint64_t id = jobs_begin (s->jobs, request, &why);
 
   if (id)
     text_printf (r->result, "{\"job\":%" PRIu64 "}", id);
@@ -27,28 +27,28 @@ begin_job (struct service *e, const struct job_request *request,
 }
 
 void
-run_compact (struct service *e, const json_t *params, struct reply *r)
+run_compact (struct service *s, const json_t *params, struct reply *r)
 {
   const struct job_request request = { .kind = JOB_COMPACT };
 
   (void) params;
-  begin_job (e, &request, r);
+  begin_job (s, &request, r);
 }
 
 void
-run_audit (struct service *e, const json_t *params, struct reply *r)
+run_audit (struct service *s, const json_t *params, struct reply *r)
 {
   struct job_request request = { .kind = JOB_AUDIT };
 
   if (params_flag (r, params, "deep", &request.deep))
-    begin_job (e, &request, r);
+    begin_job (s, &request, r);
 }
 
 void
-run_reset (struct service *e, const json_t *params, struct reply *r)
+run_reset (struct service *s, const json_t *params, struct reply *r)
 {
   const struct job_request request = { .kind = JOB_RESET };
-  unsigned clients = atomic_load (&e->clients);
+  unsigned clients = atomic_load (&s->clients);
   bool force;
 
   if (!params_flag (r, params, "force", &force))
@@ -60,7 +60,7 @@ run_reset (struct service *e, const json_t *params, struct reply *r)
                  clients, clients == 1 ? " is" : "s are",
                  clients == 1 ? "its" : "their");
   else
-    begin_job (e, &request, r);
+    begin_job (s, &request, r);
 }
 
 /* -- recompression ------------------------------------------------------ */
@@ -86,7 +86,7 @@ recompress_type (const json_t *params, struct reply *r,
 
 /* "one of: …": the secondary methods; all codecs, if there are none. */
 static void
-method_names (struct service *e, const struct zcomp_method *methods, unsigned n,
+method_names (struct service *s, const struct zcomp_method *methods, unsigned n,
               char *buf, size_t size)
 {
   size_t len = (size_t) snprintf (buf, size, "one of: ");
@@ -96,18 +96,18 @@ method_names (struct service *e, const struct zcomp_method *methods, unsigned n,
   for (unsigned i = 0; i < n && len < size; i++)
     len += (size_t) snprintf (
       buf + len, size - len, "%s%s", i ? ", " : "",
-      zcomp_format_name (e->store->zcomp, methods[i].format));
+      zcomp_format_name (s->store->zcomp, methods[i].format));
 }
 
 /* By number, or by the name of its codec.  Without a secondary method only what
  * can never be right is refused here.
  */
 static bool
-recompress_priority (struct service *e, const json_t *params, struct reply *r,
+recompress_priority (struct service *s, const json_t *params, struct reply *r,
                      struct recompress_request *q)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
-  unsigned n = recompressor_peek (e->upkeep->recompressor, methods);
+  unsigned n = recompressor_peek (s->upkeep->recompressor, methods);
   uint64_t priority;
   const char *name;
   char names[160];
@@ -120,7 +120,7 @@ recompress_priority (struct service *e, const json_t *params, struct reply *r,
   }
   if (!params_has (params, "algorithm"))
     return true;
-  method_names (e, methods, n, names, sizeof names);
+  method_names (s, methods, n, names, sizeof names);
   if (q->priority || !params_string (r, params, "algorithm", names, &name)) {
     if (q->priority)
       reply_error (r, ZRAM_ERROR_PARAMS,
@@ -128,7 +128,7 @@ recompress_priority (struct service *e, const json_t *params, struct reply *r,
     return false;
   }
   for (unsigned i = n; i > 0; i--)
-    if (strcmp (zcomp_format_name (e->store->zcomp, methods[i - 1].format),
+    if (strcmp (zcomp_format_name (s->store->zcomp, methods[i - 1].format),
                 name) == 0)
       q->priority = i;
   if (n == 0 && codec_find (name))
@@ -150,21 +150,21 @@ optional (const json_t *params, const char *name, uint64_t min, uint64_t max,
 }
 
 static bool
-recompress_range (struct service *e, const json_t *params, struct reply *r,
+recompress_range (struct service *s, const json_t *params, struct reply *r,
                   struct recompress_request *q)
 {
-  uint64_t slots = e->disk->table.slots, count = 0;
+  uint64_t slots = s->disk->table.slots, count = 0;
 
   if (!optional (params, "start", 0, slots - 1, r, &q->first) ||
       !optional (params, "count", 1, slots - q->first, r, &count))
     return false;
-  q->disk = e->disk;
+  q->disk = s->disk;
   q->end = count ? q->first + count : 0;
   return true;
 }
 
 void
-run_recompress (struct service *e, const json_t *params, struct reply *r)
+run_recompress (struct service *s, const json_t *params, struct reply *r)
 {
   struct job_request request = { .kind = JOB_RECOMPRESS };
   struct recompress_request *q = &request.recompress;
@@ -172,34 +172,34 @@ run_recompress (struct service *e, const json_t *params, struct reply *r)
   uint64_t threshold;
 
   if (!recompress_type (params, r, q) ||
-      !recompress_priority (e, params, r, q) ||
-      !optional (params, "threshold", 0, e->store->config.slot_size, r,
+      !recompress_priority (s, params, r, q) ||
+      !optional (params, "threshold", 0, s->store->config.slot_size, r,
                  &threshold) ||
       !optional (params, "max_slots", 0, INT64_MAX, r, &q->max_slots) ||
-      !recompress_range (e, params, r, q))
+      !recompress_range (s, params, r, q))
     return;
-  if (recompressor_peek (e->upkeep->recompressor, methods) == 0) {
+  if (recompressor_peek (s->upkeep->recompressor, methods) == 0) {
     reply_error (r, ZRAM_ERROR_REFUSED,
                  "there is no secondary algorithm: start the server with "
                  "recompress=, or set recomp_algorithm");
     return;
   }
   q->threshold = (uint32_t) threshold;
-  begin_job (e, &request, r);
+  begin_job (s, &request, r);
 }
 
 void
-run_train (struct service *e, const json_t *params, struct reply *r)
+run_train (struct service *s, const json_t *params, struct reply *r)
 {
   struct job_request request = { .kind = JOB_TRAIN };
-  uint64_t most = TRAIN_BYTES_MAX / e->store->config.slot_size, size;
+  uint64_t most = TRAIN_BYTES_MAX / s->store->config.slot_size, size;
 
   if (!optional (params, "samples", TRAIN_SAMPLES_MIN, most, r,
                  &request.train.samples) ||
       !optional (params, "size", DICT_TRAIN_MIN, DICT_MAX, r, &size))
     return;
   request.train.size = size;
-  begin_job (e, &request, r);
+  begin_job (s, &request, r);
 }
 
 /* -- looking at one ----------------------------------------------------- */
@@ -290,14 +290,14 @@ json_of (const struct job *job)
 /* clang-format on */
 
 void
-run_job (struct service *e, const json_t *params, struct reply *r)
+run_job (struct service *s, const json_t *params, struct reply *r)
 {
   struct job job;
   uint64_t id;
 
   if (!params_number (r, params, "id", 1, INT64_MAX, &id))
     return;
-  if (!jobs_get (e->jobs, id, &job)) {
+  if (!jobs_get (s->jobs, id, &job)) {
     reply_bad_param (r, "id", json_object_get (params, "id"),
                      "that of the running job or one of the last 16");
     return;
@@ -306,14 +306,14 @@ run_job (struct service *e, const json_t *params, struct reply *r)
 }
 
 void
-run_job_cancel (struct service *e, const json_t *params, struct reply *r)
+run_job_cancel (struct service *s, const json_t *params, struct reply *r)
 {
   uint64_t id;
   bool heeded;
 
   if (!params_number (r, params, "id", 1, INT64_MAX, &id))
     return;
-  if (jobs_cancel (e->jobs, id, &heeded))
+  if (jobs_cancel (s->jobs, id, &heeded))
     text_printf (r->result, "{\"heeded\":%s}", heeded ? "true" : "false");
   else
     reply_bad_param (r, "id", json_object_get (params, "id"),

@@ -12,9 +12,9 @@
 #include "plugin/control/metrics.h"
 
 void
-run_version (struct service *e, const json_t *params, struct reply *r)
+run_version (struct service *s, const json_t *params, struct reply *r)
 {
-  (void) e;
+  (void) s;
   (void) params;
   reply_json (r, json_pack ("{s:i, s:o}", "protocol", ZRAM_PROTOCOL_VERSION,
                             "version", json_value (PACKAGE_VERSION)));
@@ -67,43 +67,43 @@ put (json_t *object, const char *path, json_t *value)
 }
 
 static json_t *
-figure_json (const struct service *e, const struct figure *f, uint64_t value)
+figure_json (const struct service *s, const struct figure *f, uint64_t value)
 {
   if (f->unit == UNIT_FLAG)
     return json_boolean (value);
   if (f->unit == UNIT_SLOTS_AS_PAGES)
-    value *= e->store->config.slot_size / MEM_PAGE;
+    value *= s->store->config.slot_size / MEM_PAGE;
   return json_integer ((json_int_t) value); /* in JSON counts are signed */
 }
 
 static bool
-put_figures (struct service *e, json_t *stats)
+put_figures (struct service *s, json_t *stats)
 {
   uint64_t values[FIGURES];
   bool ok = true;
 
-  figures_read (e, values);
+  figures_read (s, values);
   for (unsigned i = 0; i < FIGURES; i++)
     if (figures[i].json)
       ok &= put (stats, figures[i].json,
-                 figure_json (e, &figures[i], values[i]));
+                 figure_json (s, &figures[i], values[i]));
   return ok;
 }
 
 /* What is no figure: strings, a list, a fraction. */
 static bool
-put_words (struct service *e, json_t *stats)
+put_words (struct service *s, json_t *stats)
 {
-  struct store *store = e->store;
+  struct store *store = s->store;
   struct zcomp_method primary = zcomp_primary (store->zcomp);
   const char *algorithm = zcomp_format_name (store->zcomp, primary.format);
-  double uptime_s = (double) (clock_ns () - e->started_ns) / 1e9;
+  double uptime_s = (double) (clock_ns () - s->started_ns) / 1e9;
 
   return put (stats, "algorithm", json_value (algorithm)) &&
          put (stats, "level", json_integer (primary.level)) &&
          put (stats, "allocator", json_value (pool_name (store->pool))) &&
          put (stats, "uptime_s", json_real (uptime_s)) &&
-         put (stats, "recompression.methods", recomp_methods (e));
+         put (stats, "recompression.methods", recomp_methods (s));
 }
 
 /* The last thing that went wrong with the store; null: nothing did. */
@@ -131,11 +131,11 @@ last_error_json (struct backing *backing)
 /* The same for the backing store; without one, all that is said of it is null.
  */
 static bool
-put_backing_words (struct service *e, json_t *stats)
+put_backing_words (struct service *s, json_t *stats)
 {
-  struct writeback_limit *limit = &e->store->writeback_limit;
-  const char *where = e->backing_where ? e->backing_where : "";
-  struct backing *backing = e->store->backed ? e->store->backed->io : NULL;
+  struct writeback_limit *limit = &s->store->writeback_limit;
+  const char *where = s->backing_where ? s->backing_where : "";
+  struct backing *backing = s->store->backed ? s->store->backed->io : NULL;
 
   if (!backing)
     return put (stats, "backing", json_null ());
@@ -149,7 +149,7 @@ put_backing_words (struct service *e, json_t *stats)
 }
 
 void
-run_stats (struct service *e, const json_t *params, struct reply *r)
+run_stats (struct service *s, const json_t *params, struct reply *r)
 {
   json_t *stats = json_object ();
   bool ok = true;
@@ -157,8 +157,8 @@ run_stats (struct service *e, const json_t *params, struct reply *r)
   (void) params;
   for (unsigned i = 0; i < sizeof stats_order / sizeof stats_order[0]; i++)
     ok &= put (stats, stats_order[i], json_null ());
-  ok &= put_figures (e, stats) && put_words (e, stats) &&
-        put_backing_words (e, stats);
+  ok &= put_figures (s, stats) && put_words (s, stats) &&
+        put_backing_words (s, stats);
   if (!ok)
     json_decref (stats);
   reply_json (r, ok ? stats : NULL);
@@ -186,9 +186,9 @@ add_class (struct text *out, unsigned id, const struct pool_class_stats *st)
 }
 
 void
-run_classes (struct service *e, const json_t *params, struct reply *r)
+run_classes (struct service *s, const json_t *params, struct reply *r)
 {
-  struct pool *pool = e->store->pool;
+  struct pool *pool = s->store->pool;
 
   _Static_assert((int) POOL_GROUPS == ZRAM_CLASS_GROUPS,
                  "as the protocol says");
@@ -205,17 +205,17 @@ run_classes (struct service *e, const json_t *params, struct reply *r)
 /* -- block_state -------------------------------------------------------- */
 
 static const char *
-codec_name (const struct service *e, const struct slot_info *info)
+codec_name (const struct service *s, const struct slot_info *info)
 {
   if (info->state == SLOT_BUFFERED)
     return "buffered";
   return info->state == SLOT_SAME
            ? "same"
-           : zcomp_format_name (e->store->zcomp, info->codec);
+           : zcomp_format_name (s->store->zcomp, info->codec);
 }
 
 static void
-add_slot (const struct service *e, struct text *out, uint64_t index,
+add_slot (const struct service *s, struct text *out, uint64_t index,
           const struct slot_info *info, bool first)
 {
   text_printf (out,
@@ -230,14 +230,14 @@ add_slot (const struct service *e, struct text *out, uint64_t index,
                info->recompressed ? ZRAM_FLAG_RECOMPRESSED : ZRAM_FLAG_NONE,
                info->incompressible ? ZRAM_FLAG_INCOMPRESSIBLE : ZRAM_FLAG_NONE,
                info->size);
-  text_value (out, codec_name (e, info));
+  text_value (out, codec_name (s, info));
   text_puts (out, "}");
 }
 
 void
-run_block_state (struct service *e, const json_t *params, struct reply *r)
+run_block_state (struct service *s, const json_t *params, struct reply *r)
 {
-  uint64_t slots = e->disk->table.slots, start, count, end, next;
+  uint64_t slots = s->disk->table.slots, start, count, end, next;
   uint32_t now = clock_coarse_s ();
   struct slot_info info;
   bool first = true;
@@ -247,14 +247,14 @@ run_block_state (struct service *e, const json_t *params, struct reply *r)
     return;
   end = count < slots - start ? start + count : slots;
   text_puts (r->result, "{\"slots\":[");
-  for (uint64_t i = disk_next_stored (e->disk, start, end); i < end;
-       i = disk_next_stored (e->disk, i + 1, end)) {
-    if (!disk_slot_info (e->disk, i, now, &info))
+  for (uint64_t i = disk_next_stored (s->disk, start, end); i < end;
+       i = disk_next_stored (s->disk, i + 1, end)) {
+    if (!disk_slot_info (s->disk, i, now, &info))
       continue; /* freed just now */
-    add_slot (e, r->result, i, &info, first);
+    add_slot (s, r->result, i, &info, first);
     first = false;
   }
-  next = disk_next_stored (e->disk, end, slots);
+  next = disk_next_stored (s->disk, end, slots);
   if (next < slots)
     text_printf (r->result, "],\"next\":%" PRIu64 "}", next);
   else
@@ -264,7 +264,7 @@ run_block_state (struct service *e, const json_t *params, struct reply *r)
 /* -- map ---------------------------------------------------------------- */
 
 void
-run_map (struct service *e, const json_t *params, struct reply *r)
+run_map (struct service *s, const json_t *params, struct reply *r)
 {
   struct map_cell *map;
   uint64_t n;
@@ -276,7 +276,7 @@ run_map (struct service *e, const json_t *params, struct reply *r)
     reply_error (r, ZRAM_ERROR_INTERNAL, "out of memory");
     return;
   }
-  disk_map (e->disk, (unsigned) n, map);
+  disk_map (s->disk, (unsigned) n, map);
   text_puts (r->result, "{\"cells\":[");
   for (uint64_t i = 0; i < n; i++)
     text_printf (
@@ -316,12 +316,12 @@ add_times (struct text *out, const struct times *times)
 }
 
 void
-run_latency (struct service *e, const json_t *params, struct reply *r)
+run_latency (struct service *s, const json_t *params, struct reply *r)
 {
   struct times all[TIMES];
 
   (void) params;
-  times_of (e, all);
+  times_of (s, all);
   for (unsigned i = 0; i < TIMES; i++) {
     text_puts (r->result, i ? "," : "{");
     add_times (r->result, &all[i]);
@@ -330,12 +330,12 @@ run_latency (struct service *e, const json_t *params, struct reply *r)
 }
 
 void
-run_metrics (struct service *e, const json_t *params, struct reply *r)
+run_metrics (struct service *s, const json_t *params, struct reply *r)
 {
   struct text text = { 0 };
 
   (void) params;
-  metrics_text (e, &text);
+  metrics_text (s, &text);
   reply_json (r, text.broken ? NULL
                              : json_pack ("{s:o}", "text", json_lines (&text)));
   text_free (&text);

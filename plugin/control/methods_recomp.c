@@ -13,9 +13,9 @@
 /* -- by itself ---------------------------------------------------------- */
 
 void
-run_auto_recompress (struct service *e, const json_t *params, struct reply *r)
+run_auto_recompress (struct service *s, const json_t *params, struct reply *r)
 {
-  struct recompress_policy *policy = &e->upkeep->policy;
+  struct recompress_policy *policy = &s->upkeep->policy;
   uint64_t seconds;
 
   if (params_has (params, "set")) {
@@ -44,11 +44,11 @@ dictionary (struct zcomp *zcomp, unsigned format)
 }
 
 json_t *
-recomp_methods (struct service *e)
+recomp_methods (struct service *s)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
-  unsigned n = recompressor_peek (e->upkeep->recompressor, methods);
-  struct zcomp *zcomp = e->store->zcomp;
+  unsigned n = recompressor_peek (s->upkeep->recompressor, methods);
+  struct zcomp *zcomp = s->store->zcomp;
   json_t *list = json_array ();
 
   for (unsigned i = 0; i < n && list; i++)
@@ -77,16 +77,16 @@ refuse_set (struct reply *r, int code, const char *value, const char *why)
  * others that nothing names.  The caller holds 'settings'.
  */
 static bool
-set_methods_locked (struct service *e, const struct method_key *keys,
+set_methods_locked (struct service *s, const struct method_key *keys,
                     unsigned count, struct reason *why)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
 
   for (unsigned i = 0; i < count; i++)
-    if (method_key_format (e->store->zcomp, &keys[i], &methods[i], why) == -1)
+    if (method_key_format (s->store->zcomp, &keys[i], &methods[i], why) == -1)
       return false;
-  recompressor_set_methods (e->upkeep->recompressor, methods, count);
-  claim_clear_marks (e->store);
+  recompressor_set_methods (s->upkeep->recompressor, methods, count);
+  claim_clear_marks (s->store);
   return true;
 }
 
@@ -101,7 +101,7 @@ paths_are_absolute (const struct method_key *keys, unsigned count)
 }
 
 static bool
-set_methods (struct service *e, const json_t *params, struct reply *r)
+set_methods (struct service *s, const json_t *params, struct reply *r)
 {
   static const char allowed[] = "NAME[:level=N][:dict=FILE],..., or empty";
   struct method_key keys[RECOMPRESS_METHODS];
@@ -121,9 +121,9 @@ set_methods (struct service *e, const json_t *params, struct reply *r)
                 "the path of a dictionary must begin with /");
   else if (method_keys_read (keys, count, &why) == -1)
     refuse_set (r, ZRAM_ERROR_REFUSED, value, why.text);
-  else if (settings_trylock (e, r)) {
-    ok = set_methods_locked (e, keys, count, &why);
-    mutex_unlock (&e->store->settings);
+  else if (settings_trylock (s, r)) {
+    ok = set_methods_locked (s, keys, count, &why);
+    mutex_unlock (&s->store->settings);
     if (!ok)
       refuse_set (r, ZRAM_ERROR_REFUSED, value, why.text);
   }
@@ -132,9 +132,9 @@ set_methods (struct service *e, const json_t *params, struct reply *r)
 }
 
 void
-run_recomp_algorithm (struct service *e, const json_t *params, struct reply *r)
+run_recomp_algorithm (struct service *s, const json_t *params, struct reply *r)
 {
-  if (params_has (params, "set") && !set_methods (e, params, r))
+  if (params_has (params, "set") && !set_methods (s, params, r))
     return;
-  reply_json (r, json_pack ("{s:o}", "methods", recomp_methods (e)));
+  reply_json (r, json_pack ("{s:o}", "methods", recomp_methods (s)));
 }

@@ -23,12 +23,12 @@
  * that needs them to stay: others wait behind it.
  */
 bool
-settings_trylock (struct service *e, struct reply *r)
+settings_trylock (struct service *s, struct reply *r)
 {
   for (int i = 0; i < SETTINGS_TRIES; i++) {
     if (i)
       usleep (SETTINGS_PAUSE_US);
-    if (mutex_trylock (&e->store->settings))
+    if (mutex_trylock (&s->store->settings))
       return true;
   }
   reply_error (r, ZRAM_ERROR_REFUSED,
@@ -43,11 +43,11 @@ struct idle_range {
 };
 
 static bool
-idle_mode (const struct service *e, const json_t *params, struct reply *r,
+idle_mode (const struct service *s, const json_t *params, struct reply *r,
            struct idle_range *range)
 {
   static const char modes[] = "all, age or range";
-  uint64_t slots = e->disk->table.slots, count;
+  uint64_t slots = s->disk->table.slots, count;
   const char *mode;
 
   if (!params_string (r, params, "mode", modes, &mode))
@@ -69,14 +69,14 @@ idle_mode (const struct service *e, const json_t *params, struct reply *r,
 }
 
 void
-run_idle (struct service *e, const json_t *params, struct reply *r)
+run_idle (struct service *s, const json_t *params, struct reply *r)
 {
   struct idle_range range;
   uint64_t marked;
 
-  if (!idle_mode (e, params, r, &range))
+  if (!idle_mode (s, params, r, &range))
     return;
-  marked = disk_mark_idle (e->disk, range.first, range.end,
+  marked = disk_mark_idle (s->disk, range.first, range.end,
                            (uint32_t) range.seconds, clock_coarse_s ());
   text_printf (r->result, "{\"marked\":%" PRIu64 "}", marked);
 }
@@ -84,7 +84,7 @@ run_idle (struct service *e, const json_t *params, struct reply *r)
 /* -- memory ------------------------------------------------------------- */
 
 void
-run_mem_limit (struct service *e, const json_t *params, struct reply *r)
+run_mem_limit (struct service *s, const json_t *params, struct reply *r)
 {
   const json_t *set = json_object_get (params, "set");
   json_int_t bytes = json_integer_value (set);
@@ -97,31 +97,31 @@ run_mem_limit (struct service *e, const json_t *params, struct reply *r)
                        "limit");
       return;
     }
-    store_set_mem_limit (e->store, (uint64_t) bytes);
-    if (e->upkeep->evictor)
-      evictor_set_marks (e->upkeep->evictor, 0, 0); /* percents of it */
+    store_set_mem_limit (s->store, (uint64_t) bytes);
+    if (s->upkeep->evictor)
+      evictor_set_marks (s->upkeep->evictor, 0, 0); /* percents of it */
   }
   text_printf (r->result, "{\"mem_limit\":%" PRIu64 "}",
-               atomic_load (&e->store->budget.limit));
+               atomic_load (&s->store->budget.limit));
 }
 
 void
-run_mem_used_max (struct service *e, const json_t *params, struct reply *r)
+run_mem_used_max (struct service *s, const json_t *params, struct reply *r)
 {
   bool reset;
 
   if (!params_flag (r, params, "reset", &reset))
     return;
   if (reset)
-    store_reset_peak (e->store);
+    store_reset_peak (s->store);
   text_printf (r->result, "{\"mem_used_max\":%" PRIu64 "}",
-               atomic_load (&e->store->budget.peak));
+               atomic_load (&s->store->budget.peak));
 }
 
 void
-run_write_buffer (struct service *e, const json_t *params, struct reply *r)
+run_write_buffer (struct service *s, const json_t *params, struct reply *r)
 {
-  struct buffer *b = &e->store->buffer;
+  struct buffer *b = &s->store->buffer;
   const json_t *set = json_object_get (params, "set");
   json_int_t bytes = json_integer_value (set);
 
@@ -132,7 +132,7 @@ run_write_buffer (struct service *e, const json_t *params, struct reply *r)
                        "for none");
       return;
     }
-    if (bytes && e->swap) {
+    if (bytes && s->swap) {
       reply_error (r, ZRAM_ERROR_REFUSED,
                    "there can be no write buffer with swap=true");
       return;
@@ -202,17 +202,17 @@ method_from (const json_t *params, const char *names, struct reply *r,
 }
 
 static bool
-set_algorithm (struct service *e, const json_t *params, const char *names,
+set_algorithm (struct service *s, const json_t *params, const char *names,
                struct reply *r)
 {
   struct zcomp_method method;
   int err = 0;
 
-  if (!method_from (params, names, r, &method) || !settings_trylock (e, r))
+  if (!method_from (params, names, r, &method) || !settings_trylock (s, r))
     return false;
-  if (store_set_primary (e->store, &method) == -1)
+  if (store_set_primary (s->store, &method) == -1)
     err = errno;
-  mutex_unlock (&e->store->settings);
+  mutex_unlock (&s->store->settings);
   if (err)
     reply_error (r, ZRAM_ERROR_INTERNAL, "cannot change the algorithm: %s",
                  error_text (err));
@@ -220,20 +220,20 @@ set_algorithm (struct service *e, const json_t *params, const char *names,
 }
 
 void
-run_algorithm (struct service *e, const json_t *params, struct reply *r)
+run_algorithm (struct service *s, const json_t *params, struct reply *r)
 {
   char names[128];
   json_t *list = available (names, sizeof names);
   struct zcomp_method primary;
 
   if ((params_has (params, "set") || params_has (params, "level")) &&
-      !set_algorithm (e, params, names, r)) {
+      !set_algorithm (s, params, names, r)) {
     json_decref (list);
     return;
   }
-  primary = zcomp_primary (e->store->zcomp);
+  primary = zcomp_primary (s->store->zcomp);
   reply_json (r, json_pack ("{s:o, s:i, s:o}", "algorithm",
-                            json_value (zcomp_format_name (e->store->zcomp,
+                            json_value (zcomp_format_name (s->store->zcomp,
                                                            primary.format)),
                             "level", primary.level, "available", list));
 }
@@ -241,23 +241,23 @@ run_algorithm (struct service *e, const json_t *params, struct reply *r)
 /* -- workers ------------------------------------------------------------ */
 
 void
-run_workers (struct service *e, const json_t *params, struct reply *r)
+run_workers (struct service *s, const json_t *params, struct reply *r)
 {
   uint64_t n;
   int err = 0;
 
   if (params_has (params, "set")) {
     if (!params_number (r, params, "set", 1, ZCOMP_MAX_STREAMS, &n) ||
-        !settings_trylock (e, r))
+        !settings_trylock (s, r))
       return;
-    if (store_set_workers (e->store, (unsigned) n) == -1)
+    if (store_set_workers (s->store, (unsigned) n) == -1)
       err = errno;
-    mutex_unlock (&e->store->settings);
+    mutex_unlock (&s->store->settings);
     if (err) {
       reply_error (r, ZRAM_ERROR_INTERNAL,
                    "cannot change the number of workers: %s", error_text (err));
       return;
     }
   }
-  text_printf (r->result, "{\"workers\":%u}", zcomp_workers (e->store->zcomp));
+  text_printf (r->result, "{\"workers\":%u}", zcomp_workers (s->store->zcomp));
 }

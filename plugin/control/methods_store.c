@@ -15,9 +15,9 @@
  * not allowed is that whether there is a store or not.
  */
 static bool
-has_store (struct service *e, struct reply *r)
+has_store (struct service *s, struct reply *r)
 {
-  if (e->store->backed)
+  if (s->store->backed)
     return true;
   reply_error (r, ZRAM_ERROR_REFUSED,
                "there is no backing store: start the server with backing=");
@@ -45,22 +45,22 @@ writeback_type (const json_t *params, struct reply *r,
 }
 
 static bool
-is_slot (const struct service *e, const json_t *n)
+is_slot (const struct service *s, const json_t *n)
 {
   return json_is_integer (n) && json_integer_value (n) >= 0 &&
-         (uint64_t) json_integer_value (n) < e->disk->table.slots;
+         (uint64_t) json_integer_value (n) < s->disk->table.slots;
 }
 
 /* One member of page_index, N, or of page_indexes, [A, B]. */
 static bool
-range_of (const struct service *e, const json_t *value, bool pair,
+range_of (const struct service *s, const json_t *value, bool pair,
           struct slot_range *range)
 {
   const json_t *first = pair ? json_array_get (value, 0) : value;
   const json_t *last = pair ? json_array_get (value, 1) : value;
 
-  if ((pair && json_array_size (value) != 2) || !is_slot (e, first) ||
-      !is_slot (e, last) ||
+  if ((pair && json_array_size (value) != 2) || !is_slot (s, first) ||
+      !is_slot (s, last) ||
       json_integer_value (first) > json_integer_value (last))
     return false;
   range->first = (uint64_t) json_integer_value (first);
@@ -69,7 +69,7 @@ range_of (const struct service *e, const json_t *value, bool pair,
 }
 
 static bool
-ranges_from (struct service *e, const json_t *params, const char *name,
+ranges_from (struct service *s, const json_t *params, const char *name,
              bool pair, struct reply *r, struct slot_range *ranges, unsigned *n)
 {
   const json_t *list = json_object_get (params, name), *value;
@@ -81,13 +81,13 @@ ranges_from (struct service *e, const json_t *params, const char *name,
   snprintf (allowed, sizeof allowed,
             pair ? "a list of pairs of slots from 0 to %llu, [first, last]"
                  : "a list of slots from 0 to %llu",
-            (unsigned long long) e->disk->table.slots - 1);
+            (unsigned long long) s->disk->table.slots - 1);
   if (json_array_size (list) == 0) {
     reply_bad_param (r, name, list, allowed);
     return false;
   }
   json_array_foreach (list, i,
-                      value) if (!range_of (e, value, pair, &ranges[(*n)++]))
+                      value) if (!range_of (s, value, pair, &ranges[(*n)++]))
   {
     reply_bad_param (r, name, value, allowed);
     return false;
@@ -97,27 +97,27 @@ ranges_from (struct service *e, const json_t *params, const char *name,
 
 /* The caller frees q->ranges, whatever is returned. */
 static bool
-writeback_ranges (struct service *e, const json_t *params, struct reply *r,
+writeback_ranges (struct service *s, const json_t *params, struct reply *r,
                   struct writeback_request *q)
 {
   size_t most = json_array_size (json_object_get (params, "page_index")) +
                 json_array_size (json_object_get (params, "page_indexes"));
   struct slot_range *ranges = calloc (most + 1, sizeof *ranges);
 
-  q->disk = e->disk;
+  q->disk = s->disk;
   q->ranges = ranges;
   if (!ranges) {
     reply_error (r, ZRAM_ERROR_INTERNAL, "out of memory");
     return false;
   }
-  return ranges_from (e, params, "page_index", false, r, ranges,
+  return ranges_from (s, params, "page_index", false, r, ranges,
                       &q->ranges_count) &&
-         ranges_from (e, params, "page_indexes", true, r, ranges,
+         ranges_from (s, params, "page_indexes", true, r, ranges,
                       &q->ranges_count);
 }
 
 void
-run_writeback (struct service *e, const json_t *params, struct reply *r)
+run_writeback (struct service *s, const json_t *params, struct reply *r)
 {
   struct job_request request = { .kind = JOB_WRITEBACK };
   struct writeback_request *q = &request.writeback;
@@ -133,17 +133,17 @@ run_writeback (struct service *e, const json_t *params, struct reply *r)
     return;
   }
   ok = type ? writeback_type (params, r, q)
-            : writeback_ranges (e, params, r, q);
-  if (!ok || !has_store (e, r) || !begin_job (e, &request, r))
+            : writeback_ranges (s, params, r, q);
+  if (!ok || !has_store (s, r) || !begin_job (s, &request, r))
     free ((void *) (uintptr_t) q->ranges);
 }
 
 /* -- settings ----------------------------------------------------------- */
 
 void
-run_writeback_limit (struct service *e, const json_t *params, struct reply *r)
+run_writeback_limit (struct service *s, const json_t *params, struct reply *r)
 {
-  struct writeback_limit *limit = &e->store->writeback_limit;
+  struct writeback_limit *limit = &s->store->writeback_limit;
   const json_t *set = json_object_get (params, "set");
   const char *word = json_string_value (set);
   bool off = word && strcmp (word, "off") == 0;
@@ -153,7 +153,7 @@ run_writeback_limit (struct service *e, const json_t *params, struct reply *r)
                      "a number of units of 4 KiB, or \"off\" for no limit");
     return;
   }
-  if (!has_store (e, r))
+  if (!has_store (s, r))
     return;
   if (set)
     writeback_limit_set (limit, !off, (uint64_t) json_integer_value (set));
@@ -164,13 +164,13 @@ run_writeback_limit (struct service *e, const json_t *params, struct reply *r)
 }
 
 void
-run_evict (struct service *e, const json_t *params, struct reply *r)
+run_evict (struct service *s, const json_t *params, struct reply *r)
 {
   unsigned low = EVICT_LOW, high = EVICT_HIGH;
   uint64_t n;
 
-  if (e->upkeep->evictor)
-    evictor_get_marks (e->upkeep->evictor, &low, &high);
+  if (s->upkeep->evictor)
+    evictor_get_marks (s->upkeep->evictor, &low, &high);
   if (params_has (params, "low")) {
     if (!params_number (r, params, "low", 1, 100, &n))
       return;
@@ -186,26 +186,26 @@ run_evict (struct service *e, const json_t *params, struct reply *r)
                  high);
     return;
   }
-  if (!has_store (e, r))
+  if (!has_store (s, r))
     return;
-  if (!e->upkeep->evictor) { /* in tests */
+  if (!s->upkeep->evictor) { /* in tests */
     reply_error (r, ZRAM_ERROR_REFUSED, "nothing evicts here");
     return;
   }
   if (params_has (params, "low") || params_has (params, "high"))
-    evictor_set_marks (e->upkeep->evictor, low, high);
+    evictor_set_marks (s->upkeep->evictor, low, high);
   text_printf (r->result, "{\"low\":%u,\"high\":%u}", low, high);
 }
 
 void
-run_promote (struct service *e, const json_t *params, struct reply *r)
+run_promote (struct service *s, const json_t *params, struct reply *r)
 {
   bool on;
 
-  if (!params_flag (r, params, "set", &on) || !has_store (e, r))
+  if (!params_flag (r, params, "set", &on) || !has_store (s, r))
     return;
   if (params_has (params, "set"))
-    atomic_store (&e->store->promote, on);
+    atomic_store (&s->store->promote, on);
   text_printf (r->result, "{\"promote\":%s}",
-               atomic_load (&e->store->promote) ? "true" : "false");
+               atomic_load (&s->store->promote) ? "true" : "false");
 }

@@ -15,16 +15,16 @@
 /* -- times -------------------------------------------------------------- */
 
 void
-times_of (struct service *e, struct times all[TIMES])
+times_of (struct service *s, struct times all[TIMES])
 {
-  const struct histogram *latency = e->disk->latency;
+  const struct histogram *latency = s->disk->latency;
   const struct times times[TIMES] = {
     { "read", &latency[LATENCY_READ], 1 },
     { "write", &latency[LATENCY_WRITE], 1 },
     { "discard", &latency[LATENCY_DISCARD], 1 },
     { "flush", &latency[LATENCY_FLUSH], 1 },
-    { "compress", &e->store->compress_time, TIME_SAMPLE },
-    { "decompress", &e->store->decompress_time, TIME_SAMPLE },
+    { "compress", &s->store->compress_time, TIME_SAMPLE },
+    { "decompress", &s->store->decompress_time, TIME_SAMPLE },
     { "lock_wait", rwword_waits (), 1 },
   };
 
@@ -135,9 +135,9 @@ histogram (struct text *out, const char *name, const char *op,
 
 /* What the table has no room for: labels that are strings, a fraction. */
 static void
-add_setup (struct service *e, struct text *out)
+add_setup (struct service *s, struct text *out)
 {
-  struct zcomp_method primary = zcomp_primary (e->store->zcomp);
+  struct zcomp_method primary = zcomp_primary (s->store->zcomp);
 
   head (out, "build_info", "gauge", "Always 1; the version is a label.");
   text_puts (out, "nbdzram_build_info{version=");
@@ -146,11 +146,11 @@ add_setup (struct service *e, struct text *out)
   head (out, "algorithm_info", "gauge",
         "Always 1; what new data is compressed with.");
   text_puts (out, "nbdzram_algorithm_info{algorithm=");
-  label_value (out, zcomp_format_name (e->store->zcomp, primary.format));
+  label_value (out, zcomp_format_name (s->store->zcomp, primary.format));
   text_printf (out, ",level=\"%d\"} 1\n", primary.level);
   head (out, "uptime_seconds", "gauge", "Time since the server started.");
   text_printf (out, "nbdzram_uptime_seconds %.3f\n",
-               (double) (clock_ns () - e->started_ns) / 1e9);
+               (double) (clock_ns () - s->started_ns) / 1e9);
 }
 
 static void
@@ -173,11 +173,11 @@ add_figure (struct text *out, const struct figure *f, uint64_t value)
 }
 
 static void
-add_figures (struct service *e, struct text *out)
+add_figures (struct service *s, struct text *out)
 {
   uint64_t values[FIGURES];
 
-  figures_read (e, values);
+  figures_read (s, values);
   for (unsigned i = 0; i < FIGURES; i++)
     if (figures[i].metric)
       add_figure (out, &figures[i], values[i]);
@@ -185,14 +185,14 @@ add_figures (struct service *e, struct text *out)
 
 /* Histograms are families of another shape than the table's. */
 static void
-add_times (struct service *e, struct text *out)
+add_times (struct service *s, struct text *out)
 {
   static const char requests[] = "request_duration_seconds";
   static const char codec[] = "codec_duration_seconds";
   static const char lock[] = "lock_wait_seconds";
   struct times all[TIMES];
 
-  times_of (e, all);
+  times_of (s, all);
   head (out, requests, "histogram", "Time that requests took.");
   for (unsigned i = 0; i < TIMES; i++) {
     /* Families must not be mixed. */
@@ -211,9 +211,9 @@ add_times (struct service *e, struct text *out)
 }
 
 void
-metrics_text (struct service *e, struct text *out)
+metrics_text (struct service *s, struct text *out)
 {
-  add_setup (e, out);
-  add_figures (e, out);
-  add_times (e, out);
+  add_setup (s, out);
+  add_figures (s, out);
+  add_times (s, out);
 }
