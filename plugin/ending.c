@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The watchdog of the end: signals, connections, and the last exit.
+ * Contract: plugin/ending.h.
+ */
 #include <config.h>
 
 #include <errno.h>
@@ -28,15 +31,15 @@
 #include "plugin/ending.h"
 #include "plugin/nbdkit.h"
 
-/* nbdkit has one, or a few by socket activation; we have two. */
+/* nbdkit has one listener, or a few with socket activation; we have two. */
 #define MAX_LISTENERS 32
 
-/* More descriptors than this are not looked at. */
+/* Descriptors above this are not looked at. */
 #define MAX_FD 65536
 
 #define MS UINT64_C (1000000) /* in ns */
 
-/* What nbdkit takes for an order to end. */
+/* The signals on which nbdkit ends. */
 static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
 #define SIGNALS (sizeof signals / sizeof signals[0])
 
@@ -63,12 +66,12 @@ static pthread_t thread;
 static bool started;
 static _Atomic int end_is; /* enum whose: who calls cleanup */
 static atomic_bool auditing;
-static atomic_bool all_done; /* before the last words */
+static atomic_bool all_done; /* for the last words */
 
-/* Descriptors that become readable, once and for all, when: */
+/* Descriptors that become readable once, and stay so, when: */
 static int signalled = -1; /* a signal came */
 static int cleaning = -1;  /* nbdkit has called cleanup */
-static int over = -1;      /* all that had to be done is done */
+static int over = -1;      /* all the work is done */
 static int spoken = -1;    /* the last words were said */
 
 /* -- the signal --------------------------------------------------------- */
@@ -106,8 +109,8 @@ is_handled (const struct sigaction *action)
          (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
 }
 
-/* In front of nbdkit's handlers; a signal that it does not handle is none of
- * ours.
+/* Our handlers run before nbdkit's.  Signals that nbdkit does not handle are
+ * left alone.
  */
 static void
 handlers_set (void)
@@ -153,8 +156,8 @@ local_get (int fd, struct local *local)
   return getsockname (fd, &local->address.any, &local->length) == 0;
 }
 
-/* A connection that was accepted has its listener's name; but one to a
- * wildcard address has the address that it came to.
+/* An accepted connection has its listener's name.  If the listener has a
+ * wildcard address, the connection has the address that the client called.
  */
 static bool
 is_accepted_by (const struct local *connection, const struct local *listener)
@@ -169,7 +172,7 @@ is_accepted_by (const struct local *connection, const struct local *listener)
   case AF_INET6:
     return a->in6.sin6_port == b->in6.sin6_port;
   case AF_UNIX:
-    /* One without a name is none that was accepted. */
+    /* A connection without a name was not accepted. */
     return connection->length > sizeof a->un.sun_family &&
            connection->length == listener->length &&
            memcmp (a, b, connection->length) == 0;
@@ -182,12 +185,12 @@ is_accepted_by (const struct local *connection, const struct local *listener)
   }
 }
 
-/* The end of the numbers that a descriptor may have: as large as the process's
- * table of them has ever been.  RLIMIT_NOFILE does not tell, as it may have
- * been higher.  To find those that are open by poll would be quicker still, but
- * poll asks a file of FUSE too, and waits for its answer; and to list
- * /proc/self/fd takes memory.  MAX_FD where /proc is missing or no descriptor
- * is free.
+/* The end of the numbers that a descriptor may have: the largest size that the
+ * process's descriptor table has ever had.  RLIMIT_NOFILE does not tell it,
+ * because it may have been higher before.  poll would find the open descriptors
+ * faster, but it also asks files of FUSE, and waits for their answers.  Listing
+ * /proc/self/fd takes memory.  MAX_FD if /proc is missing or no descriptor is
+ * free.
  */
 static int
 fd_end (void)
@@ -218,7 +221,7 @@ each_fd (void (*visit) (int fd))
     visit (fd);
 }
 
-/* Of the thread alone. */
+/* Used by one thread only. */
 static struct local listener[MAX_LISTENERS];
 static unsigned listeners;
 
@@ -244,9 +247,9 @@ shut_connection (int fd)
     }
 }
 
-/* nbdkit does not tell its plugins which sockets are its own; but whoever
- * came in by any of this process's listeners is a client of something that
- * ends now.  Answers still go out.
+/* nbdkit does not tell its plugins which sockets belong to it.  But every
+ * connection that came in by a listener of this process is a client of
+ * something that ends now.  Answers are still sent.
  */
 static void
 hear_no_more (void)
@@ -271,10 +274,11 @@ is_pipe (int fd)
   return fcntl (fd, F_GETPIPE_SZ) != -1;
 }
 
-/* What somebody at the other end could wait for.  Not shut down: a listener
- * that systemd gave us is its own too.  Nothing else is closed, since to close
- * a file may mean to wait for it.  Others still use them: ThreadSanitizer would
- * call that a race, were it close, but nobody goes on with them.
+/* Descriptors whose other end somebody may wait on.  They are not shut down,
+ * because a listener from systemd is systemd's too.  No other kinds are closed,
+ * because closing a file may wait for it.  Other threads still use these
+ * descriptors.  ThreadSanitizer would report that as a race if this called
+ * close (); but the process ends before a thread can use them again.
  */
 static void
 close_if_seen (int fd)
@@ -293,9 +297,9 @@ is_told (int fd, unsigned ms)
   return poll (&p, 1, (int) ms) == 1;
 }
 
-/* Until the process ends.  A thread that nobody joins does not end by itself:
- * its stack goes back without anything that orders that after its last use, or
- * so it looks to ThreadSanitizer.
+/* Wait until the process ends.  A thread that is not joined must not end by
+ * itself: its stack is freed without any ordering after its last use, or so it
+ * looks to ThreadSanitizer.
  */
 static void __attribute__ ((noreturn)) wait_for_exit (void)
 {
@@ -322,7 +326,7 @@ say_last_words (void *arg)
   wait_for_exit ();
 }
 
-/* False if there can be no thread. */
+/* False if no thread can be started. */
 static bool
 begin (void *(*run) (void *) )
 {
@@ -334,7 +338,7 @@ begin (void *(*run) (void *) )
   return true;
 }
 
-/* Whatever else runs now, or hangs. */
+/* Ends the process, no matter which threads still run or hang. */
 static void
 leave (bool done)
 {
@@ -360,7 +364,7 @@ wait_for_the_end (bool *by_signal)
   return clock_ns ();
 }
 
-/* Until nbdkit calls cleanup, or is not waited for any more. */
+/* Returns when nbdkit calls cleanup, or when its time for that is over. */
 static void
 wait_for_clients (uint64_t since)
 {
@@ -461,7 +465,7 @@ ending_stop (void)
     return;
   handlers_reset ();
   tell (over);
-  /* It sees that within a period, or ends the process. */
+  /* The thread sees that within a period, or it ends the process. */
   pthread_join (thread, NULL);
   close (signalled);
   close (cleaning);

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Messages about failed requests and a nearly full memory.
+ * Contract: plugin/failure.h.
+ */
 
 #include <config.h>
 
@@ -17,20 +20,21 @@
 #include "plugin/nbdkit.h"
 #include "zram-shown.h"
 
-/* A store with fewer free blocks is full: a run of them is written at a time.
+/* Eviction writes runs of blocks: with fewer free blocks than this, the
+ * backing store is full.
  */
 #define EVICT_LEAST_BLOCKS 2
 
-/* What a failed request fails for, as far as there is more to say. */
+/* Why a request failed, if there is more to say than its errno. */
 enum cause {
   CAUSE_UNKNOWN,
-  CAUSE_LIMIT,           /* no store: memory is full */
-  CAUSE_DOWN,            /* the store cannot be reached */
+  CAUSE_LIMIT,           /* no backing store: memory is full */
+  CAUSE_DOWN,            /* the backing store cannot be reached */
   CAUSE_STORE_FULL,      /* both are full */
-  CAUSE_WRITEBACK_LIMIT, /* it may not be written to */
-  CAUSE_STORE_WRITE,     /* it fails to write */
-  CAUSE_STORE_READ,      /* it fails to read */
-  CAUSE_SLOW,            /* nothing of these: eviction did not get on */
+  CAUSE_WRITEBACK_LIMIT, /* the backing store may not be written to */
+  CAUSE_STORE_WRITE,     /* writes to it fail */
+  CAUSE_STORE_READ,      /* reads from it fail */
+  CAUSE_SLOW,            /* none of these: eviction was too slow */
 };
 
 struct failure {
@@ -39,8 +43,8 @@ struct failure {
   struct backing_stats io;
 };
 
-/* How long the store's own error explains ours.  While there is no room it is
- * tried again every second.
+/* How long the backing store's own error explains ours.  While there is no
+ * room, eviction tries again every second.
  */
 #define ERROR_EXPLAINS_NS (UINT64_C (60) * 1000000000)
 
@@ -50,7 +54,7 @@ is_recent (const struct backing_trouble *t)
   return t->at_ns && clock_ns () - t->at_ns < ERROR_EXPLAINS_NS;
 }
 
-/* With a backing store memory is made free by writing to it. */
+/* With a backing store, memory becomes free by writing to it. */
 static enum cause
 why_full (struct disk *disk, const struct failure *f)
 {
@@ -174,8 +178,8 @@ warn_if_nearly_full (struct disk *disk)
   unsigned percent = budget_take_warning (&store->budget);
   uint64_t limit = atomic_load (&store->budget.limit);
 
-  /* It may have been lifted since; and a full memory is as it should be when
-   * there is a store to evict to.  Who writes and trims can cross a mark often.
+  /* The limit may have been lifted since.  With a backing store, a full memory
+   * is normal.  A client that writes and trims can cross a mark often.
    */
   if (percent && limit && !disk->store->backed &&
       log_may (percent, "warnings of mem_limit"))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the log says of requests that failed, and of a memory that is nearly
- * full.  Both take only locks that are held for moments, and the log's (log.h),
- * which bounds how much is said.
+ * Log messages about failed requests, and about memory that is nearly full.
+ * Both functions take only locks that are held for moments, and the log's
+ * (log.h).  The log limits how many lines are written.
  */
 
 #ifndef ZRAM_FAILURE_H
@@ -12,14 +12,16 @@
 
 #include "store/disk.h"
 
-/* Say why a request failed, with errno: 'what' is its name, a constant, as in
- * "read", at 'offset', of 'count' bytes.  When it was said often enough it is
- * counted.  Returns -1, for the caller to return; errno stays.
+/* Log why a request failed, from errno.  'what' is the request's name, a
+ * constant such as "read"; 'offset' and 'count' are in bytes.  Once it was
+ * logged often enough, it is only counted.  Returns -1, for the caller to
+ * return; errno stays.
  */
 int request_failed (struct disk *disk, const char *what, uint64_t offset,
                     uint64_t count);
 
-/* After a write: say so if it passed one of the budget's marks.  errno stays.
+/* Call it after a write: warns if memory passed one of the budget's marks.
+ * errno stays.
  */
 void warn_if_nearly_full (struct disk *disk);
 

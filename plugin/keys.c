@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of configuration keys, their help, and their checks.
+ * Contract: plugin/keys.h.
+ */
 
 #include <config.h>
 
@@ -27,23 +30,23 @@
 
 struct keys keys = { .size = -1, .swap_reserve = -1 };
 
-/* All that is known of one key.  What is said of it (--help, the message for a
- * key that is unknown) is made from this; that the manual page and the README
- * say the same is held by server/test-keys.py.
+/* Everything about one key.  --help and the message for an unknown key are made
+ * from this; server/test-keys.py checks that the manual page and the README say
+ * the same.
  */
 struct key {
   const char *name;
-  const char *argument; /* as --help has it */
-  const char *help;     /* a line or more, broken and ended there */
-  /* Without the key: a value, which is set at the start like one that is given;
-   * or, if none would do the same, what is done, in words.  Both are NULL if
-   * the key must be given.
+  const char *argument; /* as in --help */
+  const char *help;     /* one line or more; --help breaks it and ends it */
+  /* If the key is not given: 'preset' is set at the start like a given value;
+   * 'otherwise' says in words what happens, if no value would do the same.
+   * Both are NULL if the key must be given.
    */
   const char *preset, *otherwise;
-  const char *allowed; /* "must be ..."; NULL: 'set' says it by itself */
+  const char *allowed; /* "must be ..."; NULL: 'set' has its own message */
 
-  /* 0, or -1 with one line said.  When a key is given again it is called again:
-   * the last value counts, but where a comment says otherwise.
+  /* 0, or -1 with one line logged.  It is called each time the key is given:
+   * the last value counts, unless a comment says otherwise.
    */
   int (*set) (const struct key *key, const char *value);
   union {
@@ -57,8 +60,9 @@ struct key {
   bool or_zero;     /* 0 is allowed too, below min */
 };
 
-/* A size as nbdkit writes it.  What nbdkit_parse_size would refuse, with a
- * message that does not name the key, is refused here first, in silence.
+/* A size in nbdkit's notation.  nbdkit_parse_size logs a message that does not
+ * name the key, so this returns false first, without a message, for every value
+ * that it would refuse.
  */
 static bool
 parse_size (const char *value, int64_t *result)
@@ -84,7 +88,7 @@ parse_size (const char *value, int64_t *result)
   return *result >= 0;
 }
 
-/* Of a value that is refused, or of an unknown key, so much is logged. */
+/* At most this much of a refused value, or of an unknown key, is logged. */
 #define VALUE_SHOWN 200
 
 static int
@@ -138,7 +142,7 @@ set_slot_size (const struct key *key, const char *value)
   return 0;
 }
 
-/* What it means is looked at when all keys are known. */
+/* The value is checked later, when all keys are known. */
 static int
 set_text (const struct key *key, const char *value)
 {
@@ -146,7 +150,9 @@ set_text (const struct key *key, const char *value)
   return 0;
 }
 
-/* nbdkit changes its directory when it goes into the background. */
+/* A relative path would break: nbdkit changes its directory when it goes into
+ * the background.
+ */
 static int
 set_path (const struct key *key, const char *value)
 {
@@ -157,7 +163,7 @@ set_path (const struct key *key, const char *value)
   return *key->to.path ? 0 : -1;
 }
 
-/* The words of nbdkit_parse_bool, whose own message does not name the key. */
+/* The words of nbdkit_parse_bool, whose message does not name the key. */
 static int
 set_bool (const struct key *key, const char *value)
 {
@@ -174,9 +180,9 @@ set_bool (const struct key *key, const char *value)
   return not_allowed (key, value);
 }
 
-/* A URI stays as it is; a path must outlive nbdkit's change of directory.
- * "nbd:host:port" is how qemu also names a server: made a file of that name
- * it would take what was meant for the server.
+/* A URI stays as it is; a path must survive nbdkit's change of directory.
+ * "nbd:host:port" is qemu's other notation for a server.  As a path, it would
+ * make a file of that name and keep the data that were meant for the server.
  */
 static int
 set_backing (const struct key *key, const char *value)
@@ -197,7 +203,7 @@ set_backing (const struct key *key, const char *value)
   return keys.backing ? 0 : -1;
 }
 
-/* In units of 4 KiB, as the kernel's. */
+/* In units of 4 KiB, like the kernel's. */
 static int
 set_writeback_limit (const struct key *key, const char *value)
 {
@@ -205,7 +211,9 @@ set_writeback_limit (const struct key *key, const char *value)
   return set_size (key, value);
 }
 
-/* nbdkit changes its directory when it goes into the background. */
+/* A relative path would break: nbdkit changes its directory when it goes into
+ * the background.
+ */
 static int
 make_absolute (struct method_key *m)
 {
@@ -284,7 +292,7 @@ keys_free (void)
   free (keys.backing);
 }
 
-/* Each time one more. */
+/* Each call adds one name. */
 static int
 set_metrics_host (const struct key *key, const char *value)
 {
@@ -305,10 +313,10 @@ set_metrics_host (const struct key *key, const char *value)
   return 0;
 }
 
-#define DIGITS(n) DIGITS_OF (n) /* of a macro's value */
+#define DIGITS(n) DIGITS_OF (n) /* the value of a macro */
 #define DIGITS_OF(n) #n
 
-/* In the order in which --help has them. */
+/* In the order of --help. */
 static const struct key keys_table[] = {
   { .name = "size",
     .argument = "<SIZE>",
@@ -526,11 +534,11 @@ static const struct key keys_table[] = {
 
 #define KEYS (sizeof keys_table / sizeof keys_table[0])
 
-/* -- what is said of the table ------------------------------------------ */
+/* -- texts made from the table ------------------------------------------ */
 
 char keys_help[4096];
 
-/* Where the texts of --help begin, and where its lines end. */
+/* The column where the texts of --help begin, and the length of its lines. */
 #define HELP_COLUMN 24
 #define HELP_WIDTH 79
 
@@ -551,7 +559,7 @@ help_add (const char *format, ...)
   check_always (n >= 0 && (size_t) n < room);
 }
 
-/* Words from that column on; lines that follow begin at HELP_COLUMN. */
+/* Add words from that column on; further lines begin at HELP_COLUMN. */
 static void
 help_add_words (const char *words, int column)
 {
@@ -627,7 +635,7 @@ refuse_unknown (const char *key, const char *value)
   return -1;
 }
 
-/* -- what is given ------------------------------------------------------ */
+/* -- setting, checking, freeing ----------------------------------------- */
 
 void
 keys_load (void)
@@ -694,7 +702,7 @@ complete_backing (void)
   return 0;
 }
 
-/* What is kept free counts as used, so it must leave most of a limit. */
+/* The reserve counts as used, so it must leave most of a limit. */
 static int
 complete_swap (void)
 {
@@ -706,7 +714,9 @@ complete_swap (void)
                   keys.swap_reserve);
     return -1;
   }
-  /* Uncompressed it would take as much memory as is to become free. */
+  /* The buffer is uncompressed: it would take as much memory as swapping is
+   * meant to free.
+   */
   if (keys.swap && keys.write_buffer) {
     nbdkit_error ("write_buffer=%" PRIi64 ": must be 0 with swap=true",
                   keys.write_buffer);
@@ -747,9 +757,10 @@ keys_complete (void)
       complete_metrics () == -1)
     return -1;
   if (!keys.workers) {
-    /* Two a CPU: a thread that loses its CPU keeps its stream, and with one
-     * a CPU the others wait for it.  Measured on 2 cores, 4 connections with 8
-     * writes each: 0.34 of nbdkit's null with 2 streams, 0.45 with 4 or 8.
+    /* Two for each CPU: a thread that loses its CPU keeps its stream, and with
+     * one stream for each CPU the others wait for it.  Measured on 2 cores, 4
+     * connections with 8 writes each: 0.34 of nbdkit's null with 2 streams,
+     * 0.45 with 4 or 8.
      */
     keys.workers = 2 * cpu_count ();
     if (keys.workers > ZCOMP_MAX_STREAMS)

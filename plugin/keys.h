@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The configuration keys: what they are called, what they allow, and what
- * was given.
+ * The configuration keys: their names, the values they allow, and the values
+ * that were given.
  */
 
 #ifndef ZRAM_KEYS_H
@@ -26,9 +26,8 @@ write_buffer_is_valid (int64_t bytes)
   return bytes == 0 || (bytes >= WRITE_BUFFER_MIN && bytes <= WRITE_BUFFER_MAX);
 }
 
-/* Kept free for swap if swap_reserve= does not say: the requests that the
- * kernel's client has in flight, 128 of 128 KiB, as they are.  Of a mem_limit
- * an eighth at the most.
+/* The default of swap_reserve=: room for the requests that the kernel's client
+ * has in flight, 128 of 128 KiB, uncompressed.  At most an eighth of mem_limit.
  */
 #define SWAP_RESERVE_MIB 16
 #define SWAP_RESERVE (SWAP_RESERVE_MIB << 20)
@@ -36,7 +35,7 @@ write_buffer_is_valid (int64_t bytes)
 
 #define METRICS_HOSTS_MAX 16
 
-/* Of a backing store: what its map of blocks can describe. */
+/* Of a backing store: the most that its block map can describe. */
 #define BACKING_MAX_SIZE ((int64_t) (BLOCKS_MAX * BLOCK_SIZE))
 
 struct keys {
@@ -58,29 +57,29 @@ struct keys {
   bool writeback_limited;     /* writeback_limit= was given */
   unsigned evict_high;        /* percent of mem_limit */
   unsigned evict_low;         /* percent of mem_limit; 0 = not given */
-  bool promote;               /* what is read back may stay in memory */
+  bool promote;               /* slots read back may stay in memory */
   unsigned workers;           /* 0 = two for each CPU */
   unsigned compact_threshold; /* percent, 0 = never */
   unsigned compact_pause;     /* seconds */
   char *control;              /* absolute path, owned; NULL = no socket */
   char *marker;               /* absolute path, owned; NULL = none */
   const char *metrics;        /* as given, NULL = no HTTP */
-  const char *metrics_host[METRICS_HOSTS_MAX + 1]; /* up to a NULL */
+  const char *metrics_host[METRICS_HOSTS_MAX + 1]; /* ends with NULL */
   bool swap;            /* this machine may swap to it */
   int64_t swap_reserve; /* bytes, -1 = not given */
 };
 
 extern struct keys keys;
 
-/* nbdkit's .magic_config_key, and its .config_help once loaded */
+/* nbdkit's .magic_config_key, and its .config_help after loading */
 #define KEYS_MAGIC "size"
 extern char keys_help[];
 
-/* In nbdkit's .load: make the help, and set every key to its default. */
+/* For nbdkit's .load: makes the help, and sets every key to its default. */
 void keys_load (void);
 
-/* nbdkit's .config and .config_complete: 0, or -1 with one line said that
- * names the key, the value and what is allowed.
+/* For nbdkit's .config and .config_complete: 0, or -1 with one line logged that
+ * names the key, the value and the allowed values.
  */
 int keys_set (const char *key, const char *value);
 int keys_complete (void);

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The callbacks of the process's life, in the order of their calls.
+ * Contract: plugin/life.h.
+ */
 
 #include <config.h>
 
@@ -24,7 +27,7 @@
 #include "plugin/swap.h"
 #include "store/audit.h"
 
-/* Milliseconds that cleanup waits for requests which are being served. */
+/* How long cleanup waits for running requests, in milliseconds. */
 #define CLOSE_TIMEOUT 3000
 
 struct service service;
@@ -33,11 +36,11 @@ static struct metrics_http *metrics_http; /* NULL without metrics= */
 
 /* -- the beginning ------------------------------------------------------ */
 
-/* nbdkit's threads, 16 a connection, have request buffers of up to 64 MiB
- * each, on the heap.  glibc would keep them there after the connection has
- * gone: it raises the size from which it maps and unmaps memory whenever a
- * larger piece is freed.  Memory is what this disk is about, so that is held
- * where it starts.
+/* nbdkit's threads, 16 for each connection, have request buffers of up to 64
+ * MiB each, on the heap.  glibc would keep them after the connection has gone:
+ * when a larger piece is freed, glibc raises the size from which it maps and
+ * unmaps memory.  This disk exists to save memory, so that size is fixed at its
+ * initial value.
  */
 static void
 keep_heap_small (void)
@@ -48,11 +51,11 @@ keep_heap_small (void)
 #endif
 }
 
-/* A write past the limit of file sizes (ulimit -f) is an error, EFBIG, and also
- * a signal that kills.  All of the disk must not go because a backing file may
- * not grow, or because the log does not.  It can be any thread that writes, so
- * it is for the whole process, unless somebody handles the signal already.
- * (SIGPIPE is ignored by nbdkit.)
+/* A write past the file size limit (ulimit -f) fails with EFBIG, and also sends
+ * a signal that kills.  The whole disk must not be lost because a backing file
+ * or the log cannot grow.  Any thread may do the write, so the signal is
+ * ignored in the whole process, unless it has a handler already.  (nbdkit
+ * ignores SIGPIPE.)
  */
 static void
 ignore_file_size_signal (void)
@@ -72,7 +75,7 @@ life_load (void)
   keys_load ();
 }
 
-/* What people and programs look through. */
+/* The control socket and the metrics. */
 static int
 open_windows (void)
 {
@@ -96,8 +99,8 @@ open_windows (void)
   return 0;
 }
 
-/* To QEMU each disk ends with a whole sector (seen with 7.2): a write of the
- * last one goes past the end, which nbdkit refuses.
+/* QEMU rounds the size of a disk up to whole sectors (seen with 7.2): a write
+ * of the last sector goes past the end, and nbdkit refuses it.
  */
 static void
 warn_of_odd_size (void)
@@ -133,7 +136,7 @@ life_get_ready (void)
 
 /* -- threads ------------------------------------------------------------ */
 
-/* There will be no unload. */
+/* unload will not be called. */
 static void
 last_words (bool done)
 {
@@ -214,7 +217,9 @@ life_log_stats (void)
     counter_sum (pool, POOL_ZSPAGES_MIGRATED));
 }
 
-/* A store that cannot be read is no fault of what is here. */
+/* False if the backing store cannot be read: that is not a fault of the data in
+ * memory.
+ */
 static bool
 store_is_there (void)
 {
@@ -226,7 +231,7 @@ store_is_there (void)
   return !s.down;
 }
 
-/* -D zram.audit=1: everything, and abort if it is not sound. */
+/* -D zram.audit=1: audits everything, and aborts if it is not sound. */
 static void
 audit (void)
 {
@@ -245,8 +250,8 @@ audit (void)
   ending_audit_end ();
 }
 
-/* Any of these waits may last for ever, if a store or a file does not answer:
- * ending.h bounds them all.
+/* Each of these waits may last for ever, if a backing store or a file does not
+ * answer: ending.h bounds them all.
  */
 static void
 stop_all (void)
@@ -256,7 +261,7 @@ stop_all (void)
   if (!service.upkeep)
     return;
   read_files_cancel ();
-  /* First what runs by itself: a job that waits for it need not wait long. */
+  /* Stop the background work first: a job that waits for it then ends soon. */
   upkeep_stop (service.upkeep);
   if (control)
     control_stop (control);
@@ -268,12 +273,12 @@ stop_all (void)
     return;
   }
   if (store->backed)
-    backing_drain (store->backed->io); /* what is being punched */
+    backing_drain (store->backed->io); /* blocks that are being punched */
   if (zram_debug_stats)
     life_log_stats ();
   if (zram_debug_audit)
     audit ();
-  /* Nobody can tell an empty disk from the next. */
+  /* An empty disk cannot be told from a new one. */
   if (disk_sum (service.disk, DISK_SLOTS_STORED) == 0 &&
       marker_remove (keys.marker) == -1)
     nbdkit_error ("marker=%s: cannot be removed: %s", keys.marker,
@@ -297,20 +302,20 @@ life_cleanup (void)
 void
 life_unload (void)
 {
-  /* Out of last_words' sight before it is freed. */
+  /* Hide it from last_words before it is freed. */
   control_close (atomic_exchange (&control, NULL));
   metrics_http_close (metrics_http);
-  /* A request that did not end in time still needs all of it. */
+  /* A request that did not end in time still uses all of it. */
   if (!service.store || store_requests (service.store) == 0) {
     stuck_watch (NULL);
     tear_down (&service);
-    keys_free (); /* what is said of a failed request names them */
+    keys_free (); /* messages about failed requests name them */
   }
   ending_stop ();
 }
 
-/* When nbdkit cannot start, say because its port is taken, it calls nothing
- * of ours.
+/* When nbdkit cannot start, for example because its port is taken, it calls
+ * none of our callbacks.
  */
 static void exit_without_unload (void) __attribute__ ((destructor));
 

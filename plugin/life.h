@@ -5,14 +5,14 @@
  *   load
  *   (keys)
  *   get_ready    everything that can fail, so that the person at the terminal
- *                reads it
+ *                reads the message
  *   (fork)
  *   after_fork   threads
  *   (requests, on many threads at once)
- *   cleanup      no request after it, threads joined
+ *   cleanup      no request runs after it; threads are joined
  *   unload
  *
- * What is said of a callback that fails is in the log.
+ * A callback that fails has logged why.
  */
 
 #ifndef ZRAM_LIFE_H
@@ -20,7 +20,7 @@
 
 #include "plugin/control/service.h"
 
-/* The one of this process; of use between get_ready and unload. */
+/* The service of this process; valid between get_ready and unload. */
 extern struct service service;
 
 void life_load (void);
@@ -29,7 +29,7 @@ int life_after_fork (void);
 void life_cleanup (void);
 void life_unload (void);
 
-/* -D zram.stats=1: a line of statistics in nbdkit's debug output. */
+/* -D zram.stats=1: writes a line of statistics to nbdkit's debug output. */
 void life_log_stats (void);
 
 #endif /* ZRAM_LIFE_H */

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Log lines, made harmless, and at most so many of them.
+ * Contract: plugin/log.h.
+ */
 
 #include <config.h>
 
@@ -15,7 +18,7 @@
 #undef nbdkit_error
 #undef nbdkit_debug
 
-/* Nearly all that is said fits into this without more memory. */
+/* Nearly every message fits into this without allocating memory. */
 #define SHORT 1000
 
 static void say (void (*how) (const char *, ...), const char *format,
@@ -63,9 +66,9 @@ log_debug (const char *format, ...)
   va_end (args);
 }
 
-/* -- so many lines and no more ------------------------------------------- */
+/* -- limiting the lines -------------------------------------------------- */
 
-/* Until it is woken: nothing was left out. */
+/* While nothing was left out; log_may wakes the thread. */
 #define IDLE_NS (UINT64_C (3600) * 1000000000)
 
 static struct log_limit limit = LOG_LIMIT_INIT;

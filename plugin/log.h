@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lines of the log that a client or a broken store can cause over and over: all
- * of them go through here, and only so many are written (base/log_limit.h).  A
- * thread, which sleeps until something was left out, says how many were.
+ * Log lines that a client or a broken backing store can cause again and again.
+ * All of them pass through here, and only so many are written
+ * (base/log_limit.h).  A thread sleeps until lines were left out, then logs how
+ * many.
  */
 
 #ifndef ZRAM_LOG_H
@@ -13,16 +14,16 @@
 
 #include "base/compiler.h"
 
-/* After the fork.  0, or -1 with errno set. */
+/* Call it after the fork.  0, or -1 with errno set. */
 int log_start (void) MUST_USE;
 
-/* Tell of what is left; then nothing is left out any more unsaid but what comes
- * after it.  Harmless if it never started.
+/* Log how many lines were left out and not yet reported.  Lines left out after
+ * that are not reported.  Harmless if the log was never started.
  */
 void log_stop (void);
 
 /* May a line of that kind be written?  'id' is any number, the same for lines
- * that say the same; 'name' is its plural in the summary.  errno stays.
+ * with the same text; 'name' is its plural for the summary.  errno stays.
  */
 bool log_may (uint64_t id, const char *name) MUST_USE;
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The marker file: making, checking, removing it.
+ * Contract: plugin/marker.h.
+ */
 
 #include <config.h>
 
@@ -16,16 +19,16 @@
 #include "base/keep_errno.h"
 #include "plugin/marker.h"
 
-/* For whoever finds the file. */
+/* For the person who finds the file. */
 static const char text[] =
   "A compressed RAM disk was served while this file was made, by the nbdkit\n"
   "whose process was %ld.  When that has ended, the disk is gone.  A client\n"
   "that was attached to it would read zeros from another.  Detach those that\n"
   "are left, then remove this file.\n";
 
-static int marker = -1; /* the file, open and locked while it stands for us */
+static int marker = -1; /* the file, open and locked while it marks our disk */
 
-/* What is in the way, in words. */
+/* Describe the file that is already there. */
 static void
 describe (const char *path, struct reason *why)
 {
@@ -64,7 +67,7 @@ create (const char *path, struct reason *why)
   return fd;
 }
 
-/* A file is there after a power cut when its folder is. */
+/* A file survives a power cut only if its folder was synced. */
 static int
 sync_folder (const char *path)
 {
@@ -78,7 +81,7 @@ sync_folder (const char *path)
   if (fd == -1)
     return -1;
   r = fsync (fd);
-  /* Some file systems have nothing to sync there. */
+  /* Some file systems cannot sync a folder. */
   if (r == -1 && errno == EINVAL)
     r = 0;
   KEEP_ERRNO;
@@ -108,7 +111,7 @@ marker_make (const char *path, struct reason *why)
   marker = create (path, why);
   if (marker == -1)
     return -1;
-  /* A file system without locks only makes the message less exact. */
+  /* Without locks in the file system, only the message is less exact. */
   (void) fcntl (marker, F_OFD_SETLK, &lock);
   if (dprintf (marker, text, (long) getpid ()) > 0 && fsync (marker) == 0 &&
       sync_folder (path) == 0)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Parsing methods, and loading their dictionaries.
+ * Contract: plugin/method_key.h.
+ */
 
 #include <config.h>
 
@@ -15,7 +18,9 @@
 #include "plugin/read_file.h"
 #include "zram-shown.h"
 
-/* Of a name or path, so much is in a reason: the rest of it must fit too. */
+/* A reason shows at most this much of a name or path: the rest of the message
+ * must fit too.
+ */
 #define NAME_SHOWN 120
 
 bool

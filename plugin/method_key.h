@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ways to compress as people write them, as keys and over the control socket:
+ * Methods as people write them, in keys and over the control socket:
  *
  *   NAME[:level=N][:dict=FILE][,...]      zstd:level=9:dict=/etc/pages.dict
  *
- * FILE has neither ':' nor ',' in it.
+ * FILE contains neither ':' nor ','.
  */
 
 #ifndef ZRAM_METHOD_KEY_H
@@ -21,7 +21,7 @@ struct method_key {
   const struct codec *codec;
   int level;
   char *dict;  /* as given, owned; NULL: none */
-  void *bytes; /* of that file, owned, between _read and _forget; else NULL */
+  void *bytes; /* the file's content, owned, from _read to _forget; else NULL */
   size_t size;
 };
 
@@ -32,32 +32,32 @@ int method_keys_parse (const char *value,
 void method_keys_free (struct method_key *m, unsigned *count);
 void method_key_free (struct method_key *m);
 
-/* dict= alone; as above. */
+/* dict= alone; returns as above. */
 int method_key_set_dict (const char *path, struct method_key *method,
                          struct reason *why) MUST_USE;
 
 /* The codec of that name, or NULL with a reason. */
 const struct codec *method_key_codec (const char *name, struct reason *why);
 
-/* All names there are. */
+/* The names of all codecs. */
 void method_key_names (const char *separator, char *buf, size_t size);
 
-/* A whole decimal number in [min, max]; nothing is said. */
+/* A whole decimal number in [min, max]; false, without a message, if not. */
 bool parse_number (const char *value, long min, long max, long *result);
 
-/* Read the files of their dictionaries, up to one that fails.  Waits
- * READ_FILE_SECONDS for each at the most: no lock is held that anybody wants.
- * 0, or -1 with a reason that names the file.
+/* Read the methods' dictionary files; stops at the first that fails.  Waits at
+ * most READ_FILE_SECONDS for each: hold no lock that other threads want.  0, or
+ * -1 with a reason that names the file.
  */
 int method_keys_read (struct method_key *m, unsigned count, struct reason *why)
   MUST_USE;
 
-/* What was read is not needed any more. */
+/* Free the bytes that were read. */
 void method_key_forget (struct method_key *m);
 
-/* Give the method a format in zcomp: load its dictionary if it has one, which
- * was read, once for all methods that have the same bytes for the same codec.
- * 0, or -1 with a reason.  Serialized as zcomp_dict_add.
+/* Give the method a format in zcomp: load its dictionary, if it has one; its
+ * file must have been read.  All methods with the same bytes for the same codec
+ * share one.  0, or -1 with a reason.  Serialized like zcomp_dict_add.
  */
 int method_key_format (struct zcomp *zcomp, const struct method_key *method,
                        struct zcomp_method *result, struct reason *why)

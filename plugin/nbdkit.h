@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * nbdkit's header, for all of plugin/; nothing else includes it
+ * nbdkit's header, for all of plugin/; no other file includes it
  * (static/test-strings.sh).
  *
- * What is logged may have names from outside in it.  So nbdkit's two functions
- * that log are called by way of ours, which have their names: one line, made
+ * Log messages may contain names from outside.  So nbdkit's two log functions
+ * are replaced by ours, under the same names: ours write one line, and make it
  * harmless as zram-shown.h says.  Both leave errno as it is.
  */
 
@@ -15,8 +15,8 @@
 #include <nbdkit-plugin.h>
 
 /*
- * May be called without memory: what is too long then is cut.  The words of an
- * errno come from error_text(), not from %m, which looks at the locale.
+ * May be called without memory: then messages that are too long are cut.  Use
+ * error_text() for the words of an errno, not %m, which looks at the locale.
  */
 void log_error (const char *format, ...)
   __attribute__ ((format (printf, 1, 2)));
@@ -26,7 +26,7 @@ void log_debug (const char *format, ...)
 #define nbdkit_error log_error
 #define nbdkit_debug log_debug
 
-/* What nbdkit sets by name before it calls anything.
+/* Debug flags, which nbdkit sets by name before it calls anything.
  * -D zram.stats=1: a line of statistics when a client leaves.
  * -D zram.compact=1: the compactor never rests.
  * -D zram.audit=1: audit everything at exit, and abort if it is not sound.

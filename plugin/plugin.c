@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * nbdkit's callbacks, over the one disk of the service.  Those of the process's
- * life are in life.h, those of its configuration in keys.h.
+/* nbdkit's callbacks, over the one disk of the service.
+ * Contract: plugin/life.h (the life), plugin/keys.h (the keys).
  */
 
 #include <config.h>
@@ -15,10 +14,10 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
-/* The largest request that nbdkit takes. */
+/* The largest request that nbdkit allows. */
 #define MAX_REQUEST (64u << 20)
 
-/* Extents in one answer; nbdkit ignores what is over a million. */
+/* Extents in one answer; nbdkit ignores more than a million. */
 #define MAX_EXTENTS (1u << 20)
 
 NBDKIT_DLL_PUBLIC int zram_debug_stats = 0;
@@ -96,7 +95,7 @@ zram_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
   return 0;
 }
 
-/* FUA asks for nothing more: what is in memory is all there is. */
+/* FUA needs no more work: there is no storage besides memory. */
 static int
 zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
              uint32_t flags)
@@ -111,7 +110,7 @@ zram_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
   return r;
 }
 
-/* Advice: what cannot be made zero at the edges stays. */
+/* Trim is advice: if bytes at the edges cannot be made zero, they stay. */
 static int
 zram_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
@@ -122,8 +121,9 @@ zram_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
   return 0;
 }
 
-/* Always fast, and always by freeing: without MAY_TRIM a client asks that
- * later writes find room, which memory that nobody holds cannot promise.
+/* Always fast, and always frees memory.  Without MAY_TRIM a client asks that
+ * later writes find room.  Free memory is not reserved, so it cannot promise
+ * that.
  */
 static int
 zram_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
@@ -169,7 +169,7 @@ add_extent (void *ctx, uint64_t offset, uint64_t length, enum extent_type type)
   };
   struct extents_answer *answer = ctx;
 
-  /* No memory for more: an answer may be shorter than what was asked for. */
+  /* Out of memory: an answer may be shorter than the request. */
   if (nbdkit_add_extent (answer->extents, offset, length, types[type]) == -1)
     return answer->count ? 1 : -1;
   return ++answer->count == MAX_EXTENTS ? 1 : 0;
@@ -229,7 +229,7 @@ static struct nbdkit_plugin plugin = {
   .errno_is_preserved = 1,
 };
 
-/* What nbdkit looks up by name; its header does not declare it. */
+/* nbdkit looks this up by name; its header does not declare it. */
 extern struct nbdkit_plugin *plugin_init (void);
 
 NBDKIT_REGISTER_PLUGIN (plugin)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads a file on a thread that may be left alone.
+ * Contract: plugin/read_file.h.
+ */
 
 #include <config.h>
 
@@ -26,11 +29,11 @@ struct reading {
   char *bytes;       /* of most + 1 */
   const char *fault; /* NULL: none; "": error */
   int error;
-  bool done, left; /* under the lock: the thread's, the reader's last word */
+  bool done, left; /* under the lock; written by: thread, reader */
 };
 
-/* Protects 'done' and 'left' of all readings, and what stands here.  A leaf;
- * nobody holds it while he waits for a file.
+/* Protects 'done' and 'left' of all readings, and the variables below.  A leaf;
+ * it is not held during waits for a file.
  */
 static struct mutex lock = MUTEX_INIT (RANK_LEAF);
 static struct cond done;
@@ -82,11 +85,12 @@ read_all (struct reading *r, int fd)
       return 0;
     r->size += (size_t) n;
   }
-  return 0; /* and it is too long */
+  return 0; /* and the file is too long */
 }
 
-/* Looked at before it is opened, since opening alone does things to some
- * devices and pipes; and again after, since it may be another one by then.
+/* Checks the file before opening it, because opening alone has effects on some
+ * devices and pipes; and again after, because the name may lead to another file
+ * by then.
  */
 static void
 do_read (struct reading *r)
@@ -140,7 +144,7 @@ reading_thread (void *arg)
   return NULL;
 }
 
-/* -- who wants it ------------------------------------------------------- */
+/* -- the reader --------------------------------------------------------- */
 
 static struct reading *
 reading_new (const char *path, size_t most)
@@ -158,7 +162,9 @@ reading_new (const char *path, size_t most)
   return NULL;
 }
 
-/* Until it is done.  False with a reason: it was left to its thread. */
+/* Wait until the thread is done.  False, with a reason, if the reading was left
+ * to the thread.
+ */
 static bool
 wait_for (struct reading *r, uint64_t deadline_ns, struct reason *why)
 {
@@ -197,7 +203,7 @@ is_refused (struct reason *why)
   return late || full;
 }
 
-/* Takes 'r', done and not left. */
+/* Takes over 'r', which is done and was not left. */
 static void *
 bytes_of (struct reading *r, size_t *size, struct reason *why)
 {
@@ -243,7 +249,7 @@ read_file (const char *path, size_t most, uint64_t deadline_ns, size_t *size,
     pthread_detach (thread);
     return NULL;
   }
-  pthread_join (thread, NULL); /* it is on its last lines */
+  pthread_join (thread, NULL); /* it is about to return */
   return bytes_of (r, size, why);
 }
 

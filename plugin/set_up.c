@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* From the keys to store, disk and upkeep; and their end.
+ * Contract: plugin/set_up.h.
+ */
 
 #include <config.h>
 
@@ -105,7 +108,7 @@ set_up_backing (struct store *store)
   return 0;
 }
 
-/* -D zram.compact=1: pass after pass, whatever there is to be won. */
+/* -D zram.compact=1: pass after pass, even if there is little to win. */
 static int
 set_up_upkeep (struct service *s, const struct zcomp_method *methods)
 {

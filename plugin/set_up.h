@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * From the configuration keys to a store, its disk and their upkeep: all that
- * can fail, but for threads.
+ * From the configuration keys to a store, its disk and their upkeep: everything
+ * that can fail, except threads.
  */
 
 #ifndef ZRAM_SET_UP_H
@@ -9,13 +9,13 @@
 
 #include "plugin/control/service.h"
 
-/* As 'keys' say.  0, or -1, and why has been said in the log.  What was made
- * till then stays, for tear_down.
+/* Set up what 'keys' say.  0, or -1 with the reason logged.  Parts that were
+ * already made stay, for tear_down.
  */
 int set_up (struct service *s) MUST_USE;
 
-/* Free what there is.  No request runs, and no pass by hand.  Harmless where
- * nothing was set up.
+/* Free everything.  No request runs, and no pass by hand.  Harmless if nothing
+ * was set up.
  */
 void tear_down (struct service *s);
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Notices and gives up a backing store that does not answer.
+ * Contract: plugin/stuck.h.
+ */
 
 #include <config.h>
 
@@ -9,7 +12,7 @@
 #include "plugin/stuck.h"
 
 static struct mutex lock = MUTEX_INIT (RANK_WATCHED);
-static struct store *watched; /* under lock; NULL: nothing to look at */
+static struct store *watched; /* under lock; NULL: nothing to watch */
 static atomic_bool given_up;
 
 void
@@ -23,7 +26,7 @@ stuck_watch (struct store *store)
 static bool
 completes_nothing (struct backing *io)
 {
-  static uint64_t completed, since_ns; /* the one thread's own */
+  static uint64_t completed, since_ns; /* used by one thread only */
   struct backing_stats s;
   uint64_t n, now = clock_ns ();
 

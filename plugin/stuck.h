@@ -2,9 +2,9 @@
 /*
  * A backing store that does not answer while the process ends.
  *
- * One that has requests and completes none of them for STUCK_NS is given up: it
- * is shut, so that all that waits for it fails, and so does all that waits for
- * room which only it could make.
+ * If it has requests and completes none of them for STUCK_NS, it is given up.
+ * It is shut, so every wait for it fails, and so does every wait for room that
+ * only it could make.
  */
 
 #ifndef ZRAM_STUCK_H
@@ -16,18 +16,19 @@
 
 #define STUCK_NS (UINT64_C (1000) * 1000000)
 
-/* Its backing store, if it has one, may be looked at from now on; NULL: not any
- * more.
+/* From now on the store's backing store, if it has one, may be watched; NULL:
+ * stop watching.
  */
 void stuck_watch (struct store *store);
 
-/* Look, from time to time, in one thread: true if it does not answer, and then
- * it has been given up.  Waits for locks that are held for moments only: by
- * stuck_watch, by the backing store for its queue, and by who waits for room.
+/* Call it from time to time, on one thread: true if the backing store does not
+ * answer; it has been given up then.  Waits only for locks that are held for
+ * moments: stuck_watch's, the backing store's for its queue, and that of the
+ * waits for room.
  */
 bool stuck_look (void);
 
-/* It was given up once. */
+/* True if it was ever given up. */
 bool stuck_given_up (void);
 
 #endif /* ZRAM_STUCK_H */

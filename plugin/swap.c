@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Locks and gets memory, so that this process never waits for it.
+ * Contract: plugin/swap.h.
+ */
 
 #include <config.h>
 
@@ -34,10 +37,10 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-/* For the buffers of 128 threads with requests of 128 KiB. */
+/* Buffers for 128 threads with requests of 128 KiB. */
 #define HEAP_AHEAD ((size_t) 16 << 20)
 
-/* A thread's: what is usual elsewhere, and all of it will be resident. */
+/* Of a thread: a usual size elsewhere, and all of it will be resident. */
 #define STACK_SIZE ((size_t) 256 << 10)
 
 /* No program or library is larger. */
@@ -58,7 +61,7 @@ become_io_flusher (struct reason *why)
   return 0;
 }
 
-/* Another user may not even ask; then it has been asked before. */
+/* Another user may not even ask; then it has been checked before. */
 static int
 check_io_flusher (struct reason *why)
 {
@@ -90,7 +93,7 @@ lock_all (struct reason *why)
   return -1;
 }
 
-/* Locked memory that is free can be given back since Linux 5.18. */
+/* Since Linux 5.18, locked memory that is free can be given back. */
 static int
 check_give_back (struct reason *why)
 {
@@ -116,12 +119,13 @@ swap_prepare (struct reason *why)
 
   if (become_io_flusher (why) == -1 || check_io_flusher (why) == -1)
     return -1;
-  /* Who may do the one may do this; it outlives a change of the user, which
-   * CAP_IPC_LOCK does not.  Where it fails the lock says so.
+  /* A process that may become an I/O flusher may also do this.  The limit
+   * survives a change of the user, which CAP_IPC_LOCK does not.  If it fails,
+   * the lock reports the error.
    */
   (void) setrlimit (RLIMIT_MEMLOCK, &unlimited);
   (void) setrlimit (RLIMIT_RTPRIO, &one); /* refill.h */
-  /* The fork drops the lock; this is to find out while somebody reads it. */
+  /* The fork drops the lock; this shows errors while a person reads them. */
   if (lock_all (why) == -1)
     return -1;
   r = check_give_back (why);
@@ -129,8 +133,8 @@ swap_prepare (struct reason *why)
   return r;
 }
 
-/* What is mapped from files, programs and libraries, is read in now: later it
- * might have to be read from a disk, into memory that is not there.
+/* Read in everything that is mapped from files, that is programs and libraries.
+ * Later it might have to be read from a disk, into memory that is not there.
  */
 static void
 read_in_programs (void)
@@ -151,7 +155,7 @@ read_in_programs (void)
         mode[0] != 'r' || to - from > LARGEST_MAPPED_FILE ||
         (inode == 0 && !strstr (line, "[heap]")))
       continue;
-    /* A private page that is written becomes another page. */
+    /* A write to a private page makes another page. */
     (void) madvise ((void *) from, to - from,
                     mode[1] == 'w' && mode[3] == 'p' ? MADV_POPULATE_WRITE
                                                      : MADV_POPULATE_READ);
@@ -160,7 +164,7 @@ read_in_programs (void)
   fclose (maps);
 }
 
-/* One heap for all threads that keeps what it got, and gets some now. */
+/* One heap for all threads, which keeps its memory, and gets some now. */
 static int
 fill_heap (void)
 {
@@ -168,13 +172,13 @@ fill_heap (void)
 
 #ifdef M_ARENA_MAX
   mallopt (M_ARENA_MAX, 1);
-  mallopt (M_MMAP_THRESHOLD, 32 << 20); /* more than that it refuses */
+  mallopt (M_MMAP_THRESHOLD, 32 << 20); /* the most that glibc accepts */
   mallopt (M_TRIM_THRESHOLD, INT_MAX);
 #endif
   p = malloc (HEAP_AHEAD);
   if (!p)
     return -1;
-  /* By hand: a call whose effect nobody sees might be left out. */
+  /* By hand: the compiler might omit a call without a visible effect. */
   for (size_t i = 0; i < HEAP_AHEAD; i += 4096)
     *(volatile char *) (p + i) = 0;
   free (p);
@@ -204,7 +208,7 @@ swap_lock (struct reason *why)
   if (check_io_flusher (why) == -1 || lock_all (why) == -1)
     return -1;
   if (make_stacks_small () == -1 || fill_heap () == -1 ||
-      mlockall (MCL_FUTURE) == -1) { /* not on fault from here on */
+      mlockall (MCL_FUTURE) == -1) { /* resident at once from here on */
     reason_set (why, "cannot get memory in advance: %s", error_text (errno));
     return -1;
   }

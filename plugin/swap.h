@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * swap=true: a server that the machine it runs on may swap to.
+ * swap=true: a server on a machine that may swap to it.
  *
  *   get_ready    swap_prepare   I/O flusher; may all be locked?   (privileged)
  *   (nbdkit changes its user, and forks)
  *   after_fork   swap_lock      the lock itself, which a fork drops
  *
- * An I/O flusher's allocations in the kernel do not wait for pages to be
- * swapped out, that is for itself.  A thread that is one makes threads and
- * processes that are, so nbdkit's main thread is the one to ask for it, before
- * there are others.
+ * The kernel's allocations for an I/O flusher do not wait for pages to be
+ * swapped out, because that would be a wait for itself.  A thread that is an
+ * I/O flusher makes threads and processes that are.  So nbdkit's main thread
+ * asks for it, before there are other threads.
  *
- * What is there is locked as it becomes resident, for most of its addresses are
- * reserved and never used.  What is mapped later, which is the stacks of
- * threads, is made resident as a whole.  And the heap gets memory in advance,
- * from which nbdkit's buffers for requests come: a thread that waits for its
- * first buffer while it holds the connection would hold all others up.
+ * Existing memory is locked as it becomes resident, because most of its
+ * addresses are reserved and never used.  Later mappings, which are the stacks
+ * of threads, are made resident as a whole.  The heap, from which nbdkit's
+ * request buffers come, gets memory in advance: a thread that waits for its
+ * first buffer while it holds the connection would block all others.
  */
 
 #ifndef ZRAM_SWAP_H

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* One connection: reading, lines, sending.
+ * Contract: plugin/control/client.h.
+ */
 
 #include <config.h>
 
@@ -31,7 +34,7 @@ client_close (struct client *c)
 
 /* -- lines -------------------------------------------------------------- */
 
-/* Its length; -1 if there is none yet. */
+/* The length of the line; -1: there is no whole line yet. */
 static ssize_t
 find_line (struct client *c)
 {
@@ -43,7 +46,7 @@ find_line (struct client *c)
   return end ? end - begin : -1;
 }
 
-/* The last line of a client that says no more may lack its \n. */
+/* The last line of a client that sends no more may lack its \n. */
 enum client_line
 client_line (struct client *c, const char **line, size_t *len)
 {
@@ -105,7 +108,7 @@ client_read (struct client *c)
   if (n > 0)
     text_grew (&c->in, (size_t) n);
   else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-    c->eof = true; /* it may have asked something, and then gone */
+    c->eof = true; /* it may have sent a request before it left */
 }
 
 void
@@ -127,7 +130,7 @@ client_write (struct client *c)
       c->mute = true;
   }
   c->behind_ns = 0;
-  /* A long answer leaves no memory behind. */
+  /* Free the memory of a long answer. */
   if (c->mute || c->out.cap > ZRAM_REQUEST_MAX)
     text_free (&c->out);
   else

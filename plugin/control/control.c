@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The control server: its event loop, its clients and threads.
+ * Contract: plugin/control/control.h.
+ */
 
 #include <config.h>
 
@@ -23,17 +26,18 @@
 /* Bytes that all clients together may leave unread. */
 #define ALL_UNREAD_MAX (64u << 20)
 
-/* Seconds, by the run clock, that a client may be deaf. */
+/* How long a client may be deaf, in seconds of the run clock. */
 #define PATIENCE 10
 
-/* Requests of one client before it is the others' turn. */
+/* Requests of one client before the others get their turn. */
 #define TURN 16
 
-/* Clients together may have a quarter of the process's descriptors. */
+/* All clients together may use a quarter of the process's descriptors. */
 #define FDS_SHARE 4
 
-/* The first place in the array for poll; the others are for whoever is polled:
- * with a small limit of descriptors poll takes no more than are in use.
+/* The first index in the array for poll.  The others are given to descriptors
+ * that are polled: with a low limit of descriptors, poll accepts only as many
+ * as that limit.
  */
 #define POLL_WAKE 0
 
@@ -41,16 +45,16 @@ struct control {
   struct service *service; /* not owned */
   struct listener listener;
   struct slow *slow[RPC_LANES]; /* [RPC_AT_ONCE] is NULL */
-  int wake_fd;                  /* eventfd: something is done, or stop is set */
+  int wake_fd;                  /* eventfd: a request is done, or stop is set */
   atomic_bool stop;
   bool started;
   pthread_t thread;
 
-  /* Below: the event loop's own. */
+  /* Below: used by the event loop only. */
   struct client clients[ZRAM_CLIENTS_MAX];
   struct pollfd fds[2 + ZRAM_CLIENTS_MAX];
-  unsigned polled;      /* of fds */
-  unsigned listener_at; /* in fds; 0: it is not polled */
+  unsigned polled;      /* entries of fds in use */
+  unsigned listener_at; /* index in fds; 0: not polled */
   uint64_t serial;      /* of the last client */
   bool accept_pause;
 };
@@ -68,7 +72,7 @@ all_unread (const struct control *control)
   return sum;
 }
 
-/* Who has been behind for longest makes room for the others. */
+/* The client that has been behind for longest is dropped, to make room. */
 static void
 give_up_slowest (struct control *control)
 {
@@ -87,16 +91,16 @@ give_up_slowest (struct control *control)
   text_free (&slowest->out);
 }
 
-/* Something was added to the client's answers. */
+/* Call it after adding to a client's answers. */
 static void
 answered (struct control *control, struct client *c)
 {
   if (c->out.broken) {
-    c->dead = true; /* no memory: rather no answer than half of one */
+    c->dead = true; /* no memory: better no answer than half of one */
     return;
   }
   client_write (c);
-  /* Each time round somebody has less. */
+  /* Ends: each round frees some client's answers. */
   while (all_unread (control) > ALL_UNREAD_MAX)
     give_up_slowest (control);
 }
@@ -199,7 +203,7 @@ turn_away (int fd, unsigned most)
   close (fd);
 }
 
-/* NULL if there are 'most' clients. */
+/* NULL if there are 'most' clients already. */
 static struct client *
 free_place (struct control *control, unsigned most)
 {
@@ -227,7 +231,7 @@ accept_clients (struct control *control)
     if (r != FDS_ACCEPTED) {
       control->accept_pause = r == FDS_PAUSE;
       if (r == FDS_NEVER)
-        listener_close (&control->listener); /* nobody shall wait there */
+        listener_close (&control->listener); /* no client may wait there */
       return;
     }
     c = free_place (control, most);
@@ -246,7 +250,7 @@ sooner (int a, int b)
   return a == -1 || (b != -1 && b < a) ? b : a;
 }
 
-/* Milliseconds until it is to be looked at whatever poll says; -1: never. */
+/* In ms: when to look at the client even if poll reports nothing; -1: never. */
 static int
 client_timeout (struct client *c)
 {
@@ -257,7 +261,7 @@ client_timeout (struct client *c)
   return client_has_line (c) ? 0 : -1;
 }
 
-/* Returns its place. */
+/* Returns its index. */
 static unsigned
 add_to_poll (struct control *control, int fd, short events)
 {
@@ -265,7 +269,7 @@ add_to_poll (struct control *control, int fd, short events)
   return control->polled++;
 }
 
-/* Fills in what to poll for; returns the timeout in ms. */
+/* Fills the array for poll; returns the timeout in ms. */
 static int
 prepare (struct control *control)
 {
@@ -282,8 +286,8 @@ prepare (struct control *control)
     struct client *c = &control->clients[i];
     short events = c->fd == -1 ? 0 : client_events (c);
 
-    /* One that waits for nothing is not looked at: poll would report for
-     * ever that its other end is closed.
+    /* A client that waits for nothing is not polled: poll would report again
+     * and again that its other end is closed.
      */
     c->poll_at = events ? add_to_poll (control, c->fd, events) : 0;
     if (c->fd != -1)
@@ -311,8 +315,8 @@ attend_to (struct control *control, struct client *c)
     client_close (c);
 }
 
-/* Ends when it is told to: 'stop' is looked at each time round, and nothing in
- * between waits (fds.h).
+/* Ends when 'stop' is set: each round looks at it, and no step of a round waits
+ * (fds.h).
  */
 static void *
 control_thread (void *arg)
@@ -333,7 +337,7 @@ control_thread (void *arg)
     for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
       if (control->clients[i].fd != -1)
         attend_to (control, &control->clients[i]);
-    /* Last, so that what poll said is never taken for a new client's. */
+    /* Last, so that poll's results are never taken for a new client's. */
     if (control->listener_at && fds[control->listener_at].revents)
       accept_clients (control);
   }
@@ -376,7 +380,7 @@ control_open (struct service *service, const char *path, struct reason *why)
   control->listener.fd = -1;
   for (unsigned i = 0; i < ZRAM_CLIENTS_MAX; i++)
     control->clients[i].fd = -1;
-  json_object_seed (0); /* not safe among threads the first time */
+  json_object_seed (0); /* its first call is not thread-safe */
   control->wake_fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (make_lanes (control))
     service->jobs = jobs_create (service);

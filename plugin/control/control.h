@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control server: a Unix socket, and one thread that serves all who
- * connect to it.
+ * The control server: a Unix socket, and one thread that serves all clients
+ * that connect to it.
  *
  *   listener --> clients --lines--> rpc --+--> answer at once
  *                   ^                     +--> slow threads (slow.h)
  *                   |                     +--> job thread   (jobs.h)
  *                   +----- answers -------+
  *
- * The event loop never waits for anything but poll: no client and no request
- * keeps the others waiting.  Bounds (zram-protocol.h): clients, bytes of a
- * request, bytes that a client leaves unread; and bytes that all of them
- * leave unread, here.
+ * The event loop waits only for poll: no client and no request keeps the others
+ * waiting.  zram-protocol.h limits the clients, the bytes of a request, and the
+ * bytes that a client leaves unread.  control.c limits the bytes that all
+ * clients together leave unread.
  */
 
 #ifndef ZRAM_CONTROL_H
@@ -21,24 +21,24 @@
 
 struct control;
 
-/* Make the socket (before the fork, so that errors are seen) and all that
- * serving needs but the threads.  Sets service->jobs.  NULL with a reason in
- * 'why'.
+/* Make the socket (before the fork, so that a person sees errors) and all else
+ * that serving needs, except the threads.  Sets service->jobs.  NULL with a
+ * reason in 'why'.
  */
 struct control *control_open (struct service *service, const char *path,
                               struct reason *why) MUST_USE;
 
-/* Start the threads (after the last fork).  0, or -1 with errno set. */
+/* Start the threads; call it after the last fork.  0, or -1 with errno set. */
 int control_start (struct control *control) MUST_USE;
 
-/* Cancel the job that runs, end the threads, close every connection. */
+/* Cancel the running job, end the threads, close every connection. */
 void control_stop (struct control *control);
 
-/* And remove the socket.  Harmless if it is NULL. */
+/* Like control_stop, and remove the socket.  Harmless if it is NULL. */
 void control_close (struct control *control);
 
-/* The process ends without a word, perhaps with threads still running: remove
- * the socket, and nothing else.  Harmless if it is NULL.
+/* For a process that ends while threads may still run: remove the socket, and
+ * do nothing else.  Harmless if it is NULL.
  */
 void control_exit (struct control *control);
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Polling, accepting and counting descriptors.
+ * Contract: plugin/control/fds.h.
+ */
 
 #include <config.h>
 
@@ -38,8 +41,8 @@ fds_accept (int listener, int *fd)
   case ENOTSOCK:
     return FDS_NEVER;
   default:
-    /* EMFILE, ENFILE, ENOBUFS, ENOMEM; EPERM of a firewall; and what the
-     * network says of a connection that is not there any more.
+    /* EMFILE, ENFILE, ENOBUFS, ENOMEM; EPERM from a firewall; and errors of the
+     * network about a connection that no longer exists.
      */
     return FDS_PAUSE;
   }

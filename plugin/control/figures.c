@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The values of the table of counters and gauges.
+ * Contract: plugin/control/figures.h.
+ */
 
 #include <config.h>
 
@@ -38,7 +41,7 @@ figures_read (struct service *s, uint64_t values[FIGURES])
   struct backing_stats io = { 0 };
   struct blocks_stats blocks = { 0 };
   struct evictor_stats evicted = { 0 };
-  unsigned low = 0, high = 0; /* marks of eviction */
+  unsigned low = 0, high = 0; /* eviction's marks */
 
   if (backing) {
     backing_get_stats (backing, &io);

@@ -12,7 +12,7 @@ enum figure_of { OF_STORE, OF_DISK, OF_BACKING };
 
 enum figure_kind { KIND_GAUGE, KIND_COUNTER };
 
-/* Of the value, and where they differ: in "stats"; in the metrics. */
+/* The unit of the value; if they differ: in "stats"; in the metrics. */
 enum figure_unit {
   UNIT_COUNT,
   UNIT_FLAG, /* true or false; 1 or 0 */
@@ -32,8 +32,8 @@ struct figure {
   enum figure_unit unit;
   const char *json;       /* NULL: not in "stats" */
   const char *metric;     /* NULL: not in the metrics */
-  const char *label, *is; /* NULL: there is none */
-  const char *help;       /* NULL: of the same family as the one before */
+  const char *label, *is; /* NULL: there is no label */
+  const char *help;       /* NULL: same family as the row before */
 };
 
 enum {
@@ -44,9 +44,9 @@ enum {
 
 extern const struct figure figures[FIGURES];
 
-/* Their values now, each of its own moment.  Without a backing store those that
- * are of it are 0.  Takes the locks of size classes, of dictionaries and of the
- * backing store, each for a moment.
+/* Read all values now, one after the other.  Without a backing store its values
+ * are 0.  Takes the locks of size classes, of dictionaries and of the backing
+ * store, each for a moment.
  */
 void figures_read (struct service *s, uint64_t values[FIGURES]);
 

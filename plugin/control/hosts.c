@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Names of this machine, and the Host headers that match them.
+ * Contract: plugin/control/hosts.h.
+ */
 
 #include <config.h>
 
@@ -15,7 +18,7 @@
 
 #include "plugin/control/hosts.h"
 
-#define NAME_SIZE 256 /* of a DNS name, and its end */
+#define NAME_SIZE 256 /* of a DNS name, with its final \0 */
 
 bool
 hosts_is_name (const char *name)
@@ -29,7 +32,7 @@ hosts_is_name (const char *name)
 
 /* -- names -------------------------------------------------------------- */
 
-/* "a." is "a", whoever says it; nor does case matter. */
+/* Compares without case; "a." is the same as "a". */
 static bool
 is_same (const char *a, size_t a_len, const char *b)
 {
@@ -67,7 +70,7 @@ hosts_free (struct hosts *hosts)
     free (hosts->name[--hosts->n]);
 }
 
-/* -- our own ------------------------------------------------------------ */
+/* -- this machine's names ------------------------------------------------ */
 
 static bool
 names_it (const struct hostent *entry, const char *name)
@@ -82,7 +85,7 @@ names_it (const struct hostent *entry, const char *name)
   return false;
 }
 
-/* What stands beside a name in /etc/hosts. */
+/* Add the other names in the /etc/hosts lines of a name. */
 static void
 add_from_file (struct hosts *hosts, const char *name)
 {
@@ -98,7 +101,7 @@ add_from_file (struct hosts *hosts, const char *name)
   endhostent ();
 }
 
-/* With each of the domains that the resolver would look in. */
+/* Add the name with each of the resolver's search domains. */
 static void
 add_with_domains (struct hosts *hosts, const char *name)
 {
@@ -137,7 +140,7 @@ hosts_add_own (struct hosts *hosts)
   add_with_domains (hosts, name);
 }
 
-/* -- what a client says ------------------------------------------------- */
+/* -- the Host header ----------------------------------------------------- */
 
 static bool
 is_address (int family, const char *text, size_t len)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The service: what is behind the control socket and the metrics.  The one
- * store and disk of this process, their upkeep, and what is known about them
- * only here.
+ * The service: the state behind the control socket and the metrics.  It has the
+ * one store and disk of this process, their upkeep, and facts about them that
+ * only the plugin knows.
  */
 
 #ifndef ZRAM_SERVICE_H
@@ -22,7 +22,7 @@ struct service {
   struct disk *disk;
   struct upkeep *upkeep;
   bool swap;                 /* this machine may swap to it */
-  const char *backing_where; /* as backing= names it; NULL: no such store */
+  const char *backing_where; /* the value of backing=; NULL: no backing store */
   struct jobs *jobs;         /* NULL without a control socket */
   atomic_uint clients;       /* NBD connections */
   uint64_t started_ns;       /* clock_ns when serving began */

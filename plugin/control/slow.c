@@ -12,7 +12,7 @@
 
 struct slow {
   struct service *service; /* not owned */
-  int wake_fd;           /* not owned */
+  int wake_fd;             /* not owned */
   struct mutex lock;
   struct cond put;
   struct slow_request *queue, **queue_end;

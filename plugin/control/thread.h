@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Threads of ours leave signals to those of nbdkit.
+ * Threads of the plugin block all signals: nbdkit's threads handle them.
  */
 
 #ifndef ZRAM_THREAD_H
