@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A job's work and words.  See job.h. */
+/* Runs each kind of job, and describes its result.
+ * Contract: plugin/control/job.h.
+ */
 
 #include <config.h>
 
@@ -38,7 +40,7 @@ job_state_name (enum job_state state)
   return names[state];
 }
 
-/* While a job is done. */
+/* Exists while a job runs. */
 struct run {
   struct job *job;
   struct service *service;
@@ -72,7 +74,7 @@ describe_audit (struct job *job, struct pass_progress *progress)
               "nothing wrong in %" PRIu64 " slots", done);
   if (job->state != JOB_DONE)
     return;
-  /* Some may have been freed by requests that it waited for. */
+  /* Requests that the audit waited for may have freed slots. */
   job->slots = done;
   atomic_store (&progress->total, done);
   snprintf (job->message, sizeof job->message,
@@ -103,8 +105,8 @@ run_audit (struct run *run)
 
 /* -- reset --------------------------------------------------------------- */
 
-/* What a reset that runs has discarded: seen in what is left, which clients
- * may add to meanwhile.
+/* How many slots a running reset has discarded so far.  Computed from the slots
+ * that are left; clients may add to these meanwhile.
  */
 static uint64_t
 discarded (struct service *service, uint64_t total)
@@ -114,7 +116,7 @@ discarded (struct service *service, uint64_t total)
   return left < 0 ? total : (uint64_t) left < total ? total - left : 0;
 }
 
-/* 'what' and 'locked' as by_hand_reset says. */
+/* 'what' and 'locked': see by_hand_reset. */
 static void
 describe_reset (struct job *job, const char *what, uint64_t locked)
 {
@@ -131,8 +133,8 @@ describe_reset (struct job *job, const char *what, uint64_t locked)
               job->slots);
 }
 
-/* Once begun it is not cancelled, but it does not wait for ever: what it would
- * wait for is a request that sleeps in the backing store with a slot locked.
+/* A reset that has begun is not cancelled, but it does not wait for ever: it
+ * only waits for requests that sleep in the backing store with a slot locked.
  */
 static void
 run_reset (struct run *run)
@@ -166,7 +168,7 @@ job_done (const struct job *job, struct service *service,
 
 /* -- recompression and training ------------------------------------------ */
 
-/* Of a job that ended with 'failed' or without. */
+/* The state of a job that has ended; 'failed': with an error. */
 static enum job_state
 state_of (const struct run *run, bool failed)
 {
@@ -245,7 +247,7 @@ job_stopped_by (const struct writeback_totals *t)
   return t->store_full ? "the backing store is full" : NULL;
 }
 
-/* An errno is all that a pass has; the store may know more. */
+/* A pass has only an errno; the backing store may know more. */
 static void
 describe_stop (struct store *store, const struct writeback_totals *t,
                struct reason *why)
@@ -287,7 +289,7 @@ run_writeback (struct run *run)
               t->written.lost, t->written.failed);
 }
 
-/* -------------------------------------------------------------------------- */
+/* -- any job ------------------------------------------------------------ */
 
 void
 job_run (struct job *job, struct service *service,

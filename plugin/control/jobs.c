@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The job thread, the current job, and the jobs that ended.
+ * Contract: plugin/control/jobs.h.
+ */
 
 #include <config.h>
 
@@ -15,8 +18,8 @@ struct jobs {
   struct service *service; /* not owned */
   struct mutex lock;
   struct cond begun;
-  struct job current;              /* while its state is RUNNING */
-  bool taken_up;                   /* current: the thread is at it */
+  struct job current;              /* its state is RUNNING, or there is none */
+  bool taken_up;                   /* current: the thread has begun it */
   struct pass_progress progress;   /* of current */
   uint64_t started_ns;             /* current */
   struct job kept[ZRAM_JOBS_KEPT]; /* job n at n % ZRAM_JOBS_KEPT */
@@ -33,7 +36,7 @@ look_at_progress (struct jobs *jobs, struct job *job)
 {
   job->total = atomic_load (&jobs->progress.total);
   job->done = job_done (job, jobs->service, &jobs->progress);
-  if (job->done > job->total) /* more came while it went on */
+  if (job->done > job->total) /* clients added slots meanwhile */
     job->total = job->done;
   job->elapsed_ms = (clock_ns () - jobs->started_ns) / 1000000;
 }
@@ -198,7 +201,7 @@ jobs_destroy (struct jobs *jobs)
   if (!jobs)
     return;
   jobs_stop (jobs);
-  free_ranges (&jobs->current.request); /* it was never taken up */
+  free_ranges (&jobs->current.request); /* the thread had not begun it */
   cond_destroy (&jobs->begun);
   mutex_destroy (&jobs->lock);
   free (jobs);

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Making, locking and removing the control socket.
+ * Contract: plugin/control/listener.h.
+ */
 
 #include <config.h>
 
@@ -25,7 +28,7 @@
 #define LOCK_PATIENCE_MS 3000
 #define LOCK_PAUSE_MS 10
 
-/* Forks after which this process was the parent. */
+/* Counts the forks in which this process was the parent. */
 static atomic_uint forks_seen;
 
 static void
@@ -80,9 +83,9 @@ refuse_lock (const struct lock *lock, const struct refusal *r,
   return -1;
 }
 
-/* Nobody else can open the file that this makes, so nobody can hold its lock
- * but who may make the socket too.  One that was there already must be such a
- * file: not a link or a FIFO, not another user's.
+/* No other user can open a file that this makes.  So only processes that may
+ * also make the socket can hold its lock.  A file that was already there must
+ * be of this kind: not a link or a FIFO, not another user's.
  */
 static int
 lock_file_open (struct lock *lock, const struct refusal *r)
@@ -100,7 +103,7 @@ lock_file_open (struct lock *lock, const struct refusal *r)
   return refuse_lock (lock, r, "is not a lock file of ours: remove it");
 }
 
-/* Who had the lock has removed the file since we opened it? */
+/* Has the previous holder of the lock removed the file since we opened it? */
 static bool
 lock_file_is_gone (const struct lock *lock)
 {
@@ -110,7 +113,7 @@ lock_file_is_gone (const struct lock *lock)
          here.st_dev != there.st_dev || here.st_ino != there.st_ino;
 }
 
-/* 1 if it is locked, 0 if somebody else has it. */
+/* 1: locked; 0: another process has the lock; -1: refused, with a reason. */
 static int
 lock_try (struct lock *lock, const struct refusal *r)
 {
@@ -127,9 +130,9 @@ lock_try (struct lock *lock, const struct refusal *r)
   return refuse_lock (lock, r, error_text (err));
 }
 
-/* Waits for LOCK_PATIENCE_MS at the most: who has the lock needs it for some
- * system calls, so longer means that it hangs.  Tries once more after that
- * time: this process may have been the one that did not run.
+/* Waits at most LOCK_PATIENCE_MS.  A process needs the lock only for some
+ * system calls, so one that keeps it longer hangs.  Tries once more after that
+ * time, because this process may have been the one that did not run.
  */
 static int
 lock_take (struct lock *lock, const struct refusal *r)
@@ -159,7 +162,7 @@ lock_drop (struct lock *lock)
 
 /* -- the socket --------------------------------------------------------- */
 
-/* What is at the path already goes, or is a reason to refuse. */
+/* Remove a dead server's socket at the path; refuse everything else there. */
 static int
 make_way (const struct listener *l, const struct refusal *r)
 {
@@ -174,7 +177,7 @@ make_way (const struct listener *l, const struct refusal *r)
   fd = new_socket ();
   if (fd == -1)
     return refuse_errno (r, "cannot make a socket");
-  /* EAGAIN: it listens, and its queue is full. */
+  /* EAGAIN: a server listens, and its queue is full. */
   err = connect (fd, address, sizeof l->address) == 0 ? 0 : errno;
   close (fd);
   if (err == 0 || err == EAGAIN)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of JSON-RPC methods.
+ * Contract: plugin/control/methods.h.
+ */
 
 #include <config.h>
 

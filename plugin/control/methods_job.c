@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Methods that begin, show and cancel long work.
+ * Contract: plugin/control/methods.h.
+ */
 
 #include <config.h>
 
@@ -99,8 +102,8 @@ method_names (struct service *s, const struct zcomp_method *methods, unsigned n,
       zcomp_format_name (s->store->zcomp, methods[i].format));
 }
 
-/* By number, or by the name of its codec.  Without a secondary method only what
- * can never be right is refused here.
+/* By number, or by the name of its codec.  If there is no secondary method,
+ * only values that can never be right are refused here.
  */
 static bool
 recompress_priority (struct service *s, const json_t *params, struct reply *r,
@@ -139,7 +142,7 @@ recompress_priority (struct service *s, const json_t *params, struct reply *r,
   return q->priority != 0;
 }
 
-/* A number that may be missing, and is 0 then. */
+/* An optional number; 0 if it is missing. */
 static bool
 optional (const json_t *params, const char *name, uint64_t min, uint64_t max,
           struct reply *r, uint64_t *n)
@@ -202,9 +205,9 @@ run_train (struct service *s, const json_t *params, struct reply *r)
   begin_job (s, &request, r);
 }
 
-/* -- looking at one ----------------------------------------------------- */
+/* -- job: one job's state ----------------------------------------------- */
 
-/* clang-format off: a name and its value a line */
+/* clang-format off: one name and value on each line */
 static json_t *
 gains_of (const struct train_result *t)
 {

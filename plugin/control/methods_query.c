@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Methods that look and change nothing.
+ * Contract: plugin/control/methods.h.
+ */
 
 #include <config.h>
 
@@ -22,9 +25,9 @@ run_version (struct service *s, const json_t *params, struct reply *r)
 
 /* -- stats -------------------------------------------------------------- */
 
-/* The order of members that clients know, as far as the table of figures, which
- * has the order of the metrics, would make another.  A new figure needs no
- * line.
+/* Members in the order that clients know, where the table of figures, which
+ * has the order of the metrics, would give another.  A new figure needs no
+ * line here.
  */
 static const char *const stats_order[] = {
   /* clang-format off */
@@ -49,8 +52,8 @@ static const char *const stats_order[] = {
   /* clang-format on */
 };
 
-/* Set the member at 'path', whose parts are made where they are missing.  Takes
- * over the value.  False without memory, which a NULL value is too.
+/* Set the member at 'path', and make missing parts of the path.  Takes over the
+ * value.  False without memory; a NULL value also means no memory.
  */
 static bool
 put (json_t *object, const char *path, json_t *value)
@@ -73,7 +76,7 @@ figure_json (const struct service *s, const struct figure *f, uint64_t value)
     return json_boolean (value);
   if (f->unit == UNIT_SLOTS_AS_PAGES)
     value *= s->store->config.slot_size / MEM_PAGE;
-  return json_integer ((json_int_t) value); /* in JSON counts are signed */
+  return json_integer ((json_int_t) value); /* counts in JSON are signed */
 }
 
 static bool
@@ -90,7 +93,7 @@ put_figures (struct service *s, json_t *stats)
   return ok;
 }
 
-/* What is no figure: strings, a list, a fraction. */
+/* Values that are not figures: strings, a list, a fraction. */
 static bool
 put_words (struct service *s, json_t *stats)
 {
@@ -106,7 +109,7 @@ put_words (struct service *s, json_t *stats)
          put (stats, "recompression.methods", recomp_methods (s));
 }
 
-/* The last thing that went wrong with the store; null: nothing did. */
+/* The last error of the backing store; null: there was none. */
 static json_t *
 last_error_json (struct backing *backing)
 {
@@ -128,8 +131,7 @@ last_error_json (struct backing *backing)
                     (double) (clock_ns () - t[last].at_ns) / 1e9);
 }
 
-/* The same for the backing store; without one, all that is said of it is null.
- */
+/* The same for the backing store; without one, all its members are null. */
 static bool
 put_backing_words (struct service *s, json_t *stats)
 {

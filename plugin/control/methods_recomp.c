@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Methods that set how and when slots are recompressed.
+ * Contract: plugin/control/methods.h.
+ */
 
 #include <config.h>
 
@@ -10,7 +13,7 @@
 #include "store/claim.h"
 #include "zram-shown.h"
 
-/* -- by itself ---------------------------------------------------------- */
+/* -- automatic recompression -------------------------------------------- */
 
 void
 run_auto_recompress (struct service *s, const json_t *params, struct reply *r)
@@ -61,7 +64,7 @@ recomp_methods (struct service *s)
   return list;
 }
 
-/* Of what was to be set, so much goes back in a message. */
+/* A message shows at most this much of the value. */
 #define SET_SHOWN 120
 
 static void
@@ -73,8 +76,8 @@ refuse_set (struct reply *r, int code, const char *value, const char *why)
                shown_cut (shown, sizeof shown, value, SHOWN_MESSAGE), why);
 }
 
-/* The dictionaries that are loaded before one fails are thrown away with
- * others that nothing names.  The caller holds 'settings'.
+/* If one fails, the dictionaries that were already loaded are dropped later,
+ * with others that no format names.  The caller holds 'settings'.
  */
 static bool
 set_methods_locked (struct service *s, const struct method_key *keys,
@@ -90,7 +93,7 @@ set_methods_locked (struct service *s, const struct method_key *keys,
   return true;
 }
 
-/* Where a relative path would lead is nothing that a client knows. */
+/* A client does not know the folder in which a relative path would begin. */
 static bool
 paths_are_absolute (const struct method_key *keys, unsigned count)
 {

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Methods that set marks, limits, the algorithm and workers.
+ * Contract: plugin/control/methods.h.
+ */
 
 #include <config.h>
 
@@ -13,14 +16,14 @@
 #include "plugin/control/methods.h"
 #include "plugin/keys.h"
 
-/* Requests that change settings run in several threads.  Each holds them for a
- * moment; this is how long another one waits for that.
+/* Requests that change settings run in several threads.  Each holds the lock
+ * for a moment; another one tries for so long.
  */
 #define SETTINGS_TRIES 50
 #define SETTINGS_PAUSE_US 2000
 
-/* What changes the number of workers or the algorithm does not wait for a job
- * that needs them to stay: others wait behind it.
+/* A change of the number of workers or of the algorithm does not wait for a job
+ * that needs them unchanged: other requests wait behind it.
  */
 bool
 settings_trylock (struct service *s, struct reply *r)
@@ -149,7 +152,7 @@ run_write_buffer (struct service *s, const json_t *params, struct reply *r)
 
 /* -- algorithm ---------------------------------------------------------- */
 
-/* ["lz4", …]; and for a message "lz4, …". */
+/* Both forms of the list: ["lz4", …]; and for a message "lz4, …". */
 static json_t *
 available (char *names, size_t size)
 {

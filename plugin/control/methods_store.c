@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Methods for the backing store: writeback, eviction, settings.
+ * Contract: plugin/control/methods.h.
+ */
 
 #include <config.h>
 
@@ -11,8 +14,8 @@
 /* Counts in JSON are signed. */
 #define N(x) ((json_int_t) (x))
 
-/* Of none of this is there any use without it.  Looked at last: a value that is
- * not allowed is that whether there is a store or not.
+/* None of these methods is of use without a backing store.  Checked last: a
+ * wrong value is reported as such with or without one.
  */
 static bool
 has_store (struct service *s, struct reply *r)
@@ -51,7 +54,7 @@ is_slot (const struct service *s, const json_t *n)
          (uint64_t) json_integer_value (n) < s->disk->table.slots;
 }
 
-/* One member of page_index, N, or of page_indexes, [A, B]. */
+/* A member of page_index, N, or of page_indexes, [A, B]. */
 static bool
 range_of (const struct service *s, const json_t *value, bool pair,
           struct slot_range *range)
@@ -95,7 +98,7 @@ ranges_from (struct service *s, const json_t *params, const char *name,
   return true;
 }
 
-/* The caller frees q->ranges, whatever is returned. */
+/* The caller frees q->ranges, even on failure. */
 static bool
 writeback_ranges (struct service *s, const json_t *params, struct reply *r,
                   struct writeback_request *q)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Writes the metrics in Prometheus' text format.
+ * Contract: plugin/control/metrics.h.
+ */
 
 #include <config.h>
 
@@ -48,8 +51,8 @@ head (struct text *out, const char *name, const char *type, const char *help)
                name, type);
 }
 
-/* A label's value, quoted: made harmless, then as the format wants it.  The one
- * way for strings into the metrics.
+/* A label's value, quoted: made harmless, then escaped for the format.  Every
+ * string in the metrics goes through this.
  */
 static void
 label_value (struct text *out, const char *s)
@@ -70,13 +73,13 @@ label_value (struct text *out, const char *s)
   free (shown);
 }
 
-/* Powers of two, from about a microsecond to about 17 seconds, each of which
- * is a bound of our own buckets.
+/* Bounds of the buckets: powers of two, from about a microsecond to about 17
+ * seconds.  Each is also a bound of our own buckets.
  */
 #define LE_FIRST_LOG2 10
 #define LE_LAST_LOG2 34
 
-/* The end of a name: of a bucket, or without one what all of them have. */
+/* The labels behind a name; 'le' only for a bucket. */
 static void
 labels (struct text *out, const char *op, const char *le)
 {
@@ -103,7 +106,7 @@ bucket (struct text *out, const char *name, const char *op, const char *le,
   text_printf (out, " %" PRIu64 "\n", below);
 }
 
-/* op: NULL if the family has only one. */
+/* op: NULL if the family has only one histogram. */
 static void
 histogram (struct text *out, const char *name, const char *op,
            const struct times *times)
@@ -133,7 +136,7 @@ histogram (struct text *out, const char *name, const char *op,
 
 /* -- groups of families ------------------------------------------------- */
 
-/* What the table has no room for: labels that are strings, a fraction. */
+/* Metrics that do not fit the table: string labels, a fraction. */
 static void
 add_setup (struct service *s, struct text *out)
 {
@@ -183,7 +186,7 @@ add_figures (struct service *s, struct text *out)
       add_figure (out, &figures[i], values[i]);
 }
 
-/* Histograms are families of another shape than the table's. */
+/* The families of histograms, which do not fit the table either. */
 static void
 add_times (struct service *s, struct text *out)
 {
@@ -195,7 +198,7 @@ add_times (struct service *s, struct text *out)
   times_of (s, all);
   head (out, requests, "histogram", "Time that requests took.");
   for (unsigned i = 0; i < TIMES; i++) {
-    /* Families must not be mixed. */
+    /* The format wants each family in one piece. */
     if (strcmp (all[i].name, "compress") == 0)
       head (out, codec, "histogram",
             "Time to compress or decompress a slot, of one in 16.");

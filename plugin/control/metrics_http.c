@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The HTTP server of the metrics: answers, connections, loop.
+ * Contract: plugin/control/metrics_http.h.
+ */
 
 #include <config.h>
 
@@ -26,36 +29,36 @@
 
 #define BACKLOG 128
 
-/* From being accepted to the end of its answer. */
+/* The time from accepting a connection to the end of its answer. */
 #define GUEST_SECONDS 10
 
-/* At the most, and of all descriptors of the process an eighth.  Some more
- * for those that are just being turned out.
+/* Connections at most; also at most an eighth of all descriptors of the
+ * process.  GUESTS_LEAVING are for connections that are just being shut.
  */
 #define GUESTS 64
 #define GUESTS_LEAVING 16
 #define FDS_SHARE 8
 
-/* Accepted before it is looked at what they want. */
+/* Connections accepted before their requests are looked at. */
 #define TURN 8
 
-/* A connection.  All of them are the event loop's alone. */
+/* A connection.  All of them are used by the event loop only. */
 struct guest {
   struct MHD_Connection *connection; /* the daemon's; NULL: a free place */
   uint64_t came_ns;
-  bool leaving; /* was shut: the daemon notices and closes it */
+  bool leaving; /* shut; the daemon will notice and close it */
 };
 
 struct metrics_http {
   struct service *service; /* not owned */
   struct hosts hosts;
-  int fd;      /* listens, -1: not any more */
-  int stop_fd; /* an eventfd: the thread is to end */
+  int fd;      /* the listening socket, -1: closed */
+  int stop_fd; /* an eventfd: the thread must end */
   struct MHD_Daemon *daemon;
   bool started;
   pthread_t thread;
 
-  /* Below: the event loop's own. */
+  /* Below: used by the event loop only. */
   struct guest guests[GUESTS + GUESTS_LEAVING];
   bool accept_pause;
 };
@@ -74,7 +77,9 @@ answer (struct MHD_Connection *connection, unsigned status, const char *type,
   if (!response)
     return MHD_NO;
   MHD_add_response_header (response, "Content-Type", type);
-  /* One request a connection: then who stays is slow, and may be turned out. */
+  /* One request for each connection: then a connection that stays is slow, and
+   * may be shut.
+   */
   MHD_add_response_header (response, "Connection", "close");
   if (allow)
     MHD_add_response_header (response, "Allow", allow);
@@ -110,7 +115,7 @@ answer_metrics (struct metrics_http *m, struct MHD_Connection *connection)
 
 struct host_check {
   const struct hosts *hosts;
-  const char *stranger; /* a Host that is not ours; NULL: there is none */
+  const char *stranger; /* a Host that is not our name; NULL: there is none */
 };
 
 static enum MHD_Result
@@ -162,7 +167,7 @@ handle (void *arg, struct MHD_Connection *connection, const char *url,
     return MHD_YES;
   }
   if (*upload_size) {
-    *upload_size = 0; /* a GET with a body: its body is of no interest */
+    *upload_size = 0; /* drops the body of a GET */
     return MHD_YES;
   }
   if (strcmp (url, "/metrics") != 0)
@@ -184,7 +189,7 @@ came_or_went (void *arg, struct MHD_Connection *connection, void **guest,
     *g = (struct guest){ 0 };
     return;
   }
-  while (g->connection) /* the daemon has no more than there are places */
+  while (g->connection) /* the daemon allows as many as there are places */
     g++;
   *g = (struct guest){ .connection = connection, .came_ns = clock_ns () };
   *guest = g;
@@ -208,7 +213,8 @@ guests_count (const struct metrics_http *m, struct guest **oldest)
   return n;
 }
 
-/* The daemon sees that its connection is shut, in whatever state it is. */
+/* Works in every state of the connection: the daemon notices that it is shut.
+ */
 static void
 turn_out (struct guest *g)
 {
@@ -220,8 +226,8 @@ turn_out (struct guest *g)
   g->leaving = true;
 }
 
-/* Hand it to the daemon, which closes it if it cannot take it: it has as many
- * as there are places.
+/* Hand the connection to the daemon, which closes it if it has as many as there
+ * are places.
  */
 static void
 add (struct metrics_http *m, int fd)
@@ -230,7 +236,7 @@ add (struct metrics_http *m, int fd)
   socklen_t len = sizeof peer;
 
   if (getpeername (fd, (struct sockaddr *) &peer, &len) == -1)
-    close (fd); /* it has gone already */
+    close (fd); /* the client has already left */
   else
     (void) MHD_add_connection (m->daemon, fd, (struct sockaddr *) &peer, len);
 }
@@ -250,8 +256,9 @@ turn_out_late (struct metrics_http *m)
     turn_out (oldest);
 }
 
-/* Whoever was first here and has no answer yet makes room for who comes: a
- * scraper says at once what it wants, and gets it at once.
+/* If all places are taken, the oldest connection without an answer makes room
+ * for a new one: a scraper sends its request at once, and gets its answer at
+ * once.
  */
 static void
 accept_guests (struct metrics_http *m)
@@ -298,8 +305,8 @@ loop_timeout (struct metrics_http *m)
   return left == UINT64_MAX ? -1 : (int) left;
 }
 
-/* The daemon has a descriptor (epoll) that is ready when any of its connections
- * is.  Ends when stop_fd says so: nothing in between waits.
+/* The daemon has one descriptor (epoll) that is ready when any of its
+ * connections is.  Ends when stop_fd is set: no step in between waits.
  */
 static void *
 metrics_thread (void *arg)
@@ -330,7 +337,7 @@ metrics_thread (void *arg)
 static const char form[] =
   "must be ADDRESS:PORT, [IPV6]:PORT or PORT, with a port from 1 to 65535";
 
-/* Take 'where' apart, in place.  NULL if it is not of that form. */
+/* Split 'where', in place.  NULL if it does not have that form. */
 static const char *
 split (char *where, char **address)
 {
@@ -352,7 +359,7 @@ split (char *where, char **address)
     (*address)++;
   }
   else if (strchr (where, ':'))
-    return NULL; /* of an IPv6 address' colons, which begins the port? */
+    return NULL; /* the port would begin at any colon of an IPv6 address */
   return port;
 }
 
@@ -404,7 +411,7 @@ open_socket (const char *where, struct reason *why)
 
 /* -- life --------------------------------------------------------------- */
 
-/* What 'where' has in front of its port, if that is a name. */
+/* Add the part of 'where' before its port, if that is a name. */
 static void
 add_name_of_address (struct hosts *hosts, const char *where)
 {

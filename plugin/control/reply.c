@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Strings in JSON, answers, and parameters.
+ * Contract: plugin/control/reply.h.
+ */
 
 #include <config.h>
 
@@ -11,7 +14,7 @@
 #include "plugin/control/reply.h"
 #include "zram-shown.h"
 
-/* Of a value that somebody sent us, so much goes back in a message. */
+/* A message shows at most this much of a value that a client sent. */
 #define SHOWN_MAX 64
 
 /* -- strings in JSON ----------------------------------------------------- */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a method is given to read its parameters and to answer with.
+ * How a JSON-RPC method reads its parameters and answers.
  *
  *   method                              answer
  *     reply_json (r, json)                "result": json
- *     text_printf (r->result, …)          "result": that text, which is JSON
- *                                         and has strings by text_value only
- *     reply_error (r, code, …)            "error": …, whatever was written
+ *     text_printf (r->result, …)          "result": that text, which must be
+ *                                         JSON; strings only by text_value
+ *     reply_error (r, code, …)            "error": …, even if a result was
+ *                                         written
  *
- * The params_ functions answer with an error that names the parameter, its
- * value and what is allowed, and return false then.
+ * When a params_ function returns false, it has answered with an error that
+ * names the parameter, its value and the allowed values.
  */
 
 #ifndef ZRAM_REPLY_H
@@ -23,8 +24,8 @@
 #include "plugin/control/text.h"
 #include "zram-protocol.h"
 
-/* Bytes of an error's message.  Strings of others in it are cut (zram-shown.h),
- * so that what is said of them fits.
+/* Bytes of an error's message.  Strings from outside are cut (zram-shown.h), so
+ * that the text about them fits.
  */
 #define REPLY_MESSAGE 640
 
@@ -36,20 +37,21 @@ struct reply {
 
 /* -- strings in JSON ----------------------------------------------------- */
 
-/* The ways for strings into an answer: jansson takes none that is not UTF-8,
- * and others believe what they get.  As zram-shown.h says; NULL: no memory.
- * The first is for what may have to be undone, the second for sentences.
+/* All strings in an answer go through these.  jansson refuses strings that are
+ * not UTF-8, and other writers do not check them.  They change the string as
+ * zram-shown.h says; NULL: no memory.  json_value is for values that a client
+ * may have to decode, json_message for sentences.
  */
 json_t *json_value (const char *bytes) MUST_USE;
 json_t *json_message (const char *sentence) MUST_USE;
 
-/* A text of lines, whose ends stay. */
+/* A text of several lines; the line ends stay. */
 json_t *json_lines (struct text *lines) MUST_USE;
 
-/* A value, quoted, behind the text. */
+/* Append a quoted value to the text. */
 void text_value (struct text *t, const char *bytes);
 
-/* JSON that others made (an id), behind the text. */
+/* Append JSON from outside (an id) to the text. */
 void text_json (struct text *t, const json_t *json);
 
 /* -- answers ------------------------------------------------------------ */
@@ -64,9 +66,9 @@ void reply_error (struct reply *r, int code, const char *format, ...)
 void reply_bad_param (struct reply *r, const char *name, const json_t *value,
                       const char *allowed);
 
-/* -- parameters: NULL is no parameters ---------------------------------- */
+/* -- parameters; params may be NULL: there are none --------------------- */
 
-/* Every parameter is one of 'names' (separated by blanks). */
+/* True if every parameter is one of 'names' (separated by blanks). */
 bool params_known (struct reply *r, const json_t *params, const char *names)
   MUST_USE;
 
@@ -76,17 +78,17 @@ params_has (const json_t *params, const char *name)
   return json_object_get (params, name) != NULL;
 }
 
-/* A number in [min, max], INT64_MAX at most.  One that is missing is an
+/* A number in [min, max], where max is at most INT64_MAX.  A missing one is an
  * error.
  */
 bool params_number (struct reply *r, const json_t *params, const char *name,
                     uint64_t min, uint64_t max, uint64_t *n) MUST_USE;
 
-/* False where it is missing. */
+/* A missing flag is false. */
 bool params_flag (struct reply *r, const json_t *params, const char *name,
                   bool *flag) MUST_USE;
 
-/* A string; one that is missing is an error that says what is allowed. */
+/* A string; a missing one is an error that names the allowed values. */
 bool params_string (struct reply *r, const json_t *params, const char *name,
                     const char *allowed, const char **s) MUST_USE;
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Parses requests, runs them, and writes the answers.
+ * Contract: plugin/control/rpc.h.
+ */
 
 #include <config.h>
 
@@ -34,7 +37,7 @@ is_id (const json_t *id)
   return json_is_string (id) || json_is_number (id) || json_is_null (id);
 }
 
-/* The members of a request.  False if it is none. */
+/* Reads the members of a request.  False if it is not a request. */
 static bool
 parse_members (struct rpc_request *req)
 {
@@ -70,7 +73,7 @@ rpc_parse (struct rpc_request *req, const char *line, size_t len)
   memset (req, 0, sizeof *req);
   req->root = json_loadb (line, len, JSON_REJECT_DUPLICATES, &why);
   if (!req->root) {
-    /* jansson could allow it, but what is a string in C ends there. */
+    /* jansson could allow a \0, but C strings end there. */
     if (json_error_code (&why) == json_error_null_character ||
         json_error_code (&why) == json_error_null_byte_in_key)
       set_error (req, ZRAM_ERROR_PARSE,
@@ -126,8 +129,8 @@ rpc_add_error (struct text *answer, const json_t *id, int code,
   json_decref (error);
 }
 
-/* An error of the request itself is answered even if it has no id: who knows
- * whether it was meant to have one.
+/* An error of the request itself is answered even without an id: the client
+ * may have meant to send one.
  */
 static bool
 wants_answer (const struct rpc_request *req)

@@ -7,8 +7,8 @@
  *                         |
  *                         method->lane: which thread may run it
  *
- * JSON-RPC 2.0 without batches; parameters by name only.  A request without
- * an id is run and not answered; one that is no request is answered with
+ * JSON-RPC 2.0 without batches; parameters by name only.  A request without an
+ * id is run and not answered.  A line that is not a request is answered with
  * the id null.
  */
 
@@ -18,12 +18,12 @@
 #include "plugin/control/service.h"
 #include "plugin/control/reply.h"
 
-/* Where others wait behind it. */
+/* The thread that runs a method; other requests wait there behind it. */
 enum rpc_lane {
   RPC_AT_ONCE, /* the event loop: it never waits */
-  RPC_SLOW,    /* it walks over the whole disk, or waits for streams */
-  RPC_FILES,   /* with parameters it waits for a file that a client names, for
-                  seconds; without it is as RPC_SLOW */
+  RPC_SLOW,    /* walks over the whole disk, or waits for streams */
+  RPC_FILES,   /* with parameters it waits some seconds for a file that a client
+                  names; without them it is like RPC_SLOW */
   RPC_LANES
 };
 
@@ -43,7 +43,7 @@ struct rpc_request {
   char message[REPLY_MESSAGE];
 };
 
-/* The line is without its \n.  Always succeeds, and must be freed. */
+/* The line has no \n.  Always succeeds; the request must be freed. */
 void rpc_parse (struct rpc_request *req, const char *line, size_t len);
 void rpc_request_free (struct rpc_request *req);
 
@@ -57,11 +57,11 @@ rpc_lane (const struct rpc_request *req)
            : req->method->lane;
 }
 
-/* Run it and add the answer, if there is to be one, with its \n. */
+/* Run it and add the answer with its \n, if there must be one. */
 void rpc_run (struct rpc_request *req, struct service *service,
               struct text *answer);
 
-/* An answer to nothing in particular. */
+/* Add an error that answers no request. */
 void rpc_add_error (struct text *answer, const json_t *id, int code,
                     const char *message);
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The queue and the thread of one lane.
+ * Contract: plugin/control/slow.h.
+ */
 
 #include <config.h>
 
@@ -130,7 +133,9 @@ slow_stop (struct slow *slow)
   slow->stop = true;
   cond_signal (&slow->put);
   mutex_unlock (&slow->lock);
-  /* Requests here wait for no store: for a step of a pass, or for streams. */
+  /* Requests here wait for a step of a pass or for streams, but not for the
+   * backing store.
+   */
   pthread_join (slow->thread, NULL);
   slow->started = false;
 }

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Text that grows.
+ * Contract: plugin/control/text.h.
+ */
 
 #include <config.h>
 
@@ -8,7 +11,7 @@
 
 #include "plugin/control/text.h"
 
-/* What was consumed makes room first. */
+/* Reuse the place of consumed bytes before growing. */
 static void
 move_to_front (struct text *t)
 {
@@ -69,7 +72,7 @@ text_vprintf (struct text *t, const char *format, va_list args)
   va_copy (again, args);
   n = vsnprintf (NULL, 0, format, again);
   va_end (again);
-  /* It writes a final \0, which is not text. */
+  /* vsnprintf writes a final \0, which is not part of the text. */
   room = n < 0 ? NULL : text_room (t, (size_t) n + 1);
   if (!room) {
     t->broken = true;

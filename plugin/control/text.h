@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Text that grows: answers, and what waits to be sent or read.
+ * Text that grows: answers, and bytes that wait to be sent or read.
  *
  *   p          at          len        cap
  *   | consumed | the text  | room     |
  *
- * When there is no memory the text is 'broken': what was to be added is
- * dropped, and so is all that follows.  Who uses it looks once, at the end.
+ * Without memory the text becomes 'broken': the addition is dropped, and so are
+ * all later ones.  Users check it once, at the end.
  */
 
 #ifndef ZRAM_TEXT_H
@@ -30,15 +30,15 @@ text_begin (const struct text *t)
   return t->p ? t->p + t->at : "";
 }
 
-/* Bytes of it. */
+/* The length of the text in bytes. */
 static inline size_t
 text_size (const struct text *t)
 {
   return t->len - t->at;
 }
 
-/* Room for n more bytes behind the text; NULL (and broken) if there is no
- * memory.  text_grew says how many of them are text now.
+/* Room for n more bytes behind the text; NULL (and broken) without memory.
+ * text_grew says how many of them are text now.
  */
 char *text_room (struct text *t, size_t n) MUST_USE;
 
@@ -55,10 +55,10 @@ void text_printf (struct text *t, const char *format, ...)
 void text_vprintf (struct text *t, const char *format, va_list args)
   __attribute__ ((format (printf, 2, 0)));
 
-/* The first n bytes are done with. */
+/* Drop the first n bytes. */
 void text_consume (struct text *t, size_t n);
 
-/* Empty, but it keeps its memory. */
+/* Empty the text, but keep its memory. */
 static inline void
 text_clear (struct text *t)
 {
