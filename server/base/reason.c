@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A reason: formats the words of an error.
+ * Contract: base/reason.h.
+ */
 
 #include <config.h>
 

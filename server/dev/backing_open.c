@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Which kind of backing store a name means.  The only file that knows them all.
- * The contract is in dev/backing.h.
+/* Opens the kind of backing that a name means.  No other file knows all kinds.
+ * Contract: dev/backing.h.
  */
 
 #include <config.h>

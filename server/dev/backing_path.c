@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The file or block device that a path names, for a backing store.
- * The contract is in dev/backing_path.h.
+/* The file or block device that a path names, for a backing.
+ * Contract: dev/backing_path.h.
  */
 
 #include <config.h>

@@ -2,19 +2,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Plain English: words that make a sentence hard to read do not come back.  Each
-# .c file of the engine opens with a comment of at most two lines: what it is,
-# and which header has its contract.  The test first checks that it notices each
-# of these faults.
+# .c file of server/ and plugin/ opens with a comment of at most two lines: what
+# it is, and which header has its contract.  The test first checks that it
+# notices each of these faults.
 
 set -e
 
 # Folders that are not rewritten yet.  Remove one when it is.
-undone="plugin/ server/store/ server/maint/"
+undone="server/store/ server/maint/"
 
 words="shall|in vain|nobody's|whoever|who holds"
 
 # Names in JSON and the message of a job: clients compare them.
-names='"in vain\\?"|; [0-9]+ in vain,'
+names='"in vain\\?"|; [0-9]+ in vain,|" in vain, %"'
 
 # files TREE EXTENSION...: the files in TREE with these extensions, without those
 # of $undone.
@@ -42,7 +42,7 @@ complain () {
     grep -niwE -- "$words" "$tree/$f" | grep -vE -- "$names" | sed "s,^,$f:," ||
       true
   done
-  files "$tree" c | grep '^server/' | while read -r f; do
+  files "$tree" c | grep -E '^(server|plugin)/' | while read -r f; do
     # The first comment after the licence: closed by its third line at the
     # latest, and naming a header.
     sed -n '2,4p' "$tree/$f" |
@@ -79,6 +79,7 @@ must_notice "a word in a script without extension" scripts/run '# Whoever.\n'
 must_notice "a word beside a name" docs/a.md 'x "in vain"\nWhoever.\n'
 must_notice "no opening comment" server/base/a.c "$spdx\n#include <config.h>\n"
 must_notice "no contract" server/base/a.c "$spdx/* A thing. */\n"
+must_notice "no contract in plugin" plugin/control/a.c "$spdx/* A thing. */\n"
 must_notice "a long comment" server/base/a.c \
   "$spdx/* A thing.\n * It\n * is.\n * Contract: base/a.h.\n */\n"
 must_notice "a drawing in it" server/base/a.c "$spdx/*\n * A. Contract: a.h.\n */\n"
