@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the tests of the control socket share."""
+"""Shared by the tests of the control socket."""
 
 import json
 import os
@@ -24,7 +24,7 @@ class Control:
 
     def __init__(self, path, timeout=60):
         self.s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.s.connect(path)            # waits where the queue is full
+        self.s.connect(path)            # waits if the queue is full
         self.s.settimeout(timeout)      # a stalled server fails the test
         self.f = self.s.makefile("rb")
         self.id = 0
@@ -33,7 +33,7 @@ class Control:
         self.s.sendall(data)
 
     def line(self):
-        """One answer, checked; None at the end."""
+        """One answer, checked; None at the end of the connection."""
         line = self.f.readline()
         if not line:
             return None
@@ -50,7 +50,7 @@ class Control:
         return answer
 
     def raw(self, data):
-        """What a line that may be anything is answered with."""
+        """The answer to a line, which may be anything."""
         self.send(data if data.endswith(b"\n") else data + b"\n")
         return self.line()
 
@@ -67,7 +67,7 @@ class Control:
         return answer["result"]
 
     def refused(self, code, words, method, **params):
-        """It must fail with the code, and the message must have the words."""
+        """Expects an error with that code, and the words in its message."""
         try:
             result = self.call(method, **params)
         except Refused as e:
@@ -80,7 +80,7 @@ class Control:
                              % (method, params, str(result)[:300]))
 
     def job(self, method, **params):
-        """Begin one and wait until it has ended."""
+        """Begins a job and waits until it has ended."""
         return self.wait(self.call(method, **params)["job"])
 
     def wait(self, job, seconds=300):
@@ -92,7 +92,7 @@ class Control:
         raise AssertionError("job %d does not end: %s" % (job, state))
 
     def end(self):
-        """We say no more."""
+        """Ends our side of the connection."""
         self.s.shutdown(socket.SHUT_WR)
 
     def close(self):
@@ -107,13 +107,13 @@ class Control:
 
 
 def sound(c):
-    """A deep audit finds nothing."""
+    """Runs a deep audit, which must find nothing."""
     job = c.job("audit", deep=True)
     check(job["state"] == "done" and job["result"]["sound"], "audit:", job)
 
 
 def metric(c, name):
-    """The value of one that has no labels."""
+    """The value of a metric without labels."""
     found = re.findall(r"^nbdzram_%s (\S+)$" % re.escape(name),
                        c.call("metrics")["text"], re.M)
     check(len(found) == 1, "lines of", name, len(found))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the tests of nbdzramctl share."""
+"""Shared by the tests of nbdzramctl."""
 
 import json
 import os
@@ -13,10 +13,10 @@ OK, REFUSED, USAGE, NO_SERVER = 0, 1, 2, 3
 
 
 def environment(leaks=False, **more):
-    """Ours, with nothing in it that nbdzramctl listens to.
+    """Our environment, without any variable that nbdzramctl reads.
 
-    Leaks are looked for only where it is to end well: on an error it ends at
-    once, with all that it has.
+    Leaks are checked only where nbdzramctl ends normally: on an error it ends
+    at once and frees nothing.
     """
     env = dict(os.environ, LC_ALL="C", **more)
     if not leaks:
@@ -48,7 +48,7 @@ class Ctl:
         return json.loads(self("--json", *words))
 
     def fails(self, status, about, *words):
-        """It must end so, with one line that has these words in it."""
+        """Expects that exit status, and one line that contains these words."""
         p = self.run(*words)
         check(p.returncode == status, words, "ended with", p.returncode,
               "and not", status, p.stdout, p.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A port for a server of a test's own; where there may be no module nbd, too."""
+"""A port for a test's own server; also works without the module nbd."""
 
 import errno
 import random
@@ -9,8 +9,8 @@ import socket
 def free_port(address="127.0.0.1"):
     """A port where no server listens.
 
-    Not one that the kernel may give to an outgoing connection: it could do so
-    before our server listens.
+    It is outside the range of ports that the kernel gives to outgoing
+    connections: otherwise the kernel could do so before our server listens.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     number = random.SystemRandom()

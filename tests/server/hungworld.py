@@ -6,17 +6,17 @@
       file = w.fuse(64 * M)       a file on FUSE; file.path
       store.hang()                from here on it does not answer
       file.hang()                 the program behind /dev/fuse is stopped
-      file.hang(server=True)      or: it is waiting for its NBD server, so the
-                                  kernel lets nobody out who asked for the file
-      file.answer()               as if nothing had been
-      w.fifo()                    the path of a pipe that nobody writes to
+      file.hang(server=True)      or: it waits for its NBD server, so the kernel
+                                  does not release callers that use the file
+      file.answer()               ends the hang
+      w.fifo()                    the path of a pipe without a writer
 
-  w.fuse() skips the test, and w.try_fuse() is None, where there is no FUSE;
-  w.no_fuse says why.  At the end all of it is let go and removed.
+  Without FUSE, w.fuse() skips the test and w.try_fuse() is None; w.no_fuse
+  says why.  At the end everything is released and removed.
 
-  end(server)                 SIGTERM; all that others can see of the server is
-                              over within what is promised
-  reads(control, slots)       all questions of the control socket
+  end(server)                 SIGTERM; everything that others can see of the
+                              server ends within the promised time
+  reads(control, slots)       all requests that read, on the control socket
 """
 
 import os
@@ -40,7 +40,9 @@ END_SECONDS = 10
 
 
 class Late(AssertionError):
-    """After END_SECONDS; one of many at once, on a slow machine, may be."""
+    """Ends later than END_SECONDS.  On a slow machine, one of many tests at
+    once may.
+    """
 
 
 def in_time(since, *what):
@@ -58,7 +60,7 @@ class Process:
                                     stderr=subprocess.DEVNULL)
 
     def stop(self):
-        """Returns when it is so: what is asked next, it does not see."""
+        """Returns when the check is true; it does not report in between."""
         self.job.send_signal(signal.SIGSTOP)
         pid, status = os.waitpid(self.job.pid, os.WUNTRACED)
         check(os.WIFSTOPPED(status), "pid", pid, "has ended:", status)
@@ -84,7 +86,7 @@ def _appears(path, process, seconds=60):
 
 
 class Nbd:
-    """An NBD server with an empty disk, or that file as its disk."""
+    """An NBD server with an empty disk, or with that file as its disk."""
 
     def __init__(self, folder, size, content=None):
         self.sock = tempfile.mktemp(".sock", "nbd.", folder)
@@ -104,7 +106,7 @@ class Nbd:
 
 
 class Fuse:
-    """A regular file on FUSE, which nbdfuse makes of an NBD server."""
+    """A regular file on FUSE; nbdfuse makes it from an NBD server."""
 
     def __init__(self, folder, size, content=None):
         self.nbd = Nbd(folder, size, content)
@@ -123,7 +125,9 @@ class Fuse:
         self.process.go()
 
     def close(self):
-        """Without the program the kernel fails what it waits for."""
+        """Without the program, the kernel fails the requests
+        that wait for it.
+        """
         self.process.kill()
         self.nbd.close()
         subprocess.run(["umount", "-l", self.mount], check=False,
@@ -186,7 +190,7 @@ class World:
 # -- the end ------------------------------------------------------------------
 
 def _is_open(path):
-    """Does anybody listen there?"""
+    """Does a server listen there?"""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         s.settimeout(1)
         try:
@@ -199,7 +203,7 @@ def _is_open(path):
 
 
 def _kernel_has(pid):
-    """It has ended, except threads that the kernel does not let go."""
+    """True if it has ended, except threads that the kernel does not release."""
     try:
         with open("/proc/%d/stat" % pid) as f:
             leader = f.read().rsplit(")", 1)[1].split()[0]
@@ -210,15 +214,16 @@ def _kernel_has(pid):
                 with open("/proc/%d/task/%s/stat" % (pid, t)) as f:
                     states.append(f.read().rsplit(")", 1)[1].split()[0])
             except OSError:
-                pass                    # gone meanwhile
+                pass                    # it ended meanwhile
     except OSError:
         return False
     return leader in "ZD" and set(states) <= set("ZXD") and "D" in states
 
 
 def wait_end(server, since=None, may_linger=False):
-    """Until the server is gone, counted from 'since'.  With may_linger it may be
-    a zombie whose threads are in the kernel: True if so.
+    """Waits until the server has ended; the time is counted from 'since'.
+    With may_linger, it may be a zombie whose threads are in the kernel:
+    then returns True.
     """
     since = time.monotonic() if since is None else since
     lingers = False
@@ -237,7 +242,7 @@ def wait_end(server, since=None, may_linger=False):
     said = [m for m in BAD_LOG.findall(server._read(server.log))
             if m != "still running"]
     check(not said, "in the log:", server._read(server.log)[-4000:])
-    # What others could still wait for.
+    # Descriptors that others could still wait for.
     check(not _is_open(server.sock), "it still listens")
     path = getattr(server, "path", None)
     check(not path or not os.path.lexists(path), "the control socket is there")
@@ -245,7 +250,7 @@ def wait_end(server, since=None, may_linger=False):
 
 
 def end(server, may_linger=False):
-    """SIGTERM, and wait_end.  Then the server is nothing to stop any more."""
+    """SIGTERM, and wait_end.  After that the server need not be stopped."""
     check(server.job.poll() is None, "it had ended:",
           server._read(server.log)[-2000:])
     os.kill(server.pid, signal.SIGTERM)
@@ -255,7 +260,7 @@ def end(server, may_linger=False):
 
 
 def hangs_up(sock, since):
-    """The peer of this connected socket closes it, within what is promised."""
+    """The peer of this connected socket closes it, within the promised time."""
     while True:
         sock.settimeout(in_time(since, "the connection stays open"))
         try:
@@ -280,7 +285,9 @@ STORE_QUESTIONS = (("writeback_limit", {}), ("evict", {}), ("promote", {}))
 
 
 def reads(control, store=False):
-    """Ask everything that changes nothing; the slowest answer, in seconds."""
+    """Sends every request that changes nothing; the slowest answer, in
+    seconds.
+    """
     slowest = 0
     for method, params in QUESTIONS + (STORE_QUESTIONS if store else ()):
         begin = time.monotonic()
@@ -290,8 +297,8 @@ def reads(control, store=False):
 
 
 def at_once(*cases):
-    """Run all of them, side by side: most of their time they wait.  Those that
-    were late are run once more, one after the other.
+    """Runs all of them in parallel: most of their time they wait.  Those that
+    were late run once more, one after the other.
     """
     wrong, late = [], []
 
@@ -300,7 +307,7 @@ def at_once(*cases):
             case()
         except Late:
             late.append(case)
-        except BaseException as e:          # also SystemExit: a skip
+        except BaseException as e:          # also SystemExit: a skipped test
             wrong.append((getattr(case, "__name__", str(case)), e))
 
     threads = [threading.Thread(target=one, args=(c,)) for c in cases]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the tests of metrics= and of few descriptors share."""
+"""Shared by the tests of metrics= and of few descriptors."""
 
 import contextlib
 import resource
@@ -12,7 +12,7 @@ from zramtest import check
 
 @contextlib.contextmanager
 def descriptors(n):
-    """What is started inside may have n of them; None: as many as we."""
+    """Processes started inside may have n descriptors; None: as many as we."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if n:
         resource.setrlimit(resource.RLIMIT_NOFILE, (n, hard))
@@ -23,7 +23,7 @@ def descriptors(n):
 
 
 def ask(port, request, timeout=60):
-    """All that comes back, up to the end of the connection."""
+    """Everything that is received, up to the end of the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout) as s:
         s.sendall(request)
         answer = b""
@@ -35,7 +35,7 @@ def ask(port, request, timeout=60):
 
 
 def scrape(port):
-    """As Prometheus does, which gives up after 10 seconds."""
+    """Like Prometheus, which gives up after 10 seconds."""
     answer = ask(port, b"GET /metrics HTTP/1.1\r\nHost: localhost:%d\r\n"
                        b"Connection: close\r\n\r\n" % port, 10)
     check(answer.startswith(b"HTTP/1.1 200 "), "scraped:", answer[:300])
@@ -44,7 +44,9 @@ def scrape(port):
 
 
 def ends_in_time(server):
-    """It ends as promised, with all its clients where they are; its log."""
+    """The server ends within the promised time, with all its clients
+    connected; its log.
+    """
     begin = time.monotonic()
     server.job.terminate()
     status = server.job.wait(timeout=60)

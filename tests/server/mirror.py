@@ -49,7 +49,7 @@ class Qmp:
             return answer["return"]
 
     def wait(self, event):
-        """The data of that event of a job; an error of one is ours too."""
+        """The data of that event of a job.  If the job fails, so do we."""
         while True:
             while self.events:
                 e = self.events.pop(0)
@@ -90,7 +90,7 @@ class Writer(threading.Thread):
             self.model.zero(at, n)
         same(self.h.pread(n, at), self.model.read(at, n), at, "read back")
         self.count += 1
-        time.sleep(0.002)       # a copy in the background must catch up
+        time.sleep(0.002)       # a background copy must catch up
 
     def run(self):
         try:
@@ -111,7 +111,7 @@ class Writer(threading.Thread):
             raise self.wrong
 
     def writes(self, n):
-        """Wait for so many more."""
+        """Waits for so many more writes."""
         until = self.count + n
         while self.count < until and not self.wrong:
             time.sleep(0.01)
@@ -127,12 +127,12 @@ class Writer(threading.Thread):
 
 
 def move(qmp, writer, source, target, mode):
-    """The export is on the target afterwards."""
+    """Afterwards the export is on the target."""
     before = writer.count
     qmp("blockdev-mirror", **{"job-id": "move", "device": source,
                               "target": target, "sync": "full",
                               "copy-mode": mode, "speed": 16 * M})
-    writer.writes(30)           # slow enough that these are in the middle
+    writer.writes(30)           # so slow that these happen during the copy
     qmp("block-job-set-speed", device="move", speed=0)
     qmp.wait("BLOCK_JOB_READY")
     writer.writes(30)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Load on a disk whose memory is too small for it.
 
-Every block says which block it is and which version of it, and 2700 bytes of
-it are noise made from these, so two thirds of a block must be stored
-and no block can pass for another, nor for what it was before.
+Every block contains its number and its version, and 2700 bytes of noise made
+from these.  So two thirds of a block must be stored, and no block can be
+mistaken for another one or for an older version.
 
   Store(folder, size)            an NBD server for a backing store
 
@@ -11,8 +11,8 @@ and no block can pass for another, nor for what it was before.
             .start() .stop()     threads that rewrite, read and compare
             .verify()            all blocks
 
-With strict=False requests may fail: a write that did leaves each of its
-blocks as it was or as it should be, a read that did says nothing.
+With strict=False requests may fail.  After a failed write each of its blocks
+has its old or its new version; a failed read proves nothing.
 """
 
 import os
@@ -23,7 +23,7 @@ from zramtest import (K, NBDKIT, check, connect, nbd, random, time,
                       wait_listening)
 
 BLOCK = 4 * K
-RUN = 32            # blocks in a request, at the most
+RUN = 32            # most blocks in a request
 
 
 def content(index, version):
@@ -66,8 +66,8 @@ class Load:
         self.sock = sock
         self.blocks = blocks
         self.strict = strict
-        self.now = [{0}] * blocks        # the versions that it may have
-        self.version = [0] * blocks      # the newest that was ever written
+        self.now = [{0}] * blocks        # versions that it may have
+        self.version = [0] * blocks      # newest version ever written
         self.workers = []
         self.threads = threads
         self.stopping = threading.Event()
@@ -132,7 +132,7 @@ class Load:
             self.stopping.set()
 
     def start(self, seed):
-        """Each thread has blocks of its own, so it knows what is there."""
+        """Each thread has its own blocks, so it knows their contents."""
         self.stopping.clear()
         share = self.blocks // self.threads
         self.workers = [
@@ -161,7 +161,7 @@ class Load:
         h.shutdown()
 
     def verify(self):
-        """Nothing may fail now."""
+        """No request may fail now."""
         self.strict = True
         h = connect(self.sock)
         for i in range(0, self.blocks, RUN):

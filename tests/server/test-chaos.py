@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients that vanish, are silent, or do not listen; and the end of the server.
+"""Clients that vanish, are silent, or do not read; and the end of the server.
 
   1000 clients gone at random points: in the handshake, in a header, in a
   payload, with requests in flight, by RST, by FIN, by SIGKILL
   half-open connections beside one that works
   200 connections at once
-  SIGTERM with all kinds of them connected: gone within 10 seconds
+  SIGTERM with all kinds of clients connected: gone within 10 seconds
 
-Afterwards memory is what it was, and what is stored passes the audit.
+Afterwards memory is as large as before, and the stored data pass the audit.
 
-nbdkit 1.32 fails an assertion of its own (raw_send_socket) when a client is
-gone while two of its answers wait to be sent.  So where answers can pile up
-here, a connection has one thread (-t 1); and the last test shows that the
-fault is there without the plugin.
+nbdkit 1.32 fails an assertion of its own (raw_send_socket) if a client leaves
+while two of its answers wait to be sent.  So where answers can pile up here, a
+connection has one thread (-t 1).  The last test shows that the fault exists
+without the plugin.
 """
 
 import fcntl
@@ -27,9 +27,9 @@ from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, Data, Server, busy, check
                       subprocess, sys, tempfile, time, wait_listening)
 
 KILLS = 200 if SANITIZER else 1000
-CHAOS = 32 * M              # the part of the disk that all write to
-MINE = 300 * K              # and what lies behind it is the witness's
-# With a sanitizer's runtime nbdkit does not end after it has printed the text
+CHAOS = 32 * M              # part of the disk that all clients write to
+MINE = 300 * K              # the rest belongs to the witness
+# With a sanitizer's runtime, nbdkit does not end after it has printed the text
 # of an error (see test-signals.sh).
 QUIET = ["--log=null"] if SANITIZER else []
 READ, WRITE, DISC, FLUSH, TRIM, CACHE, ZERO = range(7)
@@ -55,7 +55,7 @@ def request(rng, data, large):
 
 
 class Raw:
-    """A connection of which we have every byte in hand."""
+    """A connection of which we control every byte."""
 
     def __init__(self, where):
         """A port or the path of a socket."""
@@ -85,7 +85,9 @@ class Raw:
                 return
 
     def offer(self, data):
-        """What of it goes without waiting for a server that is stuck."""
+        """Sends as much as possible without waiting for a server that is
+        stuck.
+        """
         self.s.settimeout(0.05)
         try:
             self.s.sendall(data)
@@ -93,8 +95,9 @@ class Raw:
             pass
 
     def wait_answer(self):
-        """Until more of an answer is here than its header: if all of it is more
-        than a socket holds, who sends it waits from now on.
+        """Waits until more than the header of an answer has arrived.  If the
+        whole answer is larger than a socket's buffer, its sender waits from
+        now on.
         """
         for _ in range(2400):
             have = fcntl.ioctl(self.s, termios.FIONREAD, bytes(4))
@@ -111,21 +114,21 @@ class Raw:
 
 
 def brief(server, port, rng, data, piled):
-    """One that vanishes: in the handshake, or with requests half sent."""
+    """Connects and vanishes: in the handshake, or with requests half sent."""
     c = Raw(port or server.sock)
     if rng.random() < 0.25:
         c.offer(HELLO[:rng.randrange(len(HELLO) + 1)])
     else:
         c.shake_hands()
         if rng.random() < 0.2:
-            # A write over the witness's data whose end never comes.
+            # A write over the witness's data, whose end is never sent.
             c.offer(struct.pack(">IHHQQI", 0x25609513, 0, WRITE, 1, CHAOS, MINE)
                     + data.any(rng.randrange(MINE)))
             c.vanish(rng)
             return
         stream = b"".join(request(rng, data, piled)
                           for _ in range(rng.randrange(1, 24) if piled else 1))
-        # The cut is in a header or a payload, or behind the last.
+        # The cut is in a header or a payload, or after the last one.
         c.offer(stream[:rng.choice((rng.randrange(len(stream) + 1),
                                     min(len(stream), rng.randrange(60)),
                                     len(stream)))])
@@ -139,7 +142,7 @@ def brief(server, port, rng, data, piled):
 
 
 def killed(server, rng, number):
-    """Eight real ones at work, killed one after the other."""
+    """Eight real clients at work, killed one after the other."""
     children = []
     for i in range(8):
         child = os.fork()
@@ -170,7 +173,7 @@ class Witness:
     def __init__(self, server, port, data, threads=None):
         self.server = server
         self.control = server.control()
-        self.control.call("stats")          # the plugin's threads are there
+        self.control.call("stats")          # the plugin's threads exist
         self.tasks = (self.entries("task") + 1
                       + (threads or 16) * (threads != 1))
         self.h = nbd.NBD()
@@ -179,14 +182,15 @@ class Witness:
         else:
             self.h.connect_unix(server.sock)
         self.mine = data.mixed(MINE)
-        self.h.pwrite(self.mine, CHAOS)     # so it was accepted
+        self.h.pwrite(self.mine, CHAOS)     # so the connection was accepted
 
     def entries(self, what):
         return len(os.listdir("/proc/%d/%s" % (self.server.pid, what)))
 
     def count(self):
-        """What there is with it alone, once nbdkit has started all threads of
-        its connection: the first of them answers before.
+        """The server's threads and descriptors with only this client.  Waits
+        until nbdkit has started all threads of its connection, because the
+        first of them answers before the others exist.
         """
         for _ in range(1200):
             if self.entries("task") >= self.tasks:
@@ -198,7 +202,7 @@ class Witness:
         same(self.h.pread(MINE, CHAOS), self.mine, CHAOS, "the witness's")
 
     def settle(self):
-        """No thread and no descriptor of the dead is left."""
+        """No thread and no descriptor of the dead clients is left."""
         for what, count in ("task", self.tasks), ("fd", self.fds):
             for _ in range(1200):
                 now = self.entries(what)
@@ -208,7 +212,7 @@ class Witness:
             check(now <= count, now, "entries in", what, "and not", count)
 
     def memory(self):
-        """(used by the disk, by the process) with only our data left."""
+        """(used by the disk, by the process) when only our data are stored."""
         self.settle()
         self.h.trim(CHAOS, 0)
         check(self.control.job("compact")["state"] == "done", "no compaction")
@@ -250,12 +254,12 @@ def vanishing(number, kills, port=None, threads=None):
             if done % 50 == 0:
                 w.look()
             if before is None and done >= kills // 5:
-                before = w.memory()     # everything was used once
+                before = w.memory()     # every part was used once
         w.compare(before)
 
 
 def half_open(s, rng, data):
-    """Peers that never say or hear any more.  Keep what is returned."""
+    """Clients that never send or read again.  Keep the returned value."""
     peers = []
     for i in range(40):
         c = Raw(s.sock)
@@ -271,16 +275,18 @@ def half_open(s, rng, data):
 
 
 def deaf(s):
-    """It asks for more than a socket holds, and never takes it."""
+    """Asks for more than a socket's buffer holds, and never reads it."""
     c = Raw(s.sock)
     c.shake_hands()
     c.offer(struct.pack(">IHHQQI", 0x25609513, 0, READ, 1, 0, 8 * M))
-    c.wait_answer()     # before, its end would not keep the server
+    c.wait_answer()     # before that, its end would not delay the server
     return c
 
 
 def ends(s, what, stuck=False):
-    """Within 10 seconds, soundly, with any clients connected."""
+    """The server ends within 10 seconds, soundly, with any
+    clients connected.
+    """
     begin = time.monotonic()
     os.kill(s.pid, signal.SIGTERM)
     try:
@@ -299,7 +305,7 @@ def ends(s, what, stuck=False):
 
 
 class Ended(ControlServer):
-    """One that the test itself has ended."""
+    """A server that the test itself has ended."""
 
     stopped = False
 
@@ -367,7 +373,7 @@ def many(number, count):
             while h.aio_in_flight():
                 h.poll(60000)
         for i, h in enumerate(handles):
-            j = (i + count // 2) % count        # another's data
+            j = (i + count // 2) % count        # data of another one
             same(h.pread(part, j * part), wrote[j], j * part, "of another")
         print("%d connections, %d threads"
               % (count, len(os.listdir("/proc/%d/task" % s.pid))), flush=True)
@@ -380,8 +386,8 @@ def many(number, count):
 
 
 def answers_pile_up(plugin):
-    """How a server dies by a client that was gone before it took any answer;
-    None if it does not.
+    """How a server dies if a client leaves before it has read any answer; None
+    if it survives.
     """
     with tempfile.TemporaryDirectory(prefix="zram-test.") as folder:
         sock, log = folder + "/sock", folder + "/log"
@@ -396,7 +402,7 @@ def answers_pile_up(plugin):
             for i in range(16):
                 c.offer(struct.pack(">IHHQQI", 0x25609513, 0, READ, i, 0, M))
             c.wait_answer()
-            time.sleep(0.2)                 # others wait to be sent
+            time.sleep(0.2)                 # other answers wait to be sent
             c.s.close()
             try:
                 job.wait(timeout=5)
@@ -418,7 +424,7 @@ def whose_fault():
         print("a client gone with 16 answers waiting: survived")
         return
     check("raw_send_socket: Assertion" in ours, "died of:", ours)
-    # That others wait is likely, and no more.
+    # It is only likely that other answers wait.
     check(any(answers_pile_up("memory") for _ in range(20)),
           "nbdkit's memory plugin survives what we do not:", ours)
     print("a client gone with 16 answers waiting: nbdkit aborts, with its "

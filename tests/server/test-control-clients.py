@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The control socket against clients that are malformed, huge, slow, half
-closed, deaf or many: an error or a closed connection, and never a server that
-keeps the others waiting.
+closed, deaf or many: each gets an error or a closed connection, and the
+server never keeps the other clients waiting.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ def code(answer):
     return answer["error"]["code"]
 
 
-# ---- what is no request
+# ---- lines that are not requests
 
 MALFORMED = [
     (PARSE, b""), (PARSE, b" "), (PARSE, b"x"), (PARSE, b"{"), (PARSE, b"}"),
@@ -79,12 +79,12 @@ def malformed(server):
     with Control(server.path) as c:
         for want, line in MALFORMED:
             equal("code of %r" % line[:80], code(c.raw(line)), want)
-        # And it still is a connection like any other.
+        # The connection still works.
         equal("after all", c.call("version")["protocol"], 1)
         for id in ('"x"', "null", "0", "-5", "1.5", '"\\u20ac"', '""'):
             line = '{"jsonrpc":"2.0","id":%s,"method":"version"}' % id
             equal("id", c.raw(line.encode())["id"], json.loads(id))
-        # No id, no answer, but it is done.
+        # Without an id there is no answer, but the request is run.
         c.send(b'{"jsonrpc":"2.0","method":"mem_limit",'
                b'"params":{"set":9999999}}\n'
                b'{"jsonrpc":"2.0","method":"no such"}\n'
@@ -92,7 +92,7 @@ def malformed(server):
                b'{"jsonrpc":"2.0","method":"stats","params":{"x":1}}\n')
         equal("limit", c.call("mem_limit"), {"mem_limit": 9999999})
         c.call("mem_limit", set=0)
-        # \r\n, and members that nobody knows.
+        # \r\n, and unknown members.
         equal("id", c.raw(b'  {"x":[],"id":3,"method":"version",'
                           b'"jsonrpc":"2.0"}\t \r')["id"], 3)
         equal("largest", code(c.raw(b'{"a":"' + b"z" * (65536 - 8) + b'"}')),
@@ -106,13 +106,13 @@ def too_long(server):
             try:
                 c.send(b" " * n + ending)
             except (BrokenPipeError, ConnectionResetError):
-                pass                    # closed while it was being sent
+                pass                    # closed while the line was being sent
             equal("code", code(c.line()), REQUEST)
             try:
                 equal("then", c.line(), None)
             except ConnectionResetError:
                 pass
-    with Control(server.path) as c:     # what came before it is answered
+    with Control(server.path) as c:     # the requests before it are answered
         c.send(STATS + b"x" * 70000)
         equal("first", c.line()["id"], 7)
         equal("second", code(c.line()), REQUEST)
@@ -134,7 +134,7 @@ def half_closed(server):
     with Control(server.path) as c:
         c.end()
         equal("nothing", c.line(), None)
-    with Control(server.path) as c:     # says something and is gone
+    with Control(server.path) as c:     # sends a request and leaves
         c.send(b'{"jsonrpc":"2.0","id":1,"method":"mem_limit",'
                b'"params":{"set":8888888}}\n'
                b'{"jsonrpc":"2.0","id":2,"method":"workers",'
@@ -148,7 +148,7 @@ def half_closed(server):
         c.call("mem_limit", set=0)
 
 
-# ---- those who dawdle
+# ---- slow clients
 
 def slow(server):
     """One byte now and then, halves of lines, nothing at all."""
@@ -171,19 +171,19 @@ def slow(server):
 
 
 def deaf(server):
-    """Asks and asks and does not read: in the end it is closed, it gets none
-    of the server's memory, and nobody waits.
+    """A client sends requests and does not read: in the end it is closed, it
+    uses none of the server's memory, and no client waits.
     """
     with Control(server.path) as c, Control(server.path) as other:
         c.s.setblocking(False)
         line = b'{"jsonrpc":"2.0","id":1,"method":"metrics"}\n' * 16
         before, sent, closed = server.rss(), 0, False
-        for _ in range(2000):           # 10 s are enough; 60 are too long
+        for _ in range(2000):           # 10 s are enough; 60 are too many
             try:
                 while True:
                     sent += c.s.send(line)
             except BlockingIOError:
-                other.call("stats")     # the server is at work meanwhile
+                other.call("stats")     # the server works meanwhile
                 check(SANITIZER or server.rss() < before + 16 * M,
                       "it takes", server.rss() - before, "bytes of memory")
             except (BrokenPipeError, ConnectionResetError):
@@ -192,7 +192,7 @@ def deaf(server):
             time.sleep(0.03)
         check(closed, "after", sent, "bytes it is still connected")
         other.call("stats")
-    # Who reads gets all of it, however much.
+    # A client that reads gets everything, however much.
     with Control(server.path) as c:
         n = 300
         whole = (b'{"jsonrpc":"2.0","id":%d,"method":"metrics"}\n' % i
@@ -204,7 +204,7 @@ def deaf(server):
 
 
 def one_large_answer(server):
-    """Larger than what may be left unread, to a slow reader."""
+    """An answer above the limit of unread bytes, to a slow reader."""
     with Control(server.path) as c, Control(server.path) as other:
         c.send(b'{"jsonrpc":"2.0","id":1,"method":"map",'
                b'"params":{"cells":65536}}\n')
@@ -217,8 +217,8 @@ def one_large_answer(server):
 
 
 def hogs(server):
-    """Those that leave unread all that clients may leave unread, together:
-    that is not to the harm of one that reads.
+    """Clients that together leave as much unread as all clients may.  A client
+    that reads is not harmed.
     """
     map_all = (b'{"jsonrpc":"2.0","id":1,"method":"map",'
                b'"params":{"cells":65536}}\n')
@@ -229,7 +229,7 @@ def hogs(server):
     for _ in range((64 * M) // size + 2):
         many.append(Control(server.path))
         many[-1].send(map_all)
-        with Control(server.path) as c: # its answer is made by now
+        with Control(server.path) as c: # its answer has been made by now
             c.call("map", cells=1)
     for _ in range(5):
         with Control(server.path) as c:
@@ -241,7 +241,7 @@ def hogs(server):
 # ---- many
 
 def hundred(server):
-    """A hundred at once, each with requests of all kinds."""
+    """A hundred clients at once, each with requests of all kinds."""
     failures = []
 
     def run(number):
@@ -270,7 +270,7 @@ def hundred(server):
 
 def too_many(server):
     full = [Control(server.path) for _ in range(256)]
-    for c in full:                      # accepted, all of them
+    for c in full:                      # all of them are accepted
         c.call("version")
     for _ in range(3):
         with Control(server.path) as c:
@@ -279,7 +279,7 @@ def too_many(server):
             check("256" in answer["error"]["message"], answer)
             equal("then", c.line(), None)
     full.pop().close()
-    for _ in range(6000):               # when it noticed, there is room
+    for _ in range(6000):               # once the server notices, there is room
         with Control(server.path) as c:
             c.send(STATS)
             if "result" in c.line():
@@ -293,7 +293,7 @@ def too_many(server):
 
 
 def descriptors(server):
-    """Nothing is left of all who were here."""
+    """Nothing is left of all these clients."""
     def count():
         return len(os.listdir("/proc/%d/fd" % server.pid))
 
@@ -373,7 +373,7 @@ def prompt(server):
     times.sort()
     print("stats: median %.2f ms, worst %.2f ms of %d"
           % (times[len(times) // 2] * 1e3, times[-1] * 1e3, len(times)))
-    # No timing of this machine, but that nobody was made to wait for a job.
+    # Does not time this machine; checks that no request waited for a job.
     check(times[len(times) // 2] < 1, "statistics take", times[-5:])
     steer.close()
     marker.close()
@@ -383,7 +383,7 @@ def prompt(server):
 # ---- the socket in the file system
 
 def start(path, *more):
-    """Try to; returns the status and what it said."""
+    """Try to start a server; returns its status and its output."""
     run = subprocess.run([NBDKIT, "-U", "-", PLUGIN, "1M", "control=" + path,
                           *more, "--run", "test -S '%s'" % path],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -392,10 +392,10 @@ def start(path, *more):
 
 
 def refused(path, *words, system=False):
-    """With 'system' the message has the system's words for an error.  nbdkit
-    that has printed such hangs in its exit handlers where a sanitizer's
-    runtime is preloaded (glibc's locale lock stays taken), so there it is
-    not tried.
+    """With 'system' the message contains the system's words for an error.  If
+    a sanitizer's runtime is preloaded, an nbdkit that has printed such
+    words hangs in its exit handlers (glibc's locale lock stays taken).  So
+    it is not tried there.
     """
     if system and SANITIZER:
         return
@@ -422,7 +422,7 @@ def in_the_file_system(server):
     check(stat.S_ISSOCK(mode), "not a socket")
     equal("mode", stat.S_IMODE(mode), 0o600)
     refused(server.path, server.path, "listening")
-    Control(server.path).close()        # and it is still there
+    Control(server.path).close()        # and the socket is still there
 
     with tempfile.TemporaryDirectory(prefix="zram-test.") as d:
         plain = os.path.join(d, "plain")
@@ -449,8 +449,9 @@ def in_the_file_system(server):
         status, said = start(dead)
         equal("over a dead one: " + said, status, 0)
         check(not os.path.lexists(dead), "not removed")
-        # Anybody can lock the folder; nobody else the file beside the socket,
-        # which is not waited for for ever.
+        # Every user can lock the folder.  Other users cannot lock the file
+        # beside the socket, and the server does not wait for that lock for
+        # ever.
         for what in (d, dead + ".lock"):
             s = socket.socket(socket.AF_UNIX)
             s.bind(dead)
@@ -465,24 +466,24 @@ def in_the_file_system(server):
                 refused(dead, dead + ": cannot lock " + what, "locked")
             os.close(fd)
         equal("left", os.listdir(d).count("dead.lock"), 1)
-        status, said = start(dead)      # over what was left behind
+        status, said = start(dead)      # over a dead server's socket
         equal("no lock any more: " + said, status, 0)
         check(not os.path.lexists(dead + ".lock"), "the lock file stays")
-        # A socket of another kind is somebody else's.
+        # A socket of another kind belongs to another program.
         s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         s.bind(dead)
         refused(dead, dead, system=True)
         check(os.path.exists(dead), "somebody's socket was removed")
         s.close()
 
-        # When nbdkit does not start for another reason, nothing is left.
+        # If nbdkit does not start for another reason, nothing is left.
         mine = os.path.join(d, "mine")
         status, said = start(mine, "metrics=none")
         check(status != 0 and not os.path.lexists(mine), "left behind:", said)
         if not SANITIZER:               # as above
             port_is_taken(mine)
 
-        # Relative, and the server goes into the background.
+        # A relative path, and the server goes into the background.
         pidfile = os.path.join(d, "pid")
         old = os.umask(0)
         try:
@@ -494,7 +495,7 @@ def in_the_file_system(server):
         finally:
             os.umask(old)
         here = os.path.join(d, "here")
-        # Who goes into the background writes it when its parent has ended.
+        # A server in the background writes it after its parent has ended.
         for _ in range(6000):
             if os.path.exists(pidfile) and os.path.getsize(pidfile):
                 break
@@ -505,7 +506,7 @@ def in_the_file_system(server):
             with Control(here) as c:
                 equal("slots", c.call("stats")["slots"], 256)
             equal("mode", stat.S_IMODE(os.stat(here).st_mode), 0o600)
-            # What took its place is not ours to remove.
+            # A file that took the socket's place must not be removed.
             if rng.random() < 0.5:
                 os.unlink(here)
                 with open(here, "w") as f:
@@ -525,7 +526,7 @@ def in_the_file_system(server):
 
 
 def ends_with_clients(server):
-    """The server ends with clients connected and a job at work."""
+    """The server ends with clients connected and a job running."""
     c = server.control()
     server.control().send(STATS[:10])
     for _ in range(8):

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every knob of the control socket read while it is written, under load:
-mem_limit, algorithm, workers, idle, compact, statistics and scrapes at once,
-with clients that verify all they read.  In the end everything is audited.
+"""Every setting of the control socket is read while it is written, under load:
+mem_limit, algorithm, workers, idle, compact, statistics and scrapes at
+once, with clients that verify all they read.  At the end everything is
+audited.
 """
 
 import errno
@@ -16,15 +17,15 @@ from zramtest import K, M, SANITIZER, Data, Model, check, errno_of, free_port, s
 
 number = seed()
 LIMIT = 12 * M
-PART = 16 * M                           # of the disk, to each client
+PART = 16 * M                           # of the disk, for each client
 CLIENTS = 3
 CODECS = {"lz4": (1, 3), "zstd": (-3, 1, 3), "deflate": (1, 6),
           "lz4hc": (3, 9)}
-ROUNDS = 40 if SANITIZER else 150       # of every thread, at the least
+ROUNDS = 40 if SANITIZER else 150       # of every thread, at least
 
 
 class Crew:
-    """Threads that go on until all of them have done their rounds."""
+    """Threads that run until each has done its rounds."""
 
     def __init__(self):
         self.rounds = {}
@@ -57,7 +58,7 @@ class Crew:
 
 
 class Writer:
-    """A client with a part of the disk to itself, and a model of it."""
+    """A client with its own part of the disk, and a model of it."""
 
     def __init__(self, h, offset):
         self.h, self.offset = h, offset
@@ -82,7 +83,7 @@ class Writer:
         self.compare(at, n)
 
     def trimmed(self, at, end):
-        """Zeros, except edges inside of a slot that had no room for them."""
+        """Zeros, except edges inside a slot for which there was no memory."""
         first, last = (at + 4095) & -4096, end & -4096
         edges = [(at, min(first, end)), (max(last, at), end)]
         if first < last:
@@ -97,7 +98,7 @@ class Writer:
                 self.model.write(a, got)
 
     def settle(self, at, n):
-        """It failed: make what is there known again."""
+        """The request failed: write known data there again."""
         lo, hi = at & -4096, min((at + n + 4095) & -4096, PART)
         check(self.h.pread(at - lo, self.offset + lo) ==
               self.model.read(lo, at - lo) if at > lo else True,
@@ -128,7 +129,7 @@ def algorithm(c, rng):
 
 def read_algorithm(c, rng):
     for got in (c.call("algorithm"), c.call("stats")):
-        # The name and the level belong together, also while they are changed.
+        # The name and the level must match, even while they are changed.
         check(got["level"] in CODECS[got["algorithm"]], got["algorithm"],
               got["level"])
 
@@ -230,7 +231,7 @@ with ControlServer(CLIENTS * PART, "mem_limit=%d" % LIMIT, "workers=2",
     done = c.job("audit", deep=True)
     check(done["state"] == "done", done)
 
-    # A reset under them: each block is what it was, or zeroes.
+    # During a reset each block is unchanged, or zeros.
     stop = threading.Event()
     failures = []
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Statistics are answered within 10 ms while a compaction, a recompression, an
-audit, a deep audit or a reset is at work.
+"""Statistics are answered within 10 ms during a compaction, a recompression, an
+audit, a deep audit or a reset.
 
-Every answer is timed that was asked for while the job ran, including the one
-that had to wait until its end.  On a machine that is busy with other things
-some answers are late without our fault.  So the test checks the median and
-nine of ten, in the best of a few rounds: an engine that makes statistics wait
-for a pass is late in all of them.
+Every answer is timed whose request was sent while the job ran, including one
+that had to wait until the job's end.  On a machine that is busy with other
+work some answers are late, which is not our fault.  So the test checks the
+median and nine of ten, in the best of a few rounds: a server that makes
+statistics wait for a pass is late in all of them.
 """
 
 import random
@@ -17,7 +17,7 @@ from controltest import ControlServer
 from zramtest import K, M, SANITIZER, check, seed
 
 SIZE = 256 * M
-ANSWERS = 50                            # of a round, at the least
+ANSWERS = 50                            # of a round, at least
 ROUNDS = 5
 LIMIT = 0.010 * (5 if SANITIZER else 1)
 
@@ -33,14 +33,14 @@ def fill(h):
 
 
 def fragment(h):
-    """Three slots of four are gone."""
+    """Three of every four slots are discarded."""
     fill(h)
     for at in range(0, SIZE, 16 * K):
         h.trim(12 * K, at)
 
 
 def answers(steer, looker, job, params):
-    """The times of all that was asked for while the job ran."""
+    """The times of all requests that were sent while the job ran."""
     id = steer.call(job, **params)["job"]
     times = []
     while True:
