@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every method and field of the control socket, against known data, and
-every example of docs/protocol.md.
+"""Every method and member of the control socket, against known data, and every
+example of docs/protocol.md.
 """
 
 import json
@@ -18,7 +18,7 @@ SRCDIR = os.environ.get("SRCDIR") or os.path.join(os.path.dirname(__file__),
                                                   "..", "..")
 rng = random.Random(4)
 SLOT = 4 * K
-# Each slot of it compresses to about a third.
+# Each slot of this text compresses to about a third.
 _words = [bytes(rng.choices(b"abcdefghijklmnopqrstuvwxyz", k=7)) + b" "
           for _ in range(64)]
 TEXT = b"".join(rng.choices(_words, k=1024 * SLOT // 8))
@@ -51,8 +51,8 @@ def examples():
 
 
 def alike(got, want, where):
-    """The same members of the same types; words and truths are the same,
-    and so is what is not measured.
+    """The same members with the same types.  Words and truth values are equal,
+    and so is everything that is not measured.
     """
     name = where.rsplit(".", 1)[-1]
     if isinstance(want, dict):
@@ -209,7 +209,7 @@ def block_state(c):
     def without_age(some):
         return [{k: v for k, v in s.items() if k != "t"} for s in some]
 
-    # Read one byte at a time, the answer is the same.
+    # Reading one byte at a time gives the same answer.
     c.send(b'{"jsonrpc":"2.0","id":"b","method":"block_state",'
            b'"params":{"start":0,"count":65536}}\n')
     line = b""
@@ -220,7 +220,7 @@ def block_state(c):
     equal("a byte at a time", without_age(json.loads(line)["result"]["slots"]),
           without_age(slots))
 
-    # One by one, and from hole to hole, it is the same.
+    # Slot by slot, and from hole to hole: the same.
     for count in (1, 3, 64):
         pieces, at = [], 0
         while at is not None:
@@ -333,8 +333,8 @@ def memory(h, c):
 
 
 def warnings():
-    """At 80, 90 and 95 % of the limit a line in the log and a count, each
-    once on the way up, and again only after it was far below.
+    """At 80, 90 and 95 % of the limit the log gets a line and a count grows:
+    once on the way up, and again only after memory was far below.
     """
     limit = 20 * M
     with ControlServer("1G", "mem_limit=%d" % limit,
@@ -409,7 +409,7 @@ def jobs(h, c):
     equal("kind", (done["kind"], done["state"], done["unit"]),
           ("compact", "done", "pages"))
 
-    # Half-empty zspages: what compaction is for.
+    # Half-empty zspages: the purpose of compaction.
     h.pwrite(TEXT[:1024 * SLOT], 1024 * SLOT)
     for i in range(0, 1024, 2):
         h.trim(SLOT, (1024 + i) * SLOT)
@@ -486,7 +486,8 @@ def latency(h, c):
         equal("order of " + kind, uppers, sorted(set(uppers)))
         check(all(n > 0 for _, n in t["buckets"]), "empty bucket in", kind)
         equal("sum of " + kind, sum(n for _, n in t["buckets"]), t["count"])
-        # Each time is over the bound before its own (at least 4/5 of it).
+        # Each time is above the bound of the bucket before (at least 4/5 of its
+        # own).
         check(t["sum_ns"] <= sum(u * n for u, n in t["buckets"]), kind, t)
         check(t["sum_ns"] >= sum(u * n for u, n in t["buckets"] if u > 64)
               * 4 / 5 - 64, kind, t)
@@ -554,7 +555,7 @@ def reset(server, h, c):
         if c.call("stats")["clients"] == 0:
             break
         time.sleep(0.01)
-    done = c.job("reset")               # nobody is connected: no force
+    done = c.job("reset")               # no client is connected: no force
     equal("slots", done["result"], {"slots": 1})
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """nbdzramctl against hostile servers: they send garbage, too much, nothing,
-control sequences for a terminal, or an unexpected type.  And its exit statuses
-and the ends of its output, for each verb.
+control sequences for a terminal, or an unexpected type.  Also its exit
+statuses and its behaviour when the output is closed, for each verb.
 """
 
 import json
@@ -97,7 +97,7 @@ def run(path, *words, **more):
 
 
 def harmless(p, *what):
-    """What it printed, as text; one line on stderr at the most."""
+    """Its output, as text; at most one line on stderr."""
     for data in p.stdout, p.stderr:
         text = data.decode()
         check(not HARMFUL.search(text), what, "printed", repr(text[:500]))
@@ -120,7 +120,7 @@ def poisoned(value, how):
 
 
 def recorded():
-    """What a real server answers to each method."""
+    """A real server's answer to each method."""
     answers = {}
     with ControlServer("8M", "workers=2", "mem_limit=8M", "recompress=zstd",
                        "backing=" + folder + "/store",
@@ -154,7 +154,7 @@ def hostile(answers):
         return EVIL if isinstance(v, str) else v
 
     def evil_states(method):
-        # Jobs must have come to an end, or they are followed for ever.
+        # Jobs must have ended, or nbdzramctl follows them for ever.
         return lambda v: ("failed" if v == "done" else EVIL) \
             if isinstance(v, str) and method == "job" else evil_strings(v)
 
@@ -217,11 +217,11 @@ def hostile(answers):
 
 
 def endless():
-    """What has no end has one."""
+    """An endless answer is given up."""
     with Fake(lambda r: b"x" * (65 << 20)) as fake:
         p = run(fake.path, "mm_stat")
         check(p.returncode == NO_SERVER and b"has no end" in p.stderr, p)
-    # Says too much at once: the reason is passed on.
+    # Sends too much at once: the reason is passed on.
     full = (b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":'
             b'"256 clients are connected already"}}\n')
     path = folder + "/full"
@@ -238,7 +238,7 @@ def endless():
 
 
 def interrupted():
-    """Of a silent server nobody has to wait for the end."""
+    """Nobody has to wait for a silent server to end."""
     path = folder + "/silent"
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(path)
@@ -249,8 +249,9 @@ def interrupted():
                                  stdout=subprocess.DEVNULL)
             peer, _ = s.accept()
             peer.recv(1000)
-            # Two at once are one: where a moment is not enough, more are sent,
-            # up to some seconds before it would end by itself.
+            # Two signals at once count as one.  If a moment was not enough,
+            # more are sent, up to some seconds before nbdzramctl would end by
+            # itself.
             for _ in range(50):
                 p.send_signal(signal.SIGINT)
                 try:
@@ -266,8 +267,8 @@ def interrupted():
 
 
 class Slow:
-    """A server that sends a byte now and then, but never an answer.  Its client
-    gives up after 30 s, while this test does something else.
+    """A server that sends a byte now and then, but never an answer.  Its
+    client gives up after 30 s, while this test goes on.
     """
 
     def __init__(self):
@@ -303,8 +304,8 @@ class Slow:
 
 # ---- exit statuses
 
-# With a server that has no backing store and no secondary algorithm, and with
-# one that has both: a bad value is one for both.
+# Against a server without backing store and secondary algorithm, and against
+# one that has both: a bad value is bad for both.
 BAD = """
  frobnicate | mm_stat x | io_stat x | bd_stat x | debug_stat x | classes x
  latency x | metrics x | compact x | audit x | reset x | -q | --frob | -s
@@ -383,7 +384,9 @@ def statuses():
 
 
 def progress_counts(folder_of_store):
-    """A writeback that its limit ends says what it has done, not one more."""
+    """A writeback that ends at its limit reports the slots it wrote, and not
+    one more.
+    """
     with ControlServer("16M", "workers=2", "mem_limit=32M",
                        "backing=" + folder_of_store,
                        "backing_size=16M") as server:
@@ -396,7 +399,7 @@ def progress_counts(folder_of_store):
               "100 slots written back until then" in p.stderr, p)
 
 
-# ---- where it writes to
+# ---- its output
 
 def outputs():
     with ControlServer("8M", "workers=2") as server:
@@ -407,8 +410,8 @@ def outputs():
                                   stdin=subprocess.DEVNULL, capture_output=True,
                                   env=environment(**more), timeout=60)
 
-        # Closed: what is not written is not done; and no request's socket gets
-        # the number of what is closed.
+        # Closed output: the verb fails.  No request's socket gets the number of
+        # a closed descriptor.
         for verb in "mm_stat", "", "top --once", "--help", "--json classes":
             p = shell('"$@" %s >&-' % verb)
             check(p.returncode == REFUSED and b"cannot write" in p.stderr, verb, p)
@@ -416,7 +419,7 @@ def outputs():
         check(p.returncode == OK and p.stdout.count(b"\n") == 1, p)
         p = shell('"$@" frob 2>&- >&- <&-')
         check(p.returncode == USAGE, p)
-        # Nobody reads any more.
+        # The reader has left.
         p = shell('{ "$@" metrics; echo $? >&2; } | :')
         check(p.stderr in (b"0\n", b"141\n"), p)
 
@@ -440,7 +443,8 @@ def outputs():
             os.close(fd)
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
-        # Colours, unless they are not wanted; no cursor on what has none.
+        # Colours, unless they are switched off; no cursor movement on a
+        # terminal without it.
         status, said = on_terminal("top", keys=b"q", TERM="xterm-256color")
         check(status == OK and re.search(rb"\x1b\[[0-9;]*3[0-9]", said), said)
         status, said = on_terminal("top", keys=b"q", TERM="xterm-256color",

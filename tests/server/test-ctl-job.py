@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""nbdzramctl stays with long work: compact, audit, reset; shows how far it
-is, and on Ctrl-C cancels it and says what was done.
+"""nbdzramctl waits for long work: compact, audit, reset.  It shows the progress,
+and on Ctrl-C cancels the work and reports the result.
 
-Nothing here depends on how fast anything is: hold-decommit.c, preloaded into
-the server, keeps a compaction where it gives its first memory back until it
-is told to go on.
+Nothing here depends on speed: hold-decommit.c, preloaded into the server,
+stops a compaction where it gives back its first memory, until it may go on.
 """
 
 import json
@@ -43,7 +42,7 @@ def build_preload():
 
 
 def wait_for(what, *condition):
-    """Up to a minute, which is failure and no measure."""
+    """Waits up to a minute; a failure after that is not a measurement."""
     for _ in range(6000):
         if condition[0](*condition[1:]):
             return
@@ -70,7 +69,7 @@ def start(path, *words):
 
 
 class Held:
-    """with Held(): a compaction that is begun inside stands still."""
+    """with Held(): a compaction that begins inside stands still."""
 
     def __enter__(self):
         open(hold, "w").close()
@@ -88,7 +87,7 @@ class Held:
 
 
 def finished(server, ctl, h):
-    """To its end: what it says fits what statistics say."""
+    """Runs it to its end: its output agrees with the statistics."""
     fragment(h)
     before = ctl.json("mm_stat")
     check(server.control().call("stats")["compaction"]["freeable_pages"] > 100,
@@ -107,7 +106,7 @@ def finished(server, ctl, h):
 
 
 def watched(server, ctl, h):
-    """Without a terminal: a line each second on stderr; as JSON none."""
+    """Without a terminal: a line each second on stderr; none with JSON."""
     fragment(h)
     with Held() as held:
         p, lines = start(server.path, "compact"), []
@@ -151,10 +150,10 @@ def interrupted(server, ctl, h):
             held.wait()
             check(control.call("stats")["compaction"]["running"], "running")
             p.send_signal(sig)
-            # It waits for the server to have cancelled, and says so then.
+            # It waits until the server has cancelled, and reports that then.
             said_cancelling(p)
             check(p.poll() is None, "did not wait for what was done")
-            # Meanwhile nothing else of the kind is begun.
+            # Meanwhile no other work of the kind begins.
             ctl.fails(REFUSED, "compact", "audit")
             held.go_on()
             out, err = p.communicate(timeout=60)
@@ -166,20 +165,22 @@ def interrupted(server, ctl, h):
         freed = (ctl.json("mm_stat")["pages_compacted"]
                  - before["pages_compacted"])
         check(int(m[3]) == freed < int(m[2]), "said", m[0], "freed", freed)
-        # What is left is still there to be had, and nothing is broken.
+        # The rest is still there to be freed, and nothing is damaged.
         check("everything fits together" in ctl("audit", "--deep"), "audit")
         check(ctl.run("compact").returncode == OK, "compact afterwards")
 
 
 def twice(server, ctl, h):
-    """A second signal does not wait; the server ends the work alone."""
+    """After a second signal it does not wait; the server ends
+    the work alone.
+    """
     fragment(h)
     with Held() as held:
         p = start(server.path, "compact")
         held.wait()
         p.send_signal(signal.SIGINT)
         said_cancelling(p)
-        time.sleep(0.5)                 # two at once are one
+        time.sleep(0.5)                 # two at once count as one
         p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=60)
         held.go_on()
@@ -190,7 +191,7 @@ def twice(server, ctl, h):
 
 
 def server_dies(h):
-    """In the middle of it: status 3, and one line more that says so."""
+    """In the middle of the work: status 3, and one more line that says so."""
     with ControlServer("64M", "compact_threshold=0") as other:
         fragment(other.connect())
         with Held() as held:
@@ -200,15 +201,15 @@ def server_dies(h):
             out, err = p.communicate(timeout=60)
         check(p.returncode == 3 and out == "", out, p.returncode)
         check(err.splitlines()[-1].startswith("nbdzramctl: "), err)
-        # So that its end is no surprise.
+        # So that its end does not come unexpectedly.
         other.kill()
         other.stop = lambda: None
         os.unlink(other.path)
 
 
 def not_cancelled(server, ctl, h):
-    """An audit waits for a discard that stands still, and when it is cancelled
-    waits no longer; a reset that was begun goes on.
+    """An audit waits for a discard that stands still.  When the audit is
+    cancelled, it stops waiting.  A reset that has begun goes on.
     """
     fragment(h)
     with Held() as held:
@@ -266,7 +267,7 @@ def reset_and_audit(server, ctl, h):
           mm["pages_compacted"] == mm["huge_pages_since"] ==
           ctl.json("io_stat")["notify_free"] == 0, mm)
     check(h.pread(SLOT, 0) == bytes(SLOT), "reads after reset")
-    # Nobody connected: nothing to force.
+    # No client is connected: force is not needed.
     h.pwrite(b"x", 0)
     h.shutdown()
     wait_for("the client to be gone", lambda:

@@ -38,7 +38,7 @@ DEBUG = ["writestall", "miss_free"]
 KINDS = ["read", "write", "discard", "flush", "compress", "decompress",
          "lock_wait"]
 
-# Every verb that only looks, in every way.
+# Every verb that only reads, in every format.
 LOOKS = [[], ["mm_stat"], ["io_stat"], ["bd_stat"], ["debug_stat"],
          ["block_state"], ["block_state", "7"], ["block_state", "250-260"],
          ["block_state", "1270-"], ["block_state", "5000-6000"], ["classes"],
@@ -51,7 +51,7 @@ rng = random.Random(number)
 
 
 def part_noise(n, parts):
-    """n slots, parts of eight of each are noise."""
+    """n slots; so many eighths of each are noise."""
     return b"".join(rng.randbytes(SLOT * parts // 8)
                     + bytes(SLOT - SLOT * parts // 8) for _ in range(n))
 
@@ -74,7 +74,9 @@ def equal(got, want, *what):
 # ---- statistics
 
 def kernel_files(ctl):
-    """Layout and order as the kernel's, the same numbers as JSON."""
+    """Layout and order as in the kernel's files, the same
+    numbers as in JSON.
+    """
     for verb, fields in ("mm_stat", MM), ("io_stat", IO), ("bd_stat", BD), \
             ("debug_stat", DEBUG):
         text, values = ctl(verb), ctl.json(verb)
@@ -104,7 +106,7 @@ def known_figures(ctl):
 
 
 def failures(ctl, h):
-    """What went wrong or was freed is counted."""
+    """Errors and freed slots are counted."""
     equal(ctl("mem_limit", "1M"), "1048576\n", "mem_limit 1M")
     check(errno_of(h.pwrite, rng.randbytes(SLOT), 40 * M), "over the limit")
     equal(ctl.json("io_stat")["failed_writes"], 1, "failed_writes")
@@ -131,7 +133,7 @@ def table(ctl):
           [ctl.path, str(64 * M), str(mm["orig_data_size"]),
            str(mm["compr_data_size"]), str(mm["mem_used_total"]), str(LIMIT),
            str(mm["mem_used_max"])], "table in bytes")
-    # 1.2M is what -b says, rounded.
+    # 1.2M is the value of -b, rounded.
     for text, n in zip(cells, exact):
         m = re.fullmatch(r"([\d.]+)([BKMG])", text)
         if m:
@@ -143,7 +145,7 @@ def table(ctl):
 
 
 def block_state(ctl):
-    """Flags of each part; one slot at a time equals all at once."""
+    """Flags of each part; slot by slot equals all at once."""
     text = ctl("block_state").splitlines()
     equal(len(text), STORED, "lines of block_state")
     slots = ctl.json("block_state")["slots"]
@@ -187,7 +189,7 @@ def block_state(ctl):
 
 
 def far_slots():
-    """More than the server tells at once, on a large disk."""
+    """More than the server sends at once, on a large disk."""
     with ControlServer("1T") as server:
         h = server.connect()
         ctl = Ctl(server.path)
@@ -269,7 +271,7 @@ def latency(ctl, h):
 
 
 def metrics(ctl):
-    """The text as it is; promtool looks at it elsewhere."""
+    """The text unchanged; promtool checks it elsewhere."""
     text = ctl("metrics")
     check(text.startswith("# ") and text.endswith("\n"), text[:100])
     names = re.findall(r"^# TYPE (\S+) (?:counter|gauge|histogram)$", text,
@@ -354,7 +356,7 @@ def pictures(ctl):
     rows = ctl("map", LINES="24", COLUMNS="80").splitlines()
     grid = "".join(r[9:] for r in rows[2:20])
     equal(len(grid), 71 * 18, "cells")
-    # 12.8 slots a cell: what lies on a border may be either.
+    # 12.8 slots a cell: slots on a border may count for either.
     for part, look in (SAME, "="), (HUGE, "#"), (GOOD, "-"), (FAIR, "+"), \
             (range(STORED, 64 * M // SLOT), "."):
         a = part.start * len(grid) // (64 * M // SLOT) + 1
@@ -374,7 +376,7 @@ def json_for_all(ctl):
 
 
 def recompression(ctl, h):
-    """What the verbs print and do; the server's own tests say the rest."""
+    """What the verbs print and do; the server's own tests check the rest."""
     ctl("algorithm", "lz4")
     equal(ctl("recomp_algorithm"), "", "none")
     ctl.fails(REFUSED, "secondary", "recompress")
@@ -457,12 +459,12 @@ def usage(ctl):
 def no_server(ctl, folder):
     for words in LOOKS + [["compact"], ["reset"], ["audit"], ["idle", "all"]]:
         Ctl(folder + "/nobody").fails(NO_SERVER, "nobody", *words)
-    # Usage comes first.
+    # Errors in the usage are reported first.
     Ctl(folder + "/nobody").fails(USAGE, "x", "mem_limit", "x")
     long = folder + "/" + "x" * 300
     Ctl(long).fails(NO_SERVER, "xxx")
 
-    # Somebody else's socket, and one that hangs up.
+    # Another program's socket, and one that hangs up.
     for i, answer in enumerate((b"hello\n", b"", b"[]\n", b'{"id":1}\n',
                                 b'{"id":1,"result":{"protocol":999}}\n')):
         path = "%s/other%d" % (folder, i)
@@ -498,7 +500,7 @@ def finds_socket(ctl, folder):
     os.symlink(ctl.path, deep + "/control.sock")
     p = run("-s", deep + "/control.sock", "mm_stat")
     equal((p.returncode, p.stdout), (OK, want), "a long path", p.stderr)
-    # An installed one believes nothing that lies where it is called.
+    # An installed nbdzramctl does not trust files in the current folder.
     for run_folder in "/top/build/run", "/top/run":
         os.makedirs(folder + run_folder)
         os.symlink(ctl.path, folder + run_folder + "/control.sock")
@@ -510,7 +512,7 @@ def finds_socket(ctl, folder):
     equal((p.returncode, p.stdout, p.stderr), (NO_SERVER, "",
           "nbdzramctl: which server? (-s SOCKET, or NBDZRAM_SOCKET)\n"),
           "called beside somebody's socket")
-    # One of a build tree.
+    # One of a build tree does.
     os.makedirs(folder + "/tree/ctl")
     os.makedirs(folder + "/tree/run")
     os.symlink(ctl.path, folder + "/tree/run/control.sock")
@@ -519,7 +521,7 @@ def finds_socket(ctl, folder):
                        text=True, capture_output=True, cwd="/",
                        env=environment(), timeout=60)
     equal((p.returncode, p.stdout), (OK, want), "a build tree's", p.stderr)
-    # Somebody else's socket in it.
+    # Another user's socket in it.
     if os.geteuid() == 0:
         os.chown(folder + "/tree/run/control.sock", 12345, -1)
         p = subprocess.run([folder + "/tree/ctl/nbdzramctl", "mm_stat"],
@@ -531,7 +533,7 @@ def finds_socket(ctl, folder):
 
 
 def full_disk(ctl):
-    """What cannot be written is not called done."""
+    """If output cannot be written, the verb fails."""
     with open("/dev/full", "w") as full:
         p = subprocess.run([CTL, "-s", ctl.path, "mm_stat"], stdout=full,
                            stderr=subprocess.PIPE, text=True,

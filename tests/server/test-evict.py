@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A disk many times larger than its memory, over a file.
 
-fio writes it, with checksums, and reads it back twice while what is read
-returns to memory; then blocks that say who they are are rewritten by several
-clients.  mem_limit is kept, no write fails, and a server at rest does nothing.
+fio writes it, with checksums, and reads it back twice while slots that are
+read return to memory.  Then several clients rewrite blocks that contain their
+numbers.  mem_limit is kept, no write fails, and a server at rest does nothing.
 """
 
 import os
@@ -16,7 +16,7 @@ from storetest import Load
 from zramtest import (K, M, SANITIZER, Server, check, errno, errno_of, seed,
                       time)
 
-# 4 GiB in 256 MiB is for a person with a minute: FULL=1.
+# 4 GiB in 256 MiB takes a minute, so only by hand: FULL=1.
 FULL = os.environ.get("FULL") == "1"
 DISK, LIMIT = (4096 * M, 256 * M) if FULL else \
     (64 * M, 6 * M) if SANITIZER else (512 * M, 32 * M)
@@ -49,11 +49,11 @@ def far_beyond_memory(path):
         fio(s.sock, "--rw=randread", "--bs=4k", "--verify_only=0",
             "--number_ios=%d" % (DISK // (64 * K)), "--verify=0")
         fio(s.sock, "--rw=write", "--bs=128k", "--verify_only")
-        # On the file is what memory does not hold.
+        # The file has everything that memory does not hold.
         check(os.stat(path).st_blocks * 512 > DISK // 4, "little on the store")
         if not SANITIZER:
             check(s.rss() - begin < LIMIT + 48 * M, "resident:", s.rss())
-        # In time; on a slow machine it may still be at work.
+        # After some time; on a slow machine it may still be at work.
         for _ in range(30):
             used = cpu_seconds(s.pid)
             time.sleep(2)
@@ -61,7 +61,7 @@ def far_beyond_memory(path):
             if used < 0.15:
                 break
         check(used < 0.15, "an idle server used", used, "s of 2 s")
-        # What is discarded is given back to the file system.
+        # Discarded blocks are given back to the file system.
         h.trim(DISK // 2, 0)
         h.trim(DISK // 2, DISK // 2)
         for _ in range(1200):
@@ -85,7 +85,7 @@ def many_clients(path):
 
 
 def both_full(path):
-    """ENOSPC only when there is no room in either; discards make some."""
+    """ENOSPC only when neither has room; discards make room."""
     with Server(DISK, "mem_limit=2M", "backing=" + path,
                 "backing_size=4M") as s:
         h = s.connect()
@@ -97,7 +97,7 @@ def both_full(path):
                 end = at
                 break
             at += 4 * K
-        # More than either holds; batches of few slots waste blocks.
+        # More than both hold; batches of few slots waste blocks.
         check(end and end > 4 * M + 256 * K, "full at", end)
         for _ in range(3):
             h.trim(M, 0)

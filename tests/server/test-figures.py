@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The counters and gauges: one table in the plugin, and what others say of them.
+"""The counters and gauges: one table in the plugin, and all other texts about
+them.
 
-plugin/control/figures.def is held against the engine's counters, against the
+plugin/control/figures.def is compared with the server's counters; with the
 answer to stats and the metrics of a server that has a backing store (names,
-order, kinds, values), against the list of docs/protocol.md and its example, both
-ways; and against whatever names a figure: manuals, dashboard, alerts, nbdzramctl.
-Then each text is spoilt, in each place that is held and for each figure, and that
-must be noticed.
+order, kinds, values); with the list of docs/protocol.md and its example, both
+ways; and with everything that names a figure: manuals, dashboard, alerts,
+nbdzramctl.  Then each text is changed, in each place that is compared and for
+each figure, and the test must notice it.
 """
 
 import collections
@@ -32,7 +33,7 @@ MANUAL = "ctl/nbdzramctl.pod"
 DASHBOARD = "scripts/monitoring/grafana-dashboard.json"
 RULES = "scripts/monitoring/prometheus-rules.yml"
 
-# Not in the table: strings, what may be null, a list, a fraction.
+# Not in the table: strings, values that may be null, a list, a fraction.
 WORDS = {"algorithm", "level", "allocator", "uptime_s", "recompression.methods",
          "backing.where", "backing.kind", "backing.writeback_limit",
          "backing.io.last_error"}
@@ -40,13 +41,13 @@ WORDS = {"algorithm", "level", "allocator", "uptime_s", "recompression.methods",
 FAMILIES = {"build_info", "algorithm_info", "uptime_seconds",
             "request_duration_seconds", "codec_duration_seconds",
             "lock_wait_seconds"}
-# Counters of the engine that only tests and the audit look at.
+# Counters that only tests and the audit read.
 INSIDE = {"DISK_OBJECTS", "DISK_BACKED_BYTES", "DISK_REQUESTS_SHARED"}
-# What the page says in the words of the answer's strings, of a key or a method.
+# Strings, keys and methods that the page describes in the same notation.
 PROSE = {"version", "connection", "evict", "recomp_algorithm", "deep", "error",
          "of", "age_s", "methods"}
 
-# The unit of a metric, and the one in the answer to stats.
+# The unit of a metric, and the unit in the answer to stats.
 UNITS = {"COUNT": ("", ""), "FLAG": ("1 or 0", "true or false"),
          "BYTES": ("bytes", "bytes"), "SLOTS": ("slots", "slots"),
          "SLOTS_AS_PAGES": ("slots", "pages"), "PAGES": ("pages", "pages"),
@@ -60,7 +61,7 @@ Family = collections.namedtuple("Family", "name kind help labels")
 # -- the table
 
 ROW = re.compile(r"^(?:BOTH|METRIC|JSON|FIGURE) \(.*?\)\n(?=\S|\n)", re.S | re.M)
-# What a value is of, by what it is made from.
+# The owner of a value, recognized by the expression that computes it.
 MADE_OF = (("DISK", r"\bon_disk \(|\bdisk(->|\))"),
            ("STORE", r"\bin_pool \(|\bbudget->|\bdictionaries\."),
            ("BACKING", r"\b(io|blocks|evicted)\.\w+( \+|\)$)"))
@@ -88,7 +89,7 @@ def rows_of(text):
     return [row_of(row) for row in ROW.findall(text)]
 
 
-# -- what a server says
+# -- a server's answers
 
 def leaves(stats, path=""):
     """[(path, value)] in the answer's order."""
@@ -124,7 +125,7 @@ def sample(row):
 
 
 def in_metrics(row, value, slot_size):
-    """What the metric is, if stats has this value."""
+    """The metric's value, if stats has this value."""
     return {"SLOTS_AS_PAGES": value // (slot_size // (4 * K)),
             "BLOCKS": value * 4 * K, "NANOSECONDS": value / 1e9,
             "FLAG": int(value)}.get(row.unit, value)
@@ -160,7 +161,7 @@ def page_list(rows):
     return lines
 
 
-# -- all that does not fit: a check a subject, of the texts that it reads
+# -- all contradictions: one check for each subject, of the texts that it reads
 
 CHECKS = []     # (names of texts, function of these that yields complaints)
 
@@ -325,10 +326,10 @@ def dashboard_labels(dashboard):
                     yield "%s: no label %s of %s" % (DASHBOARD, a, name)
 
 
-# -- each of them spoilt
+# -- each text changed
 
 def spoilt(text):
-    """(what was done, the texts then) for each thing that must be noticed."""
+    """(the change, the changed texts) for each change that must be noticed."""
 
     def file(name, old, new, count=1):
         assert old in text[name], (name, old)
@@ -389,10 +390,10 @@ def spoilt(text):
         yield from file(name, old, new)
 
 
-# -- all of it
+# -- everything
 
 def take(c):
-    """stats and metrics of one moment, in which nothing runs."""
+    """stats and metrics of one moment, when nothing runs."""
     for _ in range(3000):               # a minute, though it is a second
         before, text, after = c.call("stats"), c.call("metrics")["text"], \
             c.call("stats")

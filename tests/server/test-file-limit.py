@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A limit of file sizes (ulimit -f) is an error, and no signal that kills.
+"""A limit of file sizes (ulimit -f) causes an error, not a signal that kills.
 
   start   a backing file that could not be written to its end is refused
-  run     a limit that comes later: writes to the store fail, the data stay,
-          and log, statistics and jobs say what it was
-  log     the log may not grow either, and its reader may be gone
+  run     a limit that comes later: writes to the backing fail, the data stay,
+          and log, statistics and jobs say why
+  log     the log may not grow either, and its reader may have left
 """
 
 import os
@@ -31,7 +31,7 @@ def limit(pid, size):
 
 
 def start(folder):
-    """Refused, and nothing is left behind or changed."""
+    """Refused; nothing is left behind or changed."""
     def nbdkit(size, *args):
         return subprocess.run(
             [NBDKIT, "-f", "-U", "-", PLUGIN, "64M", *args,
@@ -49,7 +49,7 @@ def start(folder):
     p = nbdkit(M, "backing=" + path, "backing_size=1M")
     check(p.returncode == 0, "status", p.returncode, p.stderr)
     check(os.stat(path).st_size == M, "size")
-    # One that is there already.
+    # A file that already exists.
     with open(path, "wb") as f:
         f.truncate(2 * M)
     p = nbdkit(M, "backing=" + path)
@@ -76,7 +76,7 @@ def run(folder):
         check((error["of"], error["error"]) == ("write", "File too large"),
               error)
         check(h.pread(len(data), 0) == data, "the data")
-        # And by itself.
+        # And without a client.
         c.call("mem_limit", set=2 * M)
         check(errno_of(h.pwrite, random.randbytes(4 * M), M) == errno.ENOSPC,
               "no ENOSPC")
@@ -85,7 +85,7 @@ def run(folder):
                         re.escape(path) + r".* File too large", log), log)
         check("in time" not in log, "another cause too:", log)
         check(h.pread(len(data), 0) == data, "the data")
-        # It was not for ever.
+        # It was not permanent.
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, UNLIMITED)
         h.pwrite(random.randbytes(4 * M), M)
         check(h.pread(len(data), 0) == data, "the data")

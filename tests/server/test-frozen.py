@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A server that stood still for longer than its deadlines.
 
-Reads and evictions are under way to a slow store when the server is stopped;
-the store answers meanwhile, or is stopped too.  When both go on nothing has
-failed, and nothing is called down: what passed while the server did not run
-counts for nothing, and what has arrived is read first.
+Reads and evictions wait for a slow backing when the server is stopped.  The
+backing answers meanwhile, or is stopped too.  When both go on, nothing has
+failed and the backing does not count as down: time in which the server did not
+run does not count, and answers that have arrived are read first.
 """
 
 import os
@@ -27,7 +27,7 @@ FROZEN = TIMEOUT + 1
 
 
 class SlowStore:
-    """An NBD server that takes a moment for each request."""
+    """An NBD server that delays each request."""
 
     def __init__(self, folder):
         self.sock = os.path.join(folder, "store")
@@ -62,7 +62,7 @@ def store_is_well(c):
 
 
 def reads(server, store, both):
-    """Reads of slots in the store, more than it does at once."""
+    """Reads of slots in the backing, more than it serves at once."""
     h, c = server.connect(), server.control()
     data = random.randbytes(SLOTS * SLOT)
     h.pwrite(data, 0)
@@ -86,11 +86,11 @@ def reads(server, store, both):
         check(buf.to_bytearray() == data[i * SLOT:(i + 1) * SLOT],
               "slot", i)
     store_is_well(c)
-    h.trim(len(data), 0)    # what is audited in the end is read slowly
+    h.trim(len(data), 0)    # the audit at the end reads these slowly
 
 
 def writers(server, store, both):
-    """Writes that wait for the room which eviction makes."""
+    """Writes that wait for room from eviction."""
     h, c = server.connect(), server.control()
     data = [random.randbytes(64 * K) for _ in range(96)]
     c.call("mem_limit", set=2 * M)
@@ -122,7 +122,7 @@ def main():
     failures = []
 
     def run(test, both):
-        """With a server and a store of its own, for most of it is waiting."""
+        """With its own server and backing, because it mostly waits."""
         folder = tempfile.mkdtemp(prefix="zram-frozen.")
         store = SlowStore(folder)
         try:

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""SIGTERM in a world that does not answer, and questions in it.
+"""SIGTERM, and requests, in a world that does not answer.
 
-  a store that hangs: an NBD server, a file on FUSE whose program is stopped, one
-  that the kernel lets nobody out of; nobody there, idle clients, reads and
-  writes in flight, each kind of job: over in 10 seconds, for all who can see
-  dictionaries that hang: nothing else waits, the error says which file it is
-  what cannot be a dictionary is refused at once
-  a log that nobody reads
+  a backing that hangs: an NBD server, a file on FUSE whose program is stopped,
+  or one whose callers the kernel does not release; with no client, idle
+  clients, reads and writes in flight, each kind of job: over in 10 seconds, for
+  everyone who can see it
+  dictionaries that hang: nothing else waits, the error names the file
+  files that cannot be a dictionary are refused at once
+  a log without a reader
   an end without a signal; a start that hangs
 """
 
@@ -23,7 +24,7 @@ from hungworld import (END_SECONDS, OPTIONS, Late, World, at_once, end,
 from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, Data, check, nbd,
                       random, seed, signal, time, wait_listening)
 
-N = 256             # slots in the store, and as many in memory
+N = 256             # slots in the backing, and as many in memory
 NUMBER = seed()
 
 
@@ -31,10 +32,10 @@ def text(n):
     return Data(random.Random(NUMBER + n)).text(n)
 
 
-# -- a store that hangs -------------------------------------------------------
+# -- a backing that hangs -----------------------------------------------------
 
 class Case:
-    """A disk half of whose data are in the store."""
+    """A disk with half of its data in the backing."""
 
     def __init__(self, store, options=()):
         where = getattr(store, "uri", None) or store.path
@@ -63,7 +64,7 @@ class Case:
         self.server.handles.remove(self.h)
 
     def reading(self):
-        """Requests in flight that wait in the store."""
+        """Requests in flight that wait in the backing."""
         self.many_reads(8)
         self.until(lambda: self.in_store() > 0)
 
@@ -75,7 +76,7 @@ class Case:
         self.h.poll(0)
 
     def writing(self):
-        """Requests that wait for room, which only the store could make."""
+        """Requests that wait for room, which only the backing could make."""
         self.c.call("mem_limit", set=M)
         noise = random.Random(NUMBER).randbytes(M)
         for i in range(4):
@@ -130,7 +131,9 @@ class Case:
 
 
 def store_case(w, make, hang, what):
-    """One server in the world 'hang' makes of the store 'make' gives."""
+    """One server, over the backing that 'make' makes, in the
+    state of 'hang'.
+    """
     def run():
         store = make()
         case = Case(store)
@@ -145,7 +148,7 @@ def store_case(w, make, hang, what):
             try:
                 lingers = case.ends_for_all(run.__name__, what != "alone")
             except Late:
-                store.answer()      # or nobody can end it
+                store.answer()      # or the test could not end it
                 raise
             case.server.handles = []
             if lingers:
@@ -167,7 +170,8 @@ def nbd_stopped(store):
     store.hang()
 
 
-# The result of a writeback that failed has the system's words: see OPTIONS.
+# The result of a writeback that failed contains the system's words: see
+# OPTIONS.
 WRITEBACK = () if SANITIZER else ("writeback",)
 WHATS = ("alone", "client", "reading", "writing", "audit", "recompress",
          "train") + WRITEBACK
@@ -193,7 +197,7 @@ def stores(w):
 # -- dictionaries -------------------------------------------------------------
 
 def asked(server, path):
-    """A client whose question is not answered yet."""
+    """A client that waits for an answer."""
     c = server.control()
     c.send(b'{"jsonrpc":"2.0","id":1,"method":"recomp_algorithm","params":'
            b'{"set":"lz4,zstd:dict=%s"}}\n' % path.encode())
@@ -205,15 +209,17 @@ def is_answered(c):
 
 
 def dictionary(w, hang):
-    """It names a file that hangs; all others are served, and it is told."""
+    """It names a file that hangs.  All other clients are served, and it gets
+    an error.
+    """
     def run():
         d = w.fuse(M, w.file(text(60 * K).ljust(64 * K)))
         with ControlServer("64M", "recompress=lz4hc",
                            options=OPTIONS) as server:
             hang(d)
             other = server.control()
-            # On a slow machine what others ask for may take longer than a file
-            # is waited for; but not each time.
+            # On a slow machine the others' requests may take longer than the
+            # wait for a file; but not every time.
             for _ in range(5):
                 c = asked(server, d.path)
                 reads(other)
@@ -243,7 +249,9 @@ def dictionary(w, hang):
 
 
 def no_dictionaries(w):
-    """Refused at once: nobody has to wait for what cannot be one."""
+    """Refused at once: such files cannot be a dictionary, so
+    there is no wait.
+    """
     with ControlServer("64M", options=OPTIONS) as server:
         c = server.control(timeout=END_SECONDS)
         for path in (w.fifo(), "/dev/zero", "/dev/tty", server.sock):
@@ -254,7 +262,7 @@ def no_dictionaries(w):
 
 
 def refused(path, *args):
-    """What a server that cannot start says."""
+    """The output of a server that cannot start."""
     with tempfile.TemporaryDirectory() as folder:
         p = subprocess.run([NBDKIT, "-f", "-U", os.path.join(folder, "s"),
                             PLUGIN, "64M", *args], stdin=subprocess.DEVNULL,
@@ -275,7 +283,7 @@ def starts(w):
     d.hang()
     said = refused(d.path, "dict=" + d.path, "algorithm=zstd")
     check(SANITIZER or "did not answer within" in said, said)
-    # Somebody waits who can end it.
+    # A person is waiting and can end it.
     with tempfile.TemporaryDirectory() as folder:
         p = subprocess.Popen([NBDKIT, "-f", "-U", os.path.join(folder, "s"),
                               PLUGIN, "64M", "backing=" + d.path],
@@ -291,7 +299,7 @@ def starts(w):
 # -- the log ------------------------------------------------------------------
 
 def unread_log():
-    """The threads of nbdkit are all at it."""
+    """All of nbdkit's threads write to it."""
     if SANITIZER:
         return                          # see OPTIONS
     with tempfile.TemporaryDirectory() as folder:
@@ -323,7 +331,7 @@ def unread_log():
 # -- other ends ---------------------------------------------------------------
 
 def no_signal(w):
-    """The last client goes, and nobody says a word."""
+    """The last client leaves, without any signal."""
     case = Case(w.nbd(64 * M), options=("--filter=exitlast",))
     with case.server:
         case.store.hang()
@@ -352,8 +360,9 @@ def no_signal_file(w):
 
 
 def slow_is_answered(w):
-    """A store that answers late is no store that hangs: what is in flight is
-    served."""
+    """A backing that answers late does not hang: requests in flight are
+    served.
+    """
     store = w.nbd(64 * M)
     case = Case(store)
     with case.server:

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The configuration keys: one table in the plugin, and what others say of them.
+"""The configuration keys: one table in the plugin, and all other texts about
+them.
 
-The table shows in --help and in the message for a key that is unknown.  Held
-against it: the manual page (synopsis and PARAMETERS) and the README's table, in
-both directions, with the defaults, and with the words that a key takes; and every
-key that an example uses.  Then each text is spoilt, in each place that is held
-and for each key, and that must be noticed.
+The table shows in --help and in the message for an unknown key.  It is
+compared with the manual page (synopsis and PARAMETERS) and the README's table,
+in both directions, with the defaults and with the words that a key allows; and
+with every key that an example uses.  Then each text is changed, in each place
+that is compared and for each key, and the test must notice it.
 """
 
 import os
@@ -23,7 +24,7 @@ COLUMN, WIDTH = 24, 79  # of the texts of --help
 KEY = "[a-z][a-z0-9_]*"
 NUMBER = r"(?<![\w^-])(?:2\^63-1|\d+[kMGTP]?)(?!\w)"
 
-# Where a key stands for a value that it is given: in prose, and in examples.
+# Where a key stands before a value: in prose, and in examples.
 PROSE = re.compile(r"(?:`|C<)(%s)=" % KEY)
 EXAMPLES = {
     "README.md": r"nbdkit\b.*?\szram\s(.*)|scripts/run (.*)",
@@ -43,7 +44,7 @@ def nbdkit(*args):
 
 
 def refused_for(key):
-    """What a key must be that was given nothing; as far as that is said."""
+    """The allowed values of a key, from the message about an empty value."""
     job = nbdkit("-U", "-", PLUGIN, "1M", key + "=", "--run", "true")
     assert job.returncode != 0, key + "= is taken"
     assert job.stderr.startswith("nbdkit: error: %s=: " % key) and \
@@ -92,8 +93,9 @@ class Help:
 
 
 class Facts:
-    """--dump-plugin: what some keys take; and what the message says that each
-    must be, if it is given nothing."""
+    """--dump-plugin: the values of some keys; and for each key the allowed
+    values, from the message about an empty value.
+    """
 
     def __init__(self, text, allowed):
         self.allowed = allowed
@@ -110,8 +112,9 @@ class Facts:
 
 
 def pod_items(pod):
-    """For each key the texts of its items, as they stand, and what is said below
-    them."""
+    """For each key the texts of its items, unchanged, and the
+    text below them.
+    """
     items, below, last = {}, {}, None
     for part in between(pod, "=head1 PARAMETERS", "\n=head1").split("\n\n"):
         if part.startswith("=item"):
@@ -125,7 +128,7 @@ def pod_items(pod):
 
 
 def complaints(text, help_text, unknown, facts):
-    """All that does not fit; 'text' has the files by name."""
+    """All contradictions; 'text' has the files by name."""
     found = []
 
     def problem(bad, *what):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """mem_limit: a full disk answers ENOSPC, loses nothing and recovers.
 
-A write that fails leaves every slot of its range whole: as it was before or
-as it was to be.  In particular a slot whose write failed holds its old data.
+A write that fails leaves every slot of its range whole: with its old or its
+new data.  A slot whose own write failed has its old data.
 """
 
 import errno
@@ -25,7 +25,7 @@ class Disk:
         self.rng = rng
 
     def write(self, at, buf):
-        """True if it was done; else what is there is old or new."""
+        """True if it succeeded; otherwise each slot is old or new."""
         e = errno_of(self.h.pwrite, buf, at)
         if e == 0:
             self.model.write(at, buf)
@@ -35,7 +35,7 @@ class Disk:
         return False
 
     def settle(self, at, buf):
-        """After a failed write: each slot old or new, and so it stays."""
+        """After a failed write: each slot is old or new, and stays so."""
         slot, end = self.slot, at + len(buf)
         new = 0
         for s in range(at // slot, (end + slot - 1) // slot):
@@ -53,7 +53,7 @@ class Disk:
         check(new < slots, "a write failed with all", slots, "slots new")
 
     def fill(self, at, piece):
-        """Noise until it is full; returns where it ended."""
+        """Noise until the disk is full; returns where it ended."""
         while self.write(at, self.data.noise(piece)):
             at += piece
             check(at < self.model.size, "mem_limit is not kept")
@@ -66,7 +66,7 @@ class Disk:
         return at
 
     def old(self):
-        """Compressible data in front, whatever was there."""
+        """Compressible data in front, over any data."""
         self.h.trim(OLD, 0)
         self.model.zero(0, OLD)
         check(self.write(0, self.data.text(OLD)), "text does not fit")
@@ -78,10 +78,11 @@ class Disk:
 
 
 def overwrite_fails(disk, end):
-    """Compressible slots overwritten by noise, until it cannot be."""
+    """Compressible slots overwritten by noise, until a write fails."""
     slot = disk.slot
     for whole in (True, False):
-        # Text again, with room for it, and what is left of that filled.
+        # Text again, for which there is room; then the rest of the memory is
+        # filled.
         disk.h.trim(LIMIT + 4 * M, end - 2 * M)
         disk.model.zero(end - 2 * M, LIMIT + 4 * M)
         disk.old()
@@ -98,7 +99,7 @@ def overwrite_fails(disk, end):
             if failed == 20:
                 break
         check(failed, "at the limit and yet every overwrite fits")
-        # A request over text, noise and nothing that no limit can hold.
+        # A request over text, noise and holes that no limit can hold.
         big = disk.data.noise(LIMIT + 2 * M)
         check(not disk.write(OLD // 2 + disk.rng.randrange(slot), big),
               len(big), "bytes of noise fit in", LIMIT)
@@ -130,7 +131,7 @@ def one(keys, slot, number):
               LIMIT)
         check(end - OLD <= LIMIT * 1.02, end - OLD, "bytes of noise in", LIMIT)
         if not SANITIZER:
-            # Buffers and threads of nbdkit are beside the limit.
+            # nbdkit's buffers and threads do not count towards the limit.
             grown = server.rss() - start
             check(grown < LIMIT + 12 * M, "limit", LIMIT, "but", grown)
         disk.intact("full")
@@ -139,7 +140,8 @@ def one(keys, slot, number):
         fills_go_on(disk)
         disk.intact("after fills")
 
-        # Room again: a part of the noise goes, and as much comes back.
+        # Room again: part of the noise is discarded, and as much can be
+        # written.
         away = (end - OLD) // 4 // slot * slot
         disk.h.trim(away, OLD)
         disk.model.zero(OLD, away)
@@ -151,7 +153,7 @@ def one(keys, slot, number):
         disk.fill(1 << 29, 64 * K)
         disk.intact("full again")
 
-        # All of it, twice: what failed writes took has been given back.
+        # All of it, twice: the memory of failed writes was given back.
         for _ in range(2):
             disk.h.trim(1 << 30, 0)
             disk.model.pages.clear()
@@ -162,8 +164,8 @@ def one(keys, slot, number):
 
 
 def ever_other_places(number):
-    """On a disk of 64T trimmed data leave nothing behind, in the table
-    neither, so it works for ever.  16 MiB are nodes of 2,000 such places.
+    """On a disk of 64T trimmed data leave nothing behind, not even in the
+    table, so it works for ever.  16 MiB are the nodes of 2,000 such places.
     """
     rng = random.Random(number)
     with Server("64T", "mem_limit=%d" % LIMIT) as server:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Few descriptors: with ulimit -n 256 and 64 the disk, the control socket and
-the metrics are all served, even if clients of one take all they can get.  And
-the server ends in time, also under a limit that was lowered meanwhile.
+the metrics are all served, even if the clients of one take as many as they
+can.  The server also ends in time, even if the limit was lowered meanwhile.
 """
 
 import os
@@ -19,7 +19,7 @@ NBDZRAMCTL = os.environ.get("NBDZRAMCTL", "nbdzramctl")
 
 
 def ctl(server):
-    """nbdzramctl answers."""
+    """nbdzramctl gets an answer."""
     run = subprocess.run([NBDZRAMCTL, "-s", server.path, "mm_stat"],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, timeout=60, text=True)
@@ -34,7 +34,7 @@ def ends(server):
 
 
 class Limited:
-    """A server that may have n descriptors, with all there is to serve."""
+    """A server that may have n descriptors, with all its services."""
 
     def __init__(self, n):
         self.port = free_port()
@@ -65,7 +65,7 @@ def everybody_is_served(n):
         handles = [s.connect() for _ in range(3)]
         ctl(s)
         scrape(l.port)
-        # All that want statistics.
+        # All programs that want statistics.
         most = n // 4
         many = [s.control() for _ in range(most)]
         for c in many:
@@ -78,7 +78,7 @@ def everybody_is_served(n):
         slow = [socket.create_connection(("127.0.0.1", l.port))
                 for _ in range(100)]
         scrape(l.port)
-        # The disk goes on, for new clients too.
+        # The disk goes on, also for new clients.
         handles += [s.connect() for _ in range(2)]
         for i, h in enumerate(handles):
             works(h, i)
@@ -97,7 +97,7 @@ def everybody_is_served(n):
 
 
 def limit_was_lowered(n):
-    """The connections have descriptors over it."""
+    """The connections have descriptors above the new limit."""
     with Limited(None) as l:
         s = l.server
         handles = [s.connect() for _ in range(20)]
@@ -121,7 +121,7 @@ def idle_by_the_hundred():
             c.settimeout(60)
             c.connect(l.server.sock)
             clients.append(c)
-        for c in clients:  # it is served, and says nothing
+        for c in clients:  # it is served, and sends nothing
             check(c.recv(8, socket.MSG_WAITALL) == b"NBDMAGIC", "greeting")
         ends(l.server)
         for c in clients:
@@ -129,7 +129,7 @@ def idle_by_the_hundred():
 
 
 def none_is_left():
-    """NBD clients have all descriptors, and more of them wait."""
+    """NBD clients have all descriptors, and more clients wait."""
     with Limited(64) as l:
         s = l.server
         h = s.connect()

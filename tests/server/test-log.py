@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What clients can make the server log, however hard they try.
+"""How much clients can make the server log, whatever they do.
 
-  lost    a store that is gone, read, written and zeroed by many
+  lost    a backing that is gone, read, written and zeroed by many
   full    a disk that is full and written to
   marks   a disk that is filled and emptied across its marks
 
-Few lines are written, the first of each kind among them; the others are
+Few lines are written, with the first of each kind among them.  The others are
 counted, and the sum is right.
 """
 
@@ -25,7 +25,7 @@ SLOT = 4 * K
 CLIENTS = 4
 SECONDS = 2
 
-# As base/log_limit.h says: lines of a kind at once, and seconds for one more.
+# As in base/log_limit.h: lines of a kind at once, and seconds for one more.
 BURST, PERIOD = 8, 10
 
 LEFT_OUT = re.compile(r"error: (\d+) lines like these left out: (.*), in the ")
@@ -45,7 +45,7 @@ class Log:
 
 
 class Logged(ControlServer):
-    """One whose log can be read when it has ended."""
+    """A server whose log can be read when it has ended."""
 
     def stop(self):
         super().stop()
@@ -53,7 +53,9 @@ class Logged(ControlServer):
 
 
 def storm(handles, call):
-    """Requests on all connections at once; how many failed, each errno."""
+    """Requests on all connections at once; returns how many failed, for each
+    errno.
+    """
     failed = {}
 
     def done(error, *ignored):
@@ -73,8 +75,8 @@ def storm(handles, call):
 
 
 def expect_few_lines(text, total, most, begin):
-    """Of so many requests that failed; each is written or counted.  'most' of
-    them at once, and of each kind one more in each period since 'begin'.
+    """So many requests failed, and each is in a line or counted.  'most' lines
+    at once, and for each kind one more in each period since 'begin'.
     """
     most += (time.monotonic() - begin) // PERIOD * most // BURST
     log = Log(text)
@@ -117,7 +119,7 @@ def lost(folder):
         failed = storm(handles, lambda h, done: h.aio_pread(
             buf, 0, completion=done))
         check(set(failed) == {errno.EIO}, "errors:", failed)
-        # In the middle of that others are seen.
+        # Other kinds appear in the middle of that.
         check(errno_of(h.pwrite, b"x", 1) == errno.EIO, "no EIO")
         check(errno_of(h.zero, 1, 1) == errno.EIO, "no EIO")
         total = failed[errno.EIO] + 3
