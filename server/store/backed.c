@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Backed slots: late blocks, punching, and the buffers for records.
+ * Contract: store/backed.h.
+ */
 
 #include <config.h>
 
@@ -29,8 +32,7 @@ backed_create (struct backing *io)
   }
   b->io = io;
   mutex_init (&b->lock, RANK_LATE);
-  /* Not to keep anything from anybody: so that a record of an earlier process
-   * is none of ours.
+  /* Not for secrecy: it makes the records of an earlier process fail the check.
    */
   if (getrandom (&b->secret, sizeof b->secret, GRND_NONBLOCK) !=
       sizeof b->secret)
@@ -38,10 +40,10 @@ backed_create (struct backing *io)
   return b;
 }
 
-/* -- blocks that are nobody's --------------------------------------------- */
+/* -- blocks that cannot be used yet --------------------------------------- */
 
-/* By the run clock: a store may have stood still together with us, and what was
- * on its way to it too.
+/* By the run clock: the backing store, and requests on their way to it, may
+ * have stood still together with this process.
  */
 #define LATE_NS (UINT64_C (120) * 1000000000)
 
@@ -49,7 +51,7 @@ struct late_run {
   struct late_run *next;
   uint64_t first, due_ns;
   unsigned n;
-  bool punched; /* nobody's already, but may be punched once more */
+  bool punched; /* released and punched; may be punched again */
 };
 
 static void
@@ -58,7 +60,7 @@ later (struct backed *b, uint64_t first, unsigned n, bool was_punched)
   struct late_run *run = malloc (sizeof *run);
 
   if (!run)
-    return; /* never, then */
+    return; /* then they are never released */
   *run = (struct late_run){ .first = first,
                             .n = n,
                             .punched = was_punched,
@@ -122,9 +124,10 @@ backed_audit_late (struct backed *b, struct blocks_audit *audit)
 #define PUNCH_MOST 4096
 #define PUNCHES 16
 
-/* What is left between used blocks, or was free after its neighbours were
- * punched, never becomes a long run.  Once a second short runs go too: so many,
- * and so many under way, for each is a request of its own to the store.
+/* Free blocks between used ones, or beside blocks that were punched before,
+ * never become a long run.  So once a second short runs are punched too.  Their
+ * number, and the number under way, are limited, because each is a request of
+ * its own to the backing store.
  */
 #define BITS_LEAST 1
 #define BITS_PUNCHES 256
@@ -173,7 +176,7 @@ punch_a_run (struct backed *b, unsigned least)
   return true;
 }
 
-/* Whatever waits has done so for a pause or two when it goes. */
+/* A short run is punched one or two pauses after it became free. */
 static void
 punch_bits (struct backed *b, uint64_t now)
 {
@@ -227,10 +230,9 @@ backed_destroy (struct backed *b)
   free (b);
 }
 
-/* -- buffers for records
- * ------------------------------------------------------------ */
+/* -- buffers for records -------------------------------------------------- */
 
-#define RECORDS 64 /* kept: threads that read at once, of four connections */
+#define RECORDS 64 /* kept: threads of four connections that read at once */
 
 void
 backed_keep_records (struct backed *b, uint32_t slot_size)
@@ -242,7 +244,7 @@ backed_keep_records (struct backed *b, uint32_t slot_size)
   b->record_room = room;
 }
 
-/* The lowest that is free; -1: none. */
+/* The lowest free buffer; -1: none. */
 static int
 take_record (struct backed *b)
 {

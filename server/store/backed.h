@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Slots whose object lies in a backing store.  The object is there as it was in
- * memory, behind a header; a BACKED slot's cell is the byte address of that
- * record, and its meta keeps format and size.
+ * Slots whose object lies in a backing store.  There the object has the same
+ * bytes as in memory, behind a header: together they are a record.  A BACKED
+ * slot's cell is the byte address of its record, and its meta keeps format and
+ * size.
  *
  *   block        7                8                9
  *          +----------------+----------------+----------------+
@@ -10,14 +11,14 @@
  *          +----------------+----------------+----------------+
  *            ^cell of a slot
  *
- *   H: 16 bytes that tell whether the object is the one (object.h)
+ *   H: 16 bytes that tell whether this is the right object (object.h)
  *
- * Who holds the slot's lock, shared or not, keeps the record: its blocks are
- * given back only by a holder of the exclusive lock.  So a read sleeps in the
- * store under the shared lock, and nobody reuses the block meanwhile.
+ * The slot's lock, shared or exclusive, protects the record: its blocks are
+ * given back only under the exclusive lock.  So a read waits for the backing
+ * store under the shared lock, and no other slot reuses the block meanwhile.
  *
- * Invariant: each block counts the records that touch it (dev/blocks.h), and
- * those are the records of the BACKED slots.
+ * Invariant: each block counts the records that touch it (dev/blocks.h); these
+ * are exactly the records of the BACKED slots.
  */
 
 #ifndef ZRAM_BACKED_H
@@ -40,7 +41,7 @@ struct backed {
   struct backing *io;    /* owned */
   struct blocks *blocks; /* owned */
   uint64_t secret;
-  struct mutex lock;        /* rank LATE; protects late */
+  struct mutex lock;        /* rank LATE; protects 'late' */
   struct late_run *late;    /* owned */
   _Atomic unsigned punches; /* under way */
   uint64_t bits_due_ns;     /* run_clock_ns; backed_tidy's own */
@@ -51,31 +52,31 @@ struct backed {
   _Atomic uint64_t records_taken; /* a bit for each */
 };
 
-/* Takes over the store, which is open; NULL with errno ENOMEM, or EINVAL (over
- * BLOCKS_MAX), and it does not.
+/* Takes ownership of the backing 'io', which is open.  NULL with errno ENOMEM,
+ * or EINVAL (over BLOCKS_MAX); then it does not.
  */
 struct backed *backed_create (struct backing *io) MUST_USE;
 
-/* Nothing may be in flight, and no slot in the store.  NULL is allowed. */
+/* Nothing may be in flight, and no slot may be BACKED.  NULL is allowed. */
 void backed_destroy (struct backed *b);
 
-/* As blocks_release, but not before the last try of a request that was sent
- * twice can have landed (backing.h: resent).
+/* As blocks_release, but the blocks become free only when the last try of a
+ * request that was sent twice must have landed (backing.h: resent).
  */
 void backed_release_later (struct backed *b, uint64_t first, unsigned n);
 
-/* Blocks that were punched, but for the same reason are nobody's for a while:
+/* Blocks that were punched but cannot be used for a while, for the same reason:
  * they count as being punched (dev/blocks.h).
  */
 uint64_t backed_late_punches (struct backed *b);
 
-/* For the auditor: name those runs. */
+/* For the auditor: report those runs. */
 void backed_audit_late (struct backed *b, struct blocks_audit *audit);
 
-/* Housekeeping: release what is due, and punch some of what is free: long runs
- * at once; short ones, which may still grow, a second later.  Returns
- * whether there may be more to do.  One thread at a time; takes no lock for
- * longer than a moment, and does not wait for the punches.
+/* Housekeeping: release the blocks that are due, and punch some of the free
+ * ones: long runs at once; short ones, which may still grow, a second later.
+ * Returns whether there may be more to do.  One thread at a time.  Takes locks
+ * only for a moment, and does not wait for the punches.
  */
 bool backed_tidy (struct backed *b);
 
@@ -85,17 +86,18 @@ record_bytes (uint32_t size)
   return RECORD_HEADER + size;
 }
 
-/* Have buffers for the records of 64 slots of that size, so that who reads one
- * need not ask for memory.  As far as there is memory now.  Before any request.
+/* Keep buffers for the records of 64 slots of that size, so that reading one
+ * needs no new memory.  Makes as many as there is memory for now.  Before any
+ * request.
  */
 void backed_keep_records (struct backed *b, uint32_t slot_size);
 
-/* A buffer for the record of an object of that size: one of those that are
- * kept, else from the heap.  NULL with errno ENOMEM.
+/* A buffer for the record of an object of that size: a kept one, or else one
+ * from the heap.  NULL with errno ENOMEM.
  */
 char *backed_record_new (struct backed *b, uint32_t size) MUST_USE;
 
-/* errno stays.  NULL is allowed, and then also for 'b'. */
+/* Keeps errno.  'record' may be NULL, and then 'b' too. */
 void backed_record_free (struct backed *b, char *record);
 
 #endif /* ZRAM_BACKED_H */

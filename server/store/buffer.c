@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The write buffer: entries, and the chunks of memory that they lie in.
+ * Contract: store/buffer.h.
+ */
 
 #include <config.h>
 
@@ -32,7 +35,7 @@ buffer_destroy (struct buffer *b)
   reserve_close (&b->data);
 }
 
-/* Addresses for what it could ever need, but at least for 'bytes'. */
+/* Reserve addresses for the most that it can need, but at least for 'bytes'. */
 static int
 reserve_all (struct buffer *b, uint64_t bytes)
 {
@@ -47,7 +50,7 @@ reserve_all (struct buffer *b, uint64_t bytes)
   n = chunks * sizeof (struct buffer_chunk);
   if (reserve_open (&infos, n, n) == -1)
     goto fail_infos;
-  mutex_lock (&b->lock); /* who takes an entry has seen the size, and locks */
+  mutex_lock (&b->lock); /* buffer_take reads the size, then locks */
   b->data = data;
   b->entries = entries;
   b->infos = infos;
@@ -72,7 +75,7 @@ buffer_set_size (struct buffer *b, uint64_t bytes)
   if (bytes > b->data.reserved)
     bytes = b->data.reserved / BUFFER_CHUNK * BUFFER_CHUNK;
   atomic_store (&b->size, bytes);
-  /* Not taken away while something may still have to be drained. */
+  /* The spare bytes stay while there may still be data to drain. */
   if (bytes)
     atomic_store (&b->budget->spare, BUFFER_SPARE);
   return 0;
@@ -178,7 +181,7 @@ pop_empty_locked (struct buffer *b) REQUIRES (b->lock)
 
 /* -- taking -------------------------------------------------------------- */
 
-/* An entry of a resident chunk that has one. */
+/* A free entry of a resident chunk. */
 static uint32_t
 take_locked (struct buffer *b) REQUIRES (b->lock)
 {
@@ -201,7 +204,8 @@ take_locked (struct buffer *b) REQUIRES (b->lock)
   return (chunk << b->shift) + at;
 }
 
-/* A chunk without memory, which is the caller's then; BUFFER_NONE: none. */
+/* A chunk without memory, which then belongs to the caller; BUFFER_NONE: none.
+ */
 static uint32_t
 take_cold_locked (struct buffer *b) REQUIRES (b->lock)
 {
@@ -230,7 +234,7 @@ take_cold_locked (struct buffer *b) REQUIRES (b->lock)
   return chunk;
 }
 
-/* Charge the chunk and make it resident at one go, which is several times
+/* Charge the chunk and make it resident in one step, which is several times
  * cheaper than a fault for each of its pages.  False: over the budget.
  */
 static bool
@@ -309,7 +313,7 @@ buffer_put (struct buffer *b, uint32_t entry)
   mutex_unlock (&b->lock);
 }
 
-/* The memory of one empty chunk. */
+/* Give back the memory of one empty chunk. */
 static bool
 trim_one (struct buffer *b)
 {
@@ -358,7 +362,7 @@ buffer_trim_unneeded (struct buffer *b)
 
 /* -- looking ------------------------------------------------------------- */
 
-/* How long a list is, and whether it is whole; -1: it is not. */
+/* The length of a list; -1: it is broken. */
 static int64_t
 list_length (const struct buffer *b, uint32_t list)
 {
@@ -374,8 +378,8 @@ list_length (const struct buffer *b, uint32_t list)
   return n;
 }
 
-/* Free entries on a list, each of whose chunks is as 'full' says: all free, or
- * some but not all; -1: one is not.
+/* The number of free entries on a list.  'full': all entries of each of its
+ * chunks must be free; otherwise some, but not all.  -1: a chunk is different.
  */
 static int64_t
 list_free (const struct buffer *b, uint32_t list, bool full)

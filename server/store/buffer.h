@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The write buffer: where data are kept as they are, for a while, before they
- * are compressed (maint/drainer.h), or never are because they were overwritten
- * or discarded first.
+ * The write buffer: it keeps data uncompressed for a while, until they are
+ * compressed (maint/drainer.h).  Data that are overwritten or discarded first
+ * are never compressed.
  *
  *   slot (BUFFERED)                       chunks of 64 KiB
  *   +------+------+          +---------------------------+-----------------+
@@ -10,39 +10,40 @@
  *   +--|---+------+          +---------------------------+-----------------+
  *      |                       ^          chunk 0              chunk 1
  *      +-----------------------+
- *   entries   | slot, written |  one an entry: whose it is, and the ms of its
- *                                last write
+ *   entries   | slot, written |  one an entry: the slot that it belongs to, and
+ *                                the ms of its last write
  *   chunks    | next, prev, free |  one a chunk: a bit for each free entry
  *
  *   a chunk is  cold     no memory behind it; on the list 'cold', or never used
  *               empty    resident, all its entries free; on the list 'empty'
  *               partial  some are free; on the list 'partial'
  *               full     on no list
- *               moving   on its way into memory or out, with one thread
+ *               moving   going into memory or out; one thread has it
  *
- * The buffer is as large as 'size' says, and no larger than an eighth of
- * mem_limit; it takes no new data when less than a sixteenth of the limit is
- * left.  Writes then go the direct way, as they do when it is full, so that
- * nobody ever waits for it.
+ * The buffer is as large as 'size' says, but not larger than an eighth of
+ * mem_limit.  It takes no new data when less than a sixteenth of the limit is
+ * left.  Writes are then compressed at once, as they are when the buffer is
+ * full, so no write ever waits for the buffer.
  *
- * What is charged is what is resident: whole chunks.  A chunk that became empty
- * is kept for the next burst (the first touch of a page costs as much as half
- * of compressing it) until nothing has needed it for some seconds, or memory is
- * out.
+ * Resident memory is charged: whole chunks.  A chunk that became empty is kept
+ * for the next burst (the first touch of a page costs half as much as
+ * compressing it).  It is given back when it was not needed for some seconds,
+ * or when memory is used up.
  *
  * The life of an entry:
  *
- *   buffer_take          in transit: its taker fills it in, nobody else looks
+ *   buffer_take          in transit: only its taker knows it, and fills it in
  *   the slot's cell is set, under the exclusive slot lock (content.h)
  *                        from here on the slot's lock protects the bytes: read
  *                        under the shared lock, changed in place under the
  *                        exclusive one
- *   buffer_put           by whoever puts something else in the slot, under the
- *                        exclusive lock
+ *   buffer_put           by the thread that gives the slot another content,
+ *                        under the exclusive lock
  *
- * So who holds a slot's lock and sees that it is BUFFERED has the bytes.  Who
- * comes from the other side (the drain) reads the entry's 'slot' without any
- * lock: it is a hint, good if that slot, locked, still names this entry.
+ * So a thread that holds a slot's lock and sees that it is BUFFERED may use the
+ * bytes.  The drain comes from the other side: it reads the entry's 'slot'
+ * without any lock.  That is a hint, and right if that slot, locked, still
+ * names this entry.
  *
  * Invariants, under 'lock':
  *   free of a chunk that is empty: all ones; full: 0; partial: neither
@@ -50,10 +51,10 @@
  *   resident = chunks that are empty, partial, full or moving
  *   budget's share of the buffer = BUFFER_CHUNK * resident, when none moves
  * and with nothing running:
- *   entries that are not free are named by one BUFFERED slot each, theirs
+ *   each entry that is not free is named by one BUFFERED slot: its own
  *
- * Locks: 'lock' (rank BUFFER, the last) protects the lists and the chunks.  No
- * system call is made with it held but for committing more of the reserve.
+ * Locks: 'lock' (rank BUFFER, the last) protects the lists and the chunks.  The
+ * only system call made with it held commits more of the reserve.
  */
 
 #ifndef ZRAM_BUFFER_H
@@ -69,13 +70,13 @@
 #define BUFFER_NONE UINT32_MAX
 #define BUFFER_NO_SLOT UINT64_MAX
 
-/* Of mem_limit: what the buffer may take, and must be left. */
+/* Parts of mem_limit: 1/8 that the buffer may take; 1/16 that must be left. */
 #define BUFFER_SHARE 8
 #define BUFFER_LEFT 16
 
-/* Kept free for the drain at the limit: it must be able to store what it
- * compresses before what it frees makes up for it.  A chunk's entries in as
- * many size classes, each of which may have to begin a page or two.
+/* Kept free for the drain at the limit: the drain must store the compressed
+ * data before it frees their entries.  The size: a chunk's entries, each in
+ * another size class, and each class may have to begin a page or two.
  */
 #define BUFFER_SPARE (256u * 1024)
 
@@ -92,7 +93,7 @@ struct buffer_chunk {
 struct buffer {
   uint32_t slot_size;
   unsigned shift;            /* entries of a chunk, as a power of two */
-  uint64_t most;             /* bytes that it could ever need */
+  uint64_t most;             /* bytes that it can ever need */
   struct budget *budget;     /* not owned */
   struct reserve data;       /* the chunks */
   struct reserve entries;    /* struct buffer_entry[] */
@@ -110,17 +111,17 @@ struct buffer {
   uint32_t least_empty GUARDED_BY (lock); /* since buffer_trim_unneeded */
 };
 
-/* Off, which takes nothing.  'most': bytes that it could ever need. */
+/* Begin switched off, without memory.  'most': bytes that it can ever need. */
 void buffer_init (struct buffer *b, uint32_t slot_size, uint64_t most,
                   struct budget *budget);
 
 /* No entry may be in use. */
 void buffer_destroy (struct buffer *b);
 
-/* Its size from now on, in bytes (rounded up to chunks, and cut to the most
- * that it could need); 0: off.  What is in it stays until it is drained.  The
- * first that is not 0 reserves the addresses.  0, or -1 with errno ENOMEM and
- * no change. Takes the lock; one at a time.
+/* Set its size, in bytes (rounded up to chunks, and cut to the most that it can
+ * need); 0: off.  Its data stay until they are drained.  The first size other
+ * than 0 reserves the addresses.  0, or -1 with errno ENOMEM and no change.
+ * Takes the lock; one caller at a time.
  */
 int buffer_set_size (struct buffer *b, uint64_t bytes) MUST_USE;
 
@@ -131,10 +132,10 @@ buffer_used (const struct buffer *b)
   return atomic_load_explicit (&b->used, memory_order_relaxed);
 }
 
-/* Entries that there may be now, by its size and mem_limit.  No lock. */
+/* How many entries its size and mem_limit allow now.  No lock. */
 uint32_t buffer_capacity (const struct buffer *b);
 
-/* Is memory so nearly used up that it takes nothing?  No lock. */
+/* Is so little memory left that the buffer takes no new data?  No lock. */
 bool buffer_is_closed (const struct buffer *b);
 
 static inline bool
@@ -143,7 +144,7 @@ buffer_is_on (const struct buffer *b)
   return atomic_load_explicit (&b->size, memory_order_relaxed) > 0;
 }
 
-/* Would 'n' entries be had now?  A hint; no lock. */
+/* Could it take 'n' entries now?  A hint; no lock. */
 static inline bool
 buffer_has_room (const struct buffer *b, uint32_t n)
 {
@@ -151,8 +152,8 @@ buffer_has_room (const struct buffer *b, uint32_t n)
          !buffer_is_closed (b);
 }
 
-/* An entry for this slot, in transit; BUFFER_NONE if there is none, or no
- * memory.  Takes the lock; may do system calls.
+/* An entry for this slot, in transit; BUFFER_NONE if no entry or no memory is
+ * left.  Takes the lock; may do system calls.
  */
 uint32_t buffer_take (struct buffer *b, uint64_t slot) MUST_USE;
 
@@ -171,7 +172,7 @@ buffer_entry (const struct buffer *b, uint32_t entry)
   return (struct buffer_entry *) b->entries.base + entry;
 }
 
-/* It was written now. */
+/* Note that the entry was written now. */
 static inline void
 buffer_stamp (struct buffer *b, uint32_t entry, uint32_t now_ms)
 {
@@ -179,7 +180,7 @@ buffer_stamp (struct buffer *b, uint32_t entry, uint32_t now_ms)
                          memory_order_relaxed);
 }
 
-/* Entries that were ever in use are below this.  No lock. */
+/* All entries that were ever in use have numbers below this.  No lock. */
 static inline uint32_t
 buffer_entries (const struct buffer *b)
 {
@@ -191,10 +192,10 @@ buffer_entries (const struct buffer *b)
  */
 uint64_t buffer_trim (struct buffer *b);
 
-/* The same of those that were not needed since the last call. */
+/* The same for the empty chunks that were not needed since the last call. */
 uint64_t buffer_trim_unneeded (struct buffer *b);
 
-/* Bytes resident, and charged.  No lock. */
+/* Bytes that are resident and charged.  No lock. */
 static inline uint64_t
 buffer_memory (const struct buffer *b)
 {
@@ -202,8 +203,9 @@ buffer_memory (const struct buffer *b)
          BUFFER_CHUNK;
 }
 
-/* For the auditor, with nothing running: the invariants above, but for the
- * slots.  A message (static) about one that does not hold, or NULL.
+/* For the auditor, with nothing running: checks the invariants above, except
+ * those about slots.  Returns a static message about one that does not hold, or
+ * NULL.
  */
 const char *buffer_audit (struct buffer *b);
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Claims: slots copied out, and replaced if they did not change.
+ * Contract: store/claim.h.
+ */
 
 #include <config.h>
 
@@ -16,7 +19,7 @@ claim_take (struct store *store)
   uint64_t taken = atomic_load (&store->claims), bit;
 
   do {
-    bit = ~(taken | 1); /* 0 is no claim */
+    bit = ~(taken | 1); /* 0 means no claim */
     bit &= -bit;
     if (!bit)
       return 0;
@@ -68,7 +71,9 @@ clear_marks (struct disk *disk, uint64_t index)
   if (!slot_is_there_shared (s))
     return;
   uint32_t meta = slot_load_meta (s);
-  /* A claim that comes first wins; its work will set marks of its own. */
+  /* If the slot gets a claim meanwhile, that wins: its work will set its own
+   * marks.
+   */
   if (slot_meta_claim (meta) == 0)
     (void) atomic_compare_exchange_strong_explicit (
       &s->meta, &meta, meta & ~SLOT_MARKS, memory_order_relaxed,

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Makes contents, puts them into slots, and keeps the counters.
+ * Contract: store/content.h.
+ */
 
 #include <config.h>
 
@@ -71,7 +74,7 @@ content_rewrite_locked (struct disk *disk, struct slot *s, const void *buf,
   slot_store_meta (s, slot_meta (SLOT_BUFFERED, 0, b->slot_size));
 }
 
-/* The record is nobody's any more. */
+/* The slot no longer uses the record. */
 static void
 forget_record (struct disk *disk, uint64_t address, uint32_t size)
 {
@@ -150,7 +153,7 @@ content_set_locked (struct disk *disk, struct slot *s,
     pool_replace (disk->store->pool, &s->cell, new->cell);
   else
     atomic_store_explicit (&s->cell, new->cell, memory_order_relaxed);
-  fault_pause ("slot.set.cell"); /* whoever looks now goes by the old meta */
+  fault_pause ("slot.set.cell"); /* a look now sees the old meta */
   slot_store_meta (s, meta_of (new));
   if (new->state == SLOT_OBJECT)
     pool_attach (disk->store->pool, new->cell, &s->cell);

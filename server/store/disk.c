@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Disks: the store's list of them, and their references.
+ * Contract: store/disk.h.
+ */
 
 #include <config.h>
 
@@ -11,7 +14,7 @@
 
 /* -- the list ----------------------------------------------------------- */
 
-/* A free id, which is the disk's from now on, though nobody finds it yet. */
+/* Give the disk a free id.  No lookup finds it yet. */
 static bool
 take_id (struct store *store, struct disk *disk)
 {
@@ -34,8 +37,8 @@ take_id (struct store *store, struct disk *disk)
   return ok;
 }
 
-/* The id is free again only when nothing of the disk is left: its slots'
- * numbers lead to no other disk before.
+/* The id becomes free only when nothing of the disk is left: before that, its
+ * slots' numbers must not lead to another disk.
  */
 static void
 give_id_back (struct disk *disk)
@@ -120,7 +123,8 @@ disk_put (struct disk *disk)
 {
   KEEP_ERRNO;
 
-  /* Acquire and release: what all others did with it comes before. */
+  /* Acquire and release: all that other threads did with the disk comes before.
+   */
   if (atomic_fetch_sub_explicit (&disk->refs, 1, memory_order_acq_rel) != 1)
     return;
   slot_table_destroy (&disk->table);

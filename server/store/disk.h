@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Device: one disk: its slot table and statistics, over a store.
+ * Disk: a slot table and statistics, over a store.
  */
 
 #ifndef ZRAM_DISK_H
@@ -10,9 +10,10 @@
 #include "store/slot_table.h"
 #include "store/store.h"
 
-/* The first group are levels, changed with the slot lock held; exact when
- * nothing runs (store/audit.h).  The others only grow.  What clients see of
- * them, and under which names: plugin/control/figures.def.
+/* The first group are levels.  They change with the slot lock held, and are
+ * exact when nothing runs (store/audit.h).  The others only grow.
+ * plugin/control/figures.def says which of them clients see, and under which
+ * names.
  */
 enum disk_counter {
   DISK_SLOTS_STORED, /* not EMPTY */
@@ -37,25 +38,25 @@ enum disk_counter {
   DISK_RECLAIM_MISSES,    /* empty leaves not given back: a slot was locked */
   DISK_REQUESTS_SHARED,   /* with workers */
   DISK_HUGE_SINCE,        /* slots stored raw, ever */
-  DISK_RECOMPRESSED,      /* slots that a secondary codec made smaller */
-  DISK_RECOMPRESS_WON,    /* bytes by which it did */
-  DISK_RECOMPRESS_VAIN,   /* slots that no secondary codec made smaller */
-  DISK_RECOMPRESS_LOST,   /* slots that were changed meanwhile */
-  DISK_RECOMPRESS_FAILED, /* slots left alone for want of memory, or damaged */
+  DISK_RECOMPRESSED,      /* slots that a secondary method made smaller */
+  DISK_RECOMPRESS_WON,    /* bytes saved by that */
+  DISK_RECOMPRESS_VAIN,   /* slots that no secondary method made smaller */
+  DISK_RECOMPRESS_LOST,   /* slots that changed meanwhile */
+  DISK_RECOMPRESS_FAILED, /* slots left as they were: no memory, or damaged */
   DISK_RECOMPRESS_NS,     /* time spent on all of them */
   DISK_BD_READS,          /* slots read from the backing store */
   DISK_BD_WRITES,         /* slots written to it */
   DISK_BD_READ_ERRORS,    /* slots that could not be read from it */
-  DISK_BD_WRITE_ERRORS,   /* slots that could not be written to it, and stay */
-  DISK_BD_DAMAGED,        /* records that were not what was written */
-  DISK_PROMOTED,          /* slots that were read from it and stay in memory */
+  DISK_BD_WRITE_ERRORS,   /* slots that could not be written, and stay */
+  DISK_BD_DAMAGED,        /* records that differ from what was written */
+  DISK_PROMOTED,          /* slots read from it that stay in memory now */
   DISK_WRITE_STALLS,      /* writes that waited for room */
-  DISK_BUFFER_WRITES,     /* slots that were written to the write buffer anew */
-  DISK_BUFFER_HITS,       /* … and again before they were compressed */
-  DISK_BUFFER_PASSED,     /* slots that found no room there */
-  DISK_DRAINED,           /* slots that were compressed out of it */
+  DISK_BUFFER_WRITES,     /* slots that entered the write buffer */
+  DISK_BUFFER_HITS,       /* slots written there again before compression */
+  DISK_BUFFER_PASSED,     /* slots for which it had no room */
+  DISK_DRAINED,           /* slots compressed and moved out of it */
   DISK_DRAIN_LOST,        /* slots that changed meanwhile */
-  DISK_DRAIN_FAILED,      /* slots left there for want of memory */
+  DISK_DRAIN_FAILED,      /* slots left there: no memory */
   DISK_COUNTERS
 };
 
@@ -75,12 +76,11 @@ struct disk {
   struct counter_set counters;
   struct histogram latency[LATENCY_KINDS]; /* of whole requests */
 
-  /* Its maker's, and one for each walk that is in it or lookup by number.  Who
-   * drops the last frees the disk.
+  /* One for the maker of the disk, and one for each walk in it and each lookup
+   * by number.  Dropping the last one frees the disk.
    */
   atomic_uint refs;
-  bool
-    removed; /* guarded by the store's disks_lock: nobody finds it any more */
+  bool removed; /* under disks_lock: no lookup finds it */
 };
 
 /* A slot's number in the store: the disk's id above the index in the disk. */
@@ -105,21 +105,22 @@ disk_slot (const struct disk *disk, uint64_t index)
 }
 
 /* A disk of the store, with the caller's reference.  size: 1 to 2^63 - 1 bytes.
- * NULL with errno ENOMEM, or ENFILE: there are DISKS_MAX.
+ * NULL with errno ENOMEM, or ENFILE: DISKS_MAX disks exist already.
  */
 struct disk *disk_create (struct store *store, uint64_t size) MUST_USE;
 
-/* From here on nobody finds it by its number or in a walk (store/reset.h:
+/* From here on no lookup by number and no walk finds it (store/reset.h:
  * disk_destroy).
  */
 void disk_hide (struct disk *disk);
 
-/* One reference more, for who has one, and one less. */
+/* Add a reference (the caller already has one), and drop one. */
 void disk_get (struct disk *disk);
 void disk_put (struct disk *disk);
 
-/* The disk with that id, or the first from that id on; with a reference.  NULL:
- * there is none.  Take the lock of the list for a moment.
+/* The disk with that id, or the first one from that id on, with a reference for
+ * the caller.  NULL: there is none.  Both take the lock of the list for a
+ * moment.
  */
 struct disk *store_disk (struct store *store, unsigned id) MUST_USE;
 struct disk *store_disk_from (struct store *store, unsigned id) MUST_USE;

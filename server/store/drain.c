@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Draining the write buffer: steps over its entries.
+ * Contract: store/drain.h.
+ */
 
 #include <config.h>
 
@@ -13,14 +16,14 @@
 #include "store/drain.h"
 
 /* Entries drained for a writer that needs room: those of a chunk, so that its
- * memory comes free, and some.
+ * memory becomes free, and some more.
  */
 #define ROOM_ENTRIES 32
 
-/* Failures after which memory is really out. */
+/* After so many failures memory is really used up. */
 #define MAX_FAILURES 4
 
-/* Threads that a step is shared by at the most. */
+/* The most threads that share a step. */
 #define DRAIN_LANES 4
 
 int
@@ -49,7 +52,7 @@ drain_destroy (struct drain *d)
 
 enum drain_result { DRAIN_SKIPPED, DRAIN_DONE, DRAIN_LOST, DRAIN_FAILED };
 
-/* Claim the slot, if it is in this entry, and copy its data. */
+/* Claim the slot if it is in this entry, and copy its data. */
 static bool
 claim_entry (struct disk *disk, uint64_t index, uint32_t entry, unsigned claim,
              void *copy)
@@ -129,8 +132,8 @@ note (struct disk *disk, enum drain_result r, struct drain_totals *totals)
     disk_count (disk, DISK_DRAIN_FAILED, 1);
 }
 
-/* An entry says which slot it is for; the disk may be gone, or the slot may
- * have left the buffer.
+/* The entry names its slot, but the disk may be gone, or the slot may have left
+ * the buffer.
  */
 static void
 drain_entry (struct store *store, uint32_t entry, unsigned claim, void *copy,
@@ -149,8 +152,9 @@ drain_entry (struct store *store, uint32_t entry, unsigned claim, void *copy,
   disk_put (disk);
 }
 
-/* The entries of a step, and the lanes that work on them side by side: lane i
- * has every lanes-th from the i-th on, a claim and a copy of its own.
+/* The entries of a step, and the lanes that work on them in parallel.  Lane i
+ * takes the entries i, i + lanes, i + 2 * lanes …, and has its own claim and
+ * copy.
  */
 struct batch {
   struct store *store;
@@ -174,8 +178,8 @@ drain_lane (void *ctx, unsigned lane)
   claim_release (b->store, claim);
 }
 
-/* While requests run their CPUs are not taken for this: one lane is enough
- * then, and the drainer's pace (maint/pace.h) is for one.
+/* While requests run, the drain does not take their CPUs: then it has one lane,
+ * for which the drainer's pace (maint/pace.h) is made.
  */
 static unsigned
 lanes_for (struct store *store, unsigned n)
@@ -224,7 +228,7 @@ drain_step_locked (struct store *store, uint32_t min_age_ms, uint32_t looks,
   return looked;
 }
 
-/* -- for those who need it done ------------------------------------------ */
+/* -- for writers and audits ----------------------------------------------- */
 
 static bool
 make_room_locked (struct store *store) REQUIRES (store->drain.lock)
@@ -257,7 +261,7 @@ drain_for_room (struct store *store)
   if (buffer_memory (&store->buffer) == 0)
     return false;
   mutex_lock (&store->drain.lock);
-  /* Perhaps somebody else has made some while we waited. */
+  /* Another thread may have made room while this one waited for the lock. */
   made = atomic_load (&store->drain.rounds) != rounds ||
          make_room_locked (store);
   mutex_unlock (&store->drain.lock);

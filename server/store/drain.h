@@ -1,36 +1,36 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Draining the write buffer: data that lie there as they are become objects.
+ * Draining the write buffer: uncompressed data there become objects.
  *
  *   the entry's slot, a hint
- *     slot lock, shared, if free at once: it is BUFFERED, and in this entry?
+ *     slot lock, shared, if free at once: is it BUFFERED, in this entry?
  *     put a claim there, copy the data, unlock
- *   compress, make an object        nothing locked but the stream
- *     slot lock, exclusive: the claim is still there?
+ *   compress, make an object        only the stream is locked
+ *     slot lock, exclusive: is the claim still there?
  *     set the object, which frees the entry, unlock
  *
- * So nobody waits for a compression: readers go on reading the entry, and a
- * write changes it in place and takes the claim away, as do a discard and all
- * else that changes a slot (claim.h says why a claim is enough).  The object is
- * dropped then.  The data are in the entry until the object is in the slot, so
- * what fails loses nothing: they stay, and another time comes.
+ * So no request waits for a compression.  Readers go on reading the entry.  A
+ * write changes it in place and takes the claim away; so does a discard, and
+ * everything else that changes a slot (claim.h says why a claim is enough).
+ * The object is then dropped.  The data are in the entry until the object is in
+ * the slot, so a failure loses nothing: the data stay, and a later step tries
+ * again.
  *
- * A hand goes round over the entries.  What was written into an empty buffer
- * lies in its order, and what the hand has freed is written anew behind it; so
- * it meets them about in the order in which they were written.
+ * A hand goes round over the entries.  An empty buffer is filled in order, and
+ * new data go into the entries that the hand has freed, behind it.  So the hand
+ * meets the data roughly in the order in which they were written.
  *
- * At the limit.  Compressing makes room, but only after it has taken some.  So
- * the last bytes below the limit are the drain's alone (budget.h: spare), and
- * whoever finds no room drains first and tries again (drain_for_room): nothing
- * is refused while the buffer has something that could be made smaller.
+ * At the limit.  Compressing makes room, but first it takes some.  So only the
+ * drain may use the last bytes below the limit (budget.h: spare).  A writer
+ * that finds no room drains first and tries again (drain_for_room): no write is
+ * refused while the buffer has data that could be made smaller.
  *
- * A step's entries are shared with idle workers, but only while no request
- * runs.
+ * Idle workers share a step's entries, but only while no request runs.
  *
- * Locks: 'lock' (rank DRAIN) is held for a step: there is one at a time,
- * whether the drainer's (maint/drainer.h), a writer's that needs room, or
- * somebody's who wants the buffer empty.  Who holds it waits for the workers
- * that help: they have no need of it, and are inside the step alone.
+ * Locks: 'lock' (rank DRAIN) is held for a step.  There is one step at a time:
+ * the drainer's (maint/drainer.h), one of a writer that needs room, or one of a
+ * pass that empties the buffer.  The holder waits for the workers that help.
+ * They do not take this lock, and work only inside the step.
  */
 
 #ifndef ZRAM_DRAIN_H
@@ -45,13 +45,13 @@ struct store;
 
 struct drain {
   struct mutex lock;
-  char *copies GUARDED_BY (lock);  /* a slot for each lane, owned */
+  char *copies GUARDED_BY (lock);  /* one slot for each lane, owned */
   uint32_t hand GUARDED_BY (lock); /* entry */
-  _Atomic uint64_t rounds;         /* drain_for_room has made some */
-  atomic_uint wished;              /* patience.h: somebody wants 'lock' */
+  _Atomic uint64_t rounds;         /* in which drain_for_room made room */
+  atomic_uint wished;              /* patience.h: a thread wants 'lock' */
 };
 
-/* Entries of a step at the most: some 100 µs of work. */
+/* The most entries of a step: some 100 µs of work. */
 #define DRAIN_BATCH 16u
 
 struct drain_totals {
@@ -62,23 +62,22 @@ struct drain_totals {
 int drain_init (struct drain *d, uint32_t slot_size) MUST_USE;
 void drain_destroy (struct drain *d);
 
-/* The hand goes on by 'looks' entries at the most, and until it has tried
- * 'most' of those that were written min_age_ms ago or earlier.  Adds to
- * *totals; returns how many entries it looked at.  Takes slot locks and a
- * stream.
+/* Move the hand by at most 'looks' entries, until it has tried 'most' entries
+ * that were written min_age_ms ago or earlier.  Adds to *totals; returns how
+ * many entries it looked at.  Takes slot locks and a stream.
  */
 uint32_t drain_step_locked (struct store *store, uint32_t min_age_ms,
                             uint32_t looks, uint32_t most,
                             struct drain_totals *totals);
 
-/* Memory is used up: make room of what the buffer has.  False if there is
- * nothing to be had.  errno stays.  The caller holds no lock of rank DRAIN or
- * above; may sleep.
+/* Memory is used up: compress entries to make room.  False if the buffer cannot
+ * make any.  Keeps errno.  The caller holds no lock of rank DRAIN or above; may
+ * sleep.
  */
 bool drain_for_room (struct store *store) MUST_USE;
 
-/* No step is taken between these two.  The patient one is false if a step took
- * too long.
+/* No step runs between hold and unhold.  The patient one is false if a step
+ * took too long.
  */
 void drain_hold (struct store *store);
 bool drain_hold_patiently (struct store *store, const struct patience *p)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Extents of a disk, from the slot table.
+ * Contract: store/extents.h.
+ */
 
 #include <config.h>
 
 #include "base/fault.h"
 #include "store/extents.h"
 
-/* Never from the cell, which may be of another moment (slot.h). */
+/* From meta alone: the cell may be of another moment (slot.h). */
 static enum extent_type
 type_of (const struct slot *s)
 {
@@ -16,13 +19,12 @@ type_of (const struct slot *s)
   return slot_meta_is_zero (meta) ? EXTENT_ZERO : EXTENT_DATA;
 }
 
-/* The type of slot 'index', and in *end where its run ends: at the next slot
- * of another type, the end of its leaf or of the gap without leaves, or at
- * 'limit'.
+/* The type of slot 'index'.  *end becomes the end of its run: the next slot of
+ * another type, the end of its leaf or of the gap without leaves, or 'limit'.
  *
- * Of each slot it is the type at a moment since this was called.  A leaf that
- * is not there, or was given back meanwhile, had only EMPTY slots; a slot that
- * holds data all the time keeps its leaf, and is seen in it.
+ * Each slot had this type at a moment since the call.  A leaf that does not
+ * exist, or was given back meanwhile, had only EMPTY slots.  A slot that holds
+ * data all the time keeps its leaf, and is seen in it.
  */
 static enum extent_type
 run_at (struct slot_table *t, uint64_t index, uint64_t limit, uint64_t *end)
@@ -61,7 +63,7 @@ disk_extents (struct disk *disk, uint64_t offset, uint64_t count, bool one,
     uint64_t run_end, next;
     enum extent_type type = run_at (&disk->table, slot, slots, &run_end);
 
-    /* The same type goes on in the next leaf. */
+    /* The next leaf may continue with the same type. */
     while (run_end < slots &&
            run_at (&disk->table, run_end, slots, &next) == type)
       run_end = next;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which parts of a disk hold data, read from the slot table alone: nothing
- * is locked and nothing decompressed.
+ * Tells which parts of a disk hold data, from the slot table alone: without
+ * locks and without decompression.
  */
 
 #ifndef ZRAM_EXTENTS_H
@@ -15,14 +15,14 @@ enum extent_type {
   EXTENT_HOLE, /* never written or discarded; reads as zeroes */
 };
 
-/* Gets the next extent; returns 0 to go on, -1 to stop with that result. */
+/* Called with the next extent; returns 0 to go on, or -1 to stop. */
 typedef int (*extent_fn) (void *ctx, uint64_t offset, uint64_t length,
                           enum extent_type type);
 
-/* Reports [offset, offset + count) in ascending order, without gaps, exactly
- * that and no more, neighbours of different types; with 'one' only the first.
- * What is written meanwhile may be seen as before or after.  0, or what fn
- * returned.
+/* Reports exactly [offset, offset + count), in ascending order and without
+ * gaps; neighbours have different types.  With 'one', reports only the first
+ * extent.  Data that are written meanwhile are reported as before or after the
+ * write.  Returns 0, or the result of fn if that is -1.
  */
 int disk_extents (struct disk *disk, uint64_t offset, uint64_t count, bool one,
                   extent_fn fn, void *ctx) MUST_USE;

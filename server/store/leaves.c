@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The pages of all slot tables of a store, taken and given back.
- * Contract: leaves.h.
+/* Leaves: the pages of all slot tables of a store, taken and given back.
+ * Contract: store/leaves.h.
  */
 
 #include <config.h>
@@ -13,7 +12,9 @@
 #include "base/park.h"
 #include "store/leaves.h"
 
-/* What leaves_fill makes ready: for 64 MiB of 4 KiB slots, and for 8 GiB. */
+/* leaves_fill makes this many ready: leaves for 64 MiB of 4 KiB slots, and
+ * nodes for 8 GiB.
+ */
 #define AHEAD_LEAVES 64
 #define AHEAD_NODES 16
 
@@ -21,8 +22,8 @@
 #define MAX_LEAVES (UINT64_C (1) << 26)
 
 struct node_info {
-  uint32_t next;     /* free: node + 1 */
-  uint16_t children; /* in use: of them */
+  uint32_t next;     /* if the node is free: node + 1 */
+  uint16_t children; /* number of them; the node is in use */
 };
 
 int
@@ -37,7 +38,7 @@ leaves_init (struct leaves *l, uint64_t slots, struct budget *budget)
   if (reserve_open (&l->leaves, n * LEAF_BYTES, LEAF_BYTES) == -1)
     return -1;
   n = l->leaves.reserved / LEAF_BYTES;
-  /* The worst: every leaf has a path of its own. */
+  /* The worst case: every leaf has a path of its own. */
   nodes = n * NODE_LEVELS;
   if (reserve_open (&l->live, n * sizeof (uint16_t), n * sizeof (uint16_t)) ==
         -1 ||
@@ -117,7 +118,7 @@ leaves_count_live (struct leaves *l, const struct slot *s, int delta)
     atomic_fetch_add_explicit (&l->empty, 1, memory_order_relaxed);
 }
 
-/* Can the first 'n' leaves be used? */
+/* Commit the first 'n' leaves; false if memory is out. */
 static bool
 commit_leaves_locked (struct leaves *l, uint64_t n) REQUIRES (l->lock)
 {
@@ -165,7 +166,7 @@ leaves_return (struct leaves *l, struct slot *leaf)
   uint32_t number = leaf_number (l, leaf);
 
   for (unsigned i = 0; i < LEAF_SLOTS; i++)
-    rank_release (RANK_SLOT); /* what zeroing does to the locks */
+    rank_release (RANK_SLOT); /* zeroing the page unlocks the slots */
   reserve_return (&l->leaves, number * LEAF_BYTES, LEAF_BYTES);
   park_wake (leaf);
 
@@ -222,7 +223,7 @@ leaves_return_node (struct leaves *l, struct table_node *node, unsigned level)
 {
   uint32_t number = node_number (l, node);
 
-  /* It is all NULL already: this gives the memory back. */
+  /* All children are NULL already: this only gives the memory back. */
   reserve_return (&l->nodes, number * sizeof *node, sizeof *node);
   mutex_lock (&l->lock);
   info_of (l, number)->next = l->free_nodes[level];

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The bytes of objects: packed, made, overwritten; pinned, fetched, checked and
- * unpacked.
- * Contract: object.h.
+/* Objects: packed, made, overwritten; pinned, fetched, checked and unpacked.
+ * Contract: store/object.h.
  */
 
 #include <config.h>
@@ -65,8 +63,8 @@ object_measure (struct store *store, const struct zcomp_method *method,
 }
 
 /* The object's memory is cold most of the time, and the copy into it would
- * stall on every line in turn: ask for all of them at once.  Measured: 1.5 %
- * of a write of 4 KiB with lz4.
+ * stall on each cache line in turn.  So prefetch all lines at once.  Measured:
+ * 1.5 % of a write of 4 KiB with lz4.
  */
 static void
 warm_object (char *mem, uint32_t size)
@@ -115,8 +113,8 @@ struct header {
 
 _Static_assert(sizeof (struct header) == RECORD_HEADER, "no padding");
 
-/* A record that the store has put elsewhere is not the one, and may well be an
- * older one of the same slot: so the address counts too.
+/* If the backing store has put a record at a wrong address, it may be an older
+ * one of the same slot.  So the check covers the address too.
  */
 static uint32_t
 checksum (const struct backed *b, const struct header *h, uint64_t address,
@@ -161,7 +159,8 @@ record_check (const struct backed *b, const void *record, uint64_t address,
   return memcmp (record, &h, sizeof h) == 0;
 }
 
-/* 0, or -1 with errno: the store's, or EBADMSG if it is another record. */
+/* 0, or -1 with errno: the backing store's, or EBADMSG if it is another record.
+ */
 static int
 read_record (struct backed *b, uint64_t address, char *record, uint64_t slot,
              uint32_t meta)
@@ -184,8 +183,9 @@ object_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
   char *record = backed_record_new (b, slot_meta_size (meta));
 
   rank_may_sleep ("object_fetch_locked");
-  /* Nor is a stream held here, whatever the codec: so who takes streams away
-   * (zcomp_set_workers, zcomp_set_primary) never waits for the store.
+  /* No stream is held here either, whatever the codec.  So the functions that
+   * take streams away (zcomp_set_workers, zcomp_set_primary) never wait for the
+   * backing store.
    */
   rank_acquire (RANK_STREAM);
   rank_release (RANK_STREAM);
@@ -200,17 +200,19 @@ object_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
   if (errno == EBADMSG)
     disk_count (disk, DISK_BD_DAMAGED, 1);
   backed_record_free (b, record);
-  /* Whatever else the store said (a server may say ENOSPC), of the slot it
-   * means one thing.
+  /* Any other error of the backing store (a server may return ENOSPC) means the
+   * same for the slot: it cannot be read.
    */
   if (errno != ENOMEM)
     errno = EIO;
   return NULL;
 }
 
-/* -- having them again --------------------------------------------------- */
+/* -- reading ------------------------------------------------------------- */
 
-/* The object's bytes, in its record or pinned in the pool, until put_bytes. */
+/* The object's bytes, in its record or pinned in the pool.  Valid until
+ * put_bytes.
+ */
 static inline const char *
 get_bytes_locked (struct store *store, struct slot *s, const char *record,
                   uint64_t *handle) REQUIRES_SHARED (s)
@@ -244,7 +246,7 @@ object_copy_locked (struct store *store, struct slot *s, void *buf,
   copy_locked (store, s, NULL, buf, offset, len);
 }
 
-/* All of the data into 'dst' (slot_size bytes). */
+/* Decompress the whole slot into 'dst' (slot_size bytes). */
 static int
 decompress_locked (struct store *store, struct slot *s, const char *record,
                    const struct zcomp_reader *reader, void *dst)
@@ -282,7 +284,7 @@ object_unpack_locked (struct store *store, struct slot *s, const char *record,
   return r == 0 ? scratch : NULL;
 }
 
-/* Straight into the caller's buffer. */
+/* Read the whole slot directly into the caller's buffer. */
 static int
 read_whole_locked (struct store *store, struct slot *s, const char *record,
                    unsigned format, void *buf) REQUIRES_SHARED (s)

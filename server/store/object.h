@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Objects: a slot's data as they are stored, packed in some format.  Only this
- * file knows how their bytes come about, and how they are had again.
+ * file knows how data become the bytes of an object, and how to read them
+ * again.
  *
  *   data --pack--> packed --make--> object in the pool, in transit
  *                    |              (content.h puts it to a slot)
@@ -9,20 +10,19 @@
  *
  *   OBJECT: pinned in the pool ------------+--read----> data, or a part of them
  *   BACKED: fetched as a record, checked --+--unpack--> data, in a stream
- *   OBJECT: pinned --copy--> its bytes, to work on with no lock held
- * --unpack-->
+ *   OBJECT: pinned --copy--> its bytes, to work --unpack--> data, in a stream
+ *                            on with no lock held
  *
- * A record is what the backing store has of an object: its bytes, behind
+ * A record is an object in the backing store: its bytes, behind a header.
  *
  *   header, 16 bytes:  slot (8) | size - 1 (2) | format (1) | 0 (1) | check (4)
  *
  *   check  XXH3 of the object, seeded with a secret of this process, the
- *          record's address, the slot, the size and the format: what is not
- *          exactly this slot's object, as this process wrote it to this place,
- *          does not pass
+ *          record's address, the slot, the size and the format.  Only this
+ *          slot's object, as this process wrote it to this place, passes
  *
- * Locks: a stream is had before an object is pinned, and none while a record is
- * fetched (base/rank.h).
+ * Locks: take a stream before pinning an object, and hold none while fetching a
+ * record (base/rank.h).
  */
 
 #ifndef ZRAM_OBJECT_H
@@ -30,7 +30,8 @@
 
 #include "store/disk.h"
 
-/* What a slot's data became: bytes of the data itself or of a stream. */
+/* A slot's data, packed.  The bytes are those of the data, or lie in a stream.
+ */
 struct packed {
   unsigned format;
   uint32_t size;
@@ -39,21 +40,21 @@ struct packed {
 
 /* -- making ------------------------------------------------------------- */
 
-/* Compress a slot's data with the stream's primary method; what does not
- * shrink enough is kept raw.  0, or -1 with errno ENOMEM or EIO.
+/* Compress a slot's data with the stream's primary method.  Data that do not
+ * shrink enough are kept raw.  0, or -1 with errno ENOMEM or EIO.
  */
 int object_pack (struct store *store, struct zcomp_stream *stream,
                  const void *data, struct packed *packed) MUST_USE;
 
-/* Compress them with that method to at most 'most' bytes.  1; 0 if they do not
- * fit; or -1 with errno ENOMEM or EIO.
+/* Compress the data with that method to at most 'most' bytes.  1; 0 if they do
+ * not fit; or -1 with errno ENOMEM or EIO.
  */
 int object_pack_within (struct store *store, struct zcomp_stream *stream,
                         const struct zcomp_method *method, const void *data,
                         size_t most, struct packed *packed) MUST_USE;
 
-/* Bytes of memory that the data would take so; UINT64_MAX with errno ENOMEM or
- * EIO.  Borrows a stream; may sleep.
+/* Bytes of memory that the data would take with that method; UINT64_MAX with
+ * errno ENOMEM or EIO.  Borrows a stream; may sleep.
  */
 uint64_t object_measure (struct store *store, const struct zcomp_method *method,
                          const void *data) MUST_USE;
@@ -64,20 +65,20 @@ uint64_t object_measure (struct store *store, const struct zcomp_method *method,
 uint64_t object_make (struct store *store, const struct packed *packed)
   MUST_USE;
 
-/* Write the bytes over the slot's object, if they fit there; false, and nothing
- * changed, if not.
+/* Write the bytes over the slot's object if they fit there.  If not, change
+ * nothing and return false.
  */
 bool object_overwrite_locked (struct store *store, struct slot *s,
                               const struct packed *packed) REQUIRES (s)
   MUST_USE;
 
-/* Write the header before the object, which is at record + RECORD_HEADER and
- * goes to that address.
+/* Write the header in front of the object.  The object is at record +
+ * RECORD_HEADER; 'address' is where the record will be written.
  */
 void record_seal (const struct backed *b, void *record, uint64_t address,
                   uint64_t slot, unsigned format, uint32_t size);
 
-/* -- having them again; the caller holds the slot's lock ----------------- */
+/* -- reading; the caller holds the slot's lock --------------------------- */
 
 /* Bytes [offset, offset + len) of the object as it is stored.  The slot is
  * OBJECT.
@@ -85,28 +86,33 @@ void record_seal (const struct backed *b, void *record, uint64_t address,
 void object_copy_locked (struct store *store, struct slot *s, void *buf,
                          uint32_t offset, uint32_t len) REQUIRES_SHARED (s);
 
-/* The record of a BACKED slot, checked, for the caller to give to
- * backed_record_free; NULL with errno EIO or ENOMEM.  Sleeps in the store.
+/* Read and check the record of a BACKED slot; the caller gives it to
+ * backed_record_free.  NULL with errno EIO or ENOMEM.  Sleeps in the backing
+ * store.
  */
 char *object_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
   REQUIRES_SHARED (s) MUST_USE;
 
-/* Bytes [offset, offset + len) of the slot's data.  It is OBJECT, or BACKED
- * with its record, else that is NULL.  0, or -1 with errno EIO or ENOMEM.
+/* Bytes [offset, offset + len) of the slot's data.  The slot is BACKED, and
+ * this is its record, or OBJECT, and 'record' is NULL.  0, or -1 with errno EIO
+ * or ENOMEM.
  */
 int object_read_locked (struct store *store, struct slot *s, const char *record,
                         void *buf, uint32_t offset, uint32_t len)
   REQUIRES_SHARED (s) MUST_USE;
 
-/* All of its data, in the stream's scratch; NULL with errno EIO or ENOMEM. */
+/* The whole slot's data, in the stream's scratch buffer; NULL with errno EIO or
+ * ENOMEM.
+ */
 char *object_unpack_locked (struct store *store, struct slot *s,
                             const char *record, struct zcomp_stream *stream)
   REQUIRES_SHARED (s) MUST_USE;
 
 /* -- without the lock ---------------------------------------------------- */
 
-/* The data of an object that was copied out of a slot with that meta: the copy,
- * or in the stream's scratch.  NULL with errno EIO or ENOMEM.
+/* The data of an object that was copied out of a slot with that meta: either
+ * the copy itself, or in the stream's scratch buffer.  NULL with errno EIO or
+ * ENOMEM.
  */
 const void *object_unpack (struct store *store, uint32_t meta,
                            const void *object, struct zcomp_stream *stream)
@@ -116,8 +122,8 @@ const void *object_unpack (struct store *store, uint32_t meta,
 bool record_check (const struct backed *b, const void *record, uint64_t address,
                    uint64_t slot, unsigned format, uint32_t size) MUST_USE;
 
-/* For the auditor, with the slot locked or nothing running: the slot's object,
- * if it has one in memory, names the slot.
+/* For the auditor, with the slot locked or nothing running: does the slot's
+ * object, if it has one in memory, name the slot?
  */
 bool object_is_attached (struct store *store, struct slot *s) MUST_USE;
 

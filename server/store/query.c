@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Queries about a disk: its slots, its map, idle marks.
+ * Contract: store/query.h.
+ */
 
 #include <config.h>
 
@@ -27,8 +30,8 @@ is_stored (const struct slot *s)
   return slot_meta_state (slot_load_meta (s)) != SLOT_EMPTY;
 }
 
-/* What is said of the content is of one moment; age and idle mark, of another
- * field, may be of a moment before or after.
+/* The answer about the content is of one moment.  Age and idle mark are in
+ * another field, and may be of a moment before or after.
  */
 bool
 disk_slot_info (struct disk *disk, uint64_t index, uint32_t now,
@@ -43,7 +46,7 @@ disk_slot_info (struct disk *disk, uint64_t index, uint32_t now,
   uint32_t meta = slot_look_meta (s);
   uint32_t age = slot_age (s, now);
   bool idle = slot_is_idle (s);
-  /* Not so any more: its leaf was given back, and it was EMPTY then. */
+  /* No longer true: the leaf was given back, and then the slot was EMPTY. */
   if (!slot_table_is_still (&disk->table, index, s))
     return false;
   info->state = slot_meta_state (meta);
@@ -63,8 +66,8 @@ disk_slot_info (struct disk *disk, uint64_t index, uint32_t now,
   return true;
 }
 
-/* A hint: whoever asks what is stored there looks again, and one that is passed
- * over was EMPTY at a moment since this was called (slot_table.h).
+/* A hint: a caller that wants the slot's state looks again.  A slot that is
+ * skipped was EMPTY at a moment since the call (slot_table.h).
  */
 uint64_t
 disk_next_stored (struct disk *disk, uint64_t index, uint64_t end)
@@ -85,8 +88,8 @@ mark_idle (struct slot_walk *w, uint32_t min_age_s, uint32_t now)
   uint64_t marked = 0;
 
   while (slot_walk_next (w)) {
-    /* Type-stable: a leaf given back meanwhile at worst marks another slot
-     * idle, which its next access mends.
+    /* Leaves are type-stable.  If this one was given back meanwhile, at worst
+     * another slot is marked idle; its next access clears the mark.
      */
     struct slot *s = (struct slot *) w->slot;
 

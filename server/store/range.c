@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Byte ranges of a disk: cut into slots, and shared with idle workers.
+ * Contract: store/range.h.
+ */
 
 #include <config.h>
 
@@ -10,12 +13,12 @@
 #include "store/slot_read.h"
 #include "store/slot_write.h"
 
-/* Bytes that are worth a worker's waking: of work several times the 25 to
- * 30 µs that this costs.
+/* Bytes for which waking a worker pays: their work takes several times the 25
+ * to 30 µs that waking costs.
  */
 #define READ_CHUNK (128u * 1024)
 #define WRITE_CHUNK (64u * 1024)
-#define BUFFERED_CHUNK (512u * 1024) /* what is only copied */
+#define BUFFERED_CHUNK (512u * 1024) /* for data that are only copied */
 
 struct transfer {
   struct disk *disk;
@@ -23,7 +26,7 @@ struct transfer {
   const char *write_from;
   uint32_t count;
   uint64_t offset;
-  uint32_t chunk; /* bytes, whole slots but for the edges */
+  uint32_t chunk; /* bytes; whole slots except at the edges */
   uint32_t now;
   atomic_int err;
 };
@@ -60,8 +63,8 @@ transfer_bytes (struct transfer *t, uint32_t from, uint32_t to)
   return 0;
 }
 
-/* Chunk boundaries are multiples of the chunk size on the disk, so that no
- * slot is cut in two by them.
+/* Chunk boundaries are multiples of the chunk size on the disk, so they never
+ * cut a slot.
  */
 static void
 transfer_chunk (void *ctx, unsigned chunk)
@@ -79,8 +82,8 @@ transfer_chunk (void *ctx, unsigned chunk)
     atomic_store_explicit (&t->err, err, memory_order_relaxed);
 }
 
-/* Sharing pays while there are fewer requests than CPUs to serve them, and
- * streams to serve them with.
+/* Sharing pays while there are fewer requests than CPUs, and fewer than
+ * streams.
  */
 static bool
 worth_sharing (struct transfer *t)
@@ -134,7 +137,7 @@ disk_read (struct disk *disk, void *buf, uint32_t count, uint64_t offset)
   return r;
 }
 
-/* What is only copied into the write buffer is less work. */
+/* Data that are only copied into the write buffer are less work. */
 static uint32_t
 write_chunk (struct disk *disk, uint32_t count)
 {
@@ -162,8 +165,8 @@ disk_write (struct disk *disk, const void *buf, uint32_t count, uint64_t offset)
   return r;
 }
 
-/* Whole slots [first, end), leaf by leaf, what does not exist in one step.
- * With 'wait' all of them; else returns how many were locked.
+/* Discard whole slots [first, end), leaf by leaf; a gap without leaves is one
+ * step.  With 'wait', discards all of them; else returns how many were locked.
  */
 static uint64_t
 discard_slots (struct disk *disk, uint64_t first, uint64_t end, bool wait)
@@ -205,9 +208,9 @@ disk_discard_patiently (struct disk *disk, const struct patience *p)
   return locked;
 }
 
-/* The edges of the range that do not fill a slot: each as far as it can be
- * done. If the first had to wait for room in vain, the second does not wait
- * again, so a request waits no longer than one slot does.
+/* Zero the edges of the range, which do not fill a slot.  Each is tried.  If
+ * the first one waited for room without success, the second does not wait, so a
+ * request waits no longer than one slot does.
  */
 static int
 zero_edges (struct disk *disk, uint64_t offset, uint64_t end)
@@ -237,7 +240,7 @@ discard (struct disk *disk, uint64_t offset, uint64_t count, bool advice)
   uint64_t start = clock_ns ();
   int r = 0;
 
-  /* Beyond the disk's end its last slot is zero anyway. */
+  /* The part of the last slot beyond the disk's end is always zero. */
   if (end == disk->size)
     end = disk->table.slots << shift;
   uint64_t first = (offset + slot_size - 1) >> shift, stop = end >> shift;
@@ -246,9 +249,8 @@ discard (struct disk *disk, uint64_t offset, uint64_t count, bool advice)
     return -1;
   disk_count (disk, DISK_DISCARD_REQUESTS, 1);
   disk_count (disk, DISK_DISCARD_BYTES, count);
-  if (first < stop)
-    (void) discard_slots (disk, first, stop,
-                          true); /* first: it makes room for the edges */
+  if (first < stop) /* first, because it makes room for the edges */
+    (void) discard_slots (disk, first, stop, true);
   if (count)
     r = zero_edges (disk, offset, end);
   if (advice)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Recompressing one slot with the secondary methods.
+ * Contract: store/recompress.h.
+ */
 
 #include <config.h>
 
@@ -9,8 +12,8 @@
 #include "store/claim.h"
 #include "store/recompress.h"
 
-/* The first priority that is worth a try: that of the method that the slot is
- * in already, and those before it, are not.
+/* The first priority that is worth a try: it comes after that of the method
+ * with which the slot is packed already.
  */
 static unsigned
 first_to_try (const struct recompress_plan *plan, uint32_t meta)
@@ -35,8 +38,8 @@ marks (unsigned by, bool incompressible)
   return by << SLOT_BY_SHIFT | (incompressible ? SLOT_INCOMPRESSIBLE : 0);
 }
 
-/* The most bytes that would be a gain: the largest object that takes
- * less memory, and below the threshold.  0: there is none.
+/* The most bytes that the new object may have: it must take less memory, and be
+ * below the threshold.  0: no such size.
  */
 static size_t
 room (struct disk *disk, uint32_t meta, uint32_t threshold)
@@ -46,8 +49,8 @@ room (struct disk *disk, uint32_t meta, uint32_t threshold)
   return threshold && most >= threshold ? threshold - 1 : most;
 }
 
-/* Try one method after the other; *tried is the last one that was.  1 and a
- * new content if one helped, 0 if none did, -1 with errno.
+/* Try one method after the other; *tried is the last one that was tried.  1 and
+ * a new content if one helped, 0 if none did, or -1 with errno.
  */
 static int
 try_methods (struct disk *disk, struct zcomp_stream *stream, uint32_t meta,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * What empties a disk.
- * The contract is in store/reset.h.
+/* Reset: empties a disk, and resets its counters.
+ * Contract: store/reset.h.
  */
 
 #include <config.h>
@@ -18,7 +17,7 @@ reset_counters (struct disk *disk)
   for (unsigned i = 0; i < LATENCY_KINDS; i++)
     for (unsigned b = 0; b <= HISTOGRAM_BUCKETS; b++)
       counter_reset (&disk->latency[i].counters, b);
-  /* The kernel's reset makes a new pool, so what the pool counts starts anew
+  /* The kernel's reset makes a new pool, so the pool's counters start again
    * there too.
    */
   for (unsigned id = 0; id < POOL_COUNTERS; id++)

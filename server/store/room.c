@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Room: writers wait for the evictor.
+ * Contract: store/room.h.
+ */
 
 #include <config.h>
 
@@ -117,7 +120,7 @@ room_wait (struct room *room, struct stall *stall)
     stall->round = room->rounds + 1;
   room->waiting++;
   if (room->made == stall->ticket && !is_hopeless_locked (room, stall)) {
-    /* The wake takes no lock that is held while this one is. */
+    /* wake may take locks, so this one is released first. */
     mutex_unlock (&room->lock);
     room->wake (room->ctx);
     mutex_lock (&room->lock);
@@ -129,6 +132,6 @@ room_wait (struct room *room, struct stall *stall)
   again = room->made != stall->ticket;
   stall->ticket = room->made;
   mutex_unlock (&room->lock);
-  /* Room may be made again and again, and always for others. */
+  /* Other writers may take all the room that is made, again and again. */
   return again && run_clock_ns () < stall->deadline_ns;
 }

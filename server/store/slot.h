@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One entry of the slot table: 16 bytes, everything included.
+ * One entry of the slot table: 16 bytes in all.
  *
  *            63                                                    0
  *   cell     | EMPTY: 0; SAME: the repeated word; OBJECT: its handle |
@@ -20,39 +20,40 @@
  *      OBJECT        1      of the object     of the object
  *      BACKED        2      of the object     of the object
  *
- *   age    second of the last access, modulo 2^16 (18 hours); readers set it,
- *          and clear idle, with the same compare-and-swap that takes the lock
- *   idle   marked by hand, or by the compactor's sweep when the age would soon
- *          wrap: not accessed since then, or for at least SLOT_OLD seconds
- *   kind   0: the slot has no object, and the format field says what it has;
- *          its numbers from 3 on are free.  Kind 3 is free, too
- *   format what the object was compressed with (comp/zcomp.h); CODEC_RAW:
- * stored as it is, then size == slot size (huge) claim  number of the
- * background work that has copied this content and may come back to replace it;
- * 0: none.  See below. by     priority, 1 to 3, of the secondary method that
- * recompression has packed this content with; 0: none I      incompressible:
- * the last of the secondary methods did not help zero   1: the word that SAME
- * repeats is 0
+ *   age    second of the last access, modulo 2^16 (18 hours).  Readers set it
+ *          and clear idle in the compare-and-swap that takes the lock
+ *   idle   set by hand, or by the compactor's sweep before the age wraps:
+ *          not accessed since then, or for at least SLOT_OLD seconds
+ *   kind   0: no object; then the format field tells the state.  Kind 3 is
+ *          unused, and so are the format field's numbers from 3 on
+ *   format what the object was compressed with (comp/zcomp.h).
+ *          CODEC_RAW: not compressed; then size == slot size (huge)
+ *   claim  number of the background work that has copied this content and
+ *          may come back to replace it; 0: none.  See below
+ *   by     priority, 1 to 3, of the secondary method with which
+ *          recompression packed this content; 0: none
+ *   I      incompressible: the last of the secondary methods did not help
+ *   zero   1: the word that SAME repeats is 0
  *
- * The lock protects cell and meta, and the life of the object: with it held,
- * shared or not, the object stays, though it may move (the pool rewrites the
- * cell then, zspage.h).  Both are written only with the lock held
- * exclusively (but for that, and for claim, by and I, which a holder of the
- * shared lock may change by compare-and-swap).
+ * The lock protects cell and meta, and the life of the object.  While it is
+ * held, shared or exclusive, the object stays, though it may move.  Cell and
+ * meta are written only with the lock held exclusively, with two exceptions:
+ * the pool rewrites the cell when it moves the object (zspage.h), and a holder
+ * of the shared lock may change claim, by and I by compare-and-swap.
  *
  * They are atomic so that a slot can be looked at without its lock.  Cell and
- * meta are two words, and such a look may get the one from before a change and
- * the other from after it.  So meta alone says all that is asked without the
- * lock (slot_look_meta): each of its values is the state at one moment.  A cell
- * that was read without the lock may only be used as a hint.  Whether the slot
- * is still the one that was looked up is another question: slot_table.h.
+ * meta are two words: such a look may get one of them from before a change and
+ * the other from after it.  So every answer without the lock comes from meta
+ * alone (slot_look_meta): each of its values is the state at one moment.  A
+ * cell that was read without the lock is only a hint.  slot_table.h says how to
+ * tell whether the slot is still the one that was looked up.
  *
- * The claim is the identity of a content, in place of a generation: background
+ * The claim identifies a content, instead of a generation number.  Background
  * work copies the content out, works on it unlocked, and replaces the content
- * only if the slot still bears its claim.  Whatever changes the content writes
- * a meta without claim.  A number is in use by one piece of work at a time, so
- * no other can have put the same there meanwhile, however often the slot was
- * rewritten; a generation of so few bits could come round.
+ * only if the slot still bears its claim.  Every change of the content writes a
+ * meta without a claim.  One piece of work at a time uses a number, so no other
+ * can have put the same number there meanwhile, however often the slot was
+ * rewritten.  A generation number of so few bits could wrap around.
  *
  * All zero = unlocked and EMPTY, so a page of zeroes is a leaf of the table.
  */
@@ -79,7 +80,7 @@ _Static_assert(sizeof (struct slot) == 16, "a byte a slot is a GiB a TiB");
 #define SLOT_FORMAT_SHIFT 11
 #define SLOT_FORMAT_MASK (UINT32_C (31) << SLOT_FORMAT_SHIFT)
 
-/* As meta has them: the kind, or without an object the format field. */
+/* As bits of meta: the kind, or the format field if there is no object. */
 enum slot_state {
   SLOT_EMPTY = 0,
   SLOT_SAME = 1 << SLOT_FORMAT_SHIFT,
@@ -88,10 +89,10 @@ enum slot_state {
   SLOT_BACKED = 2,
 };
 
-#define SLOT_STAMP_MASK RW_OWNER /* what an access sets */
+#define SLOT_STAMP_MASK RW_OWNER /* the bits that an access sets */
 #define SLOT_AGE_MASK UINT32_C (0xffff)
 #define SLOT_IDLE UINT32_C (0x10000)
-#define SLOT_OLD 32768u   /* seconds: what is older is marked idle */
+#define SLOT_OLD 32768u   /* seconds: older slots are marked idle */
 #define SLOT_AHEAD 16384u /* seconds that a stamp may be ahead of a walk */
 
 #define SLOT_CLAIMS 64 /* claims are below this */
@@ -137,7 +138,7 @@ slot_meta_is_zero (uint32_t meta)
   return meta == slot_meta_same (0);
 }
 
-/* Of no meaning without an object. */
+/* Has no meaning without an object. */
 static inline unsigned
 slot_meta_format (uint32_t meta)
 {
@@ -162,14 +163,14 @@ slot_meta_incompressible (uint32_t meta)
   return meta & SLOT_INCOMPRESSIBLE;
 }
 
-/* Bytes of the object, or of BUFFERED data; of no meaning else. */
+/* Bytes of the object or of BUFFERED data; otherwise without meaning. */
 static inline uint32_t
 slot_meta_size (uint32_t meta)
 {
   return (meta >> SLOT_SIZE_SHIFT) + 1;
 }
 
-/* Is it one of the rows of the table above? */
+/* Is this meta one of the rows of the table above? */
 static inline bool
 slot_meta_is_valid (uint32_t meta)
 {
@@ -192,8 +193,9 @@ slot_load_meta (const struct slot *s)
   return atomic_load_explicit (&s->meta, memory_order_relaxed);
 }
 
-/* Without the lock, for an answer and not just a hint.  Acquire: the directory
- * is seen as it was when this state came about, or later (slot_table_is_still).
+/* Without the lock, for an answer and not only a hint.  Acquire: the caller
+ * then sees the directory as it was when the slot got this state, or later
+ * (slot_table_is_still).
  */
 static inline uint32_t
 slot_look_meta (const struct slot *s)
@@ -201,7 +203,7 @@ slot_look_meta (const struct slot *s)
   return atomic_load_explicit (&s->meta, memory_order_acquire);
 }
 
-/* By a holder of the exclusive lock.  Release: see slot_look_meta. */
+/* The caller holds the exclusive lock.  Release: see slot_look_meta. */
 static inline void
 slot_store_meta (struct slot *s, uint32_t meta)
 {
@@ -214,9 +216,9 @@ slot_load_cell (const struct slot *s)
   return atomic_load_explicit (&s->cell, memory_order_relaxed);
 }
 
-/* Seconds since the last access, when the clock shows 'now'.  A walk that took
- * its 'now' a while ago meets slots that were accessed since: they are new, not
- * as old as can be.
+/* Seconds since the last access, when the clock shows 'now'.  A walk may have
+ * read its 'now' some time ago, and find slots with a later access.  Their age
+ * is 0, not the highest.
  */
 static inline uint32_t
 slot_age (const struct slot *s, uint32_t now)
@@ -233,8 +235,9 @@ slot_is_idle (const struct slot *s)
   return atomic_load_explicit (&s->lock.v, memory_order_relaxed) & SLOT_IDLE;
 }
 
-/* Mark it idle unless it is accessed right now.  Needs no lock: the bit is
- * the owner's, and an access clears it in the step that takes the lock.
+/* Mark the slot idle unless it is being accessed.  Needs no lock: the bit is
+ * one of the lock word's owner bits, and an access clears it in the step that
+ * takes the lock.
  */
 static inline bool
 slot_mark_idle (struct slot *s)
@@ -259,7 +262,7 @@ slot_read_lock (struct slot *s, uint32_t now) ACQUIRE_SHARED (s)
   rwword_read_lock (&s->lock, SLOT_STAMP_MASK, now & SLOT_AGE_MASK);
 }
 
-/* An access that is none: neither stamps the age nor clears the mark. */
+/* Does not count as an access: neither stamps the age nor clears the mark. */
 static inline bool MUST_USE
 slot_try_read_lock (struct slot *s) TRY_ACQUIRE_SHARED (true, s)
   NO_THREAD_SAFETY_ANALYSIS
@@ -301,7 +304,7 @@ slot_write_unlock (struct slot *s) RELEASE (s) NO_THREAD_SAFETY_ANALYSIS
   rwword_write_unlock (&s->lock);
 }
 
-/* The same at the end of an access. */
+/* The same at the end of an access, which stamps the age. */
 static inline void
 slot_write_unlock_stamped (struct slot *s, uint32_t now) RELEASE (s)
   NO_THREAD_SAFETY_ANALYSIS

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads one slot, whatever its state, and may put it back into memory.
+ * Contract: store/slot_read.h.
+ */
 
 /*
  * Reading one slot, whatever it holds; and back into memory what was read from
@@ -32,9 +35,9 @@ slot_fill_words (char *buf, uint32_t offset, uint32_t len, uint64_t word)
     memcpy (buf + done, buf, done < len - done ? done : len - done);
 }
 
-/* Bytes [offset, offset + len) of the slot, whatever it is.  *record becomes
- * what had to be fetched from the backing store, which goes to
- * backed_record_free, or NULL.
+/* Bytes [offset, offset + len) of the slot, whatever its state.  *record
+ * becomes the record that was fetched from the backing store, or NULL; the
+ * caller gives it to backed_record_free.
  */
 static int
 read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
@@ -66,11 +69,12 @@ read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
 
 /* -- back into memory --------------------------------------------------- */
 
-/* Readers leave claims for those who cannot do without (claim.h). */
+/* The most claims that readers use: background work needs the others (claim.h).
+ */
 #define PROMOTIONS 24
 
-/* Claim a slot that is about to be read from the store, to put what is read
- * into memory afterwards; 0 if it shall stay there.
+/* Claim a slot that is about to be read from the backing store, to put it into
+ * memory afterwards; 0 if it must stay there.
  */
 static unsigned
 claim_to_promote_locked (struct disk *disk, struct slot *s) REQUIRES_SHARED (s)
@@ -95,7 +99,7 @@ static void
 promote (struct disk *disk, uint64_t index, unsigned claim, uint32_t meta,
          const char *record)
 {
-  KEEP_ERRNO; /* of the read, which is over */
+  KEEP_ERRNO; /* of the read, which has ended */
   struct packed packed = { .format = slot_meta_format (meta),
                            .size = slot_meta_size (meta) };
   struct content new;
@@ -111,9 +115,8 @@ promote (struct disk *disk, uint64_t index, unsigned claim, uint32_t meta,
   claim_release (disk->store, claim);
 }
 
-/* Cell and meta may be of different moments, so the handle may be none at all.
- * What is asked for then is not there or not needed, which harms nothing:
- * prefetching does not fault (pool.h).
+/* Cell and meta may be of different moments, so the cell may not be a handle.
+ * The prefetch then has no use, but does no harm: it does not fault (pool.h).
  */
 void
 slot_prefetch (struct disk *disk, uint64_t index)

@@ -2,9 +2,9 @@
 /*
  * Reading one slot.
  *
- * Those that take the slot lock may sleep; their caller holds no lock.  0, or
- * -1 with errno ENOMEM, or EIO: the object is damaged or cannot be had, or the
- * codec failed.
+ * Functions that take the slot lock may sleep; their caller holds no lock.  0,
+ * or -1 with errno ENOMEM, or EIO: the object is damaged or cannot be read, or
+ * the codec failed.
  */
 
 #ifndef ZRAM_SLOT_READ_H
@@ -13,22 +13,23 @@
 #include "store/disk.h"
 
 /* Bytes [offset, offset + len) of the slot.  'now' is clock_coarse_s () at the
- * time of the request.  What was read from the backing store may be put back
- * into memory (store.h: promote).
+ * time of the request.  A slot that was read from the backing store may be put
+ * back into memory (store.h: promote).
  */
 int slot_read (struct disk *disk, uint64_t index, void *buf, uint32_t offset,
                uint32_t len, uint32_t now) MUST_USE;
 
-/* The slot will be read next: ask for its object's bytes, without a lock. */
+/* The slot will be read next: prefetch its object's bytes, without a lock. */
 void slot_prefetch (struct disk *disk, uint64_t index);
 
-/* As slot_read of the whole slot, but no access: it keeps its age and mark.
- * -1 with errno EAGAIN instead of waiting for a writer, ENOENT if it is EMPTY.
+/* As slot_read of the whole slot, but it does not count as an access: the slot
+ * keeps its age and mark.  -1 with errno EAGAIN instead of waiting for a
+ * writer, or ENOENT if the slot is EMPTY.
  */
 int slot_read_unnoticed (struct disk *disk, uint64_t index, void *buf) MUST_USE;
 
-/* The same, but -1 with errno EREMOTE if it is in the backing store: does not
- * wait for that.
+/* The same, but -1 with errno EREMOTE if the slot is BACKED: does not wait for
+ * the backing store.
  */
 int slot_read_in_memory (struct disk *disk, uint64_t index, void *buf) MUST_USE;
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The directory of a disk, and slots found by it.
- * Contract: slot_table.h.
+/* Slot table: the directory of a disk, and lookups in it.
+ * Contract: store/slot_table.h.
  */
 
 #include <config.h>
@@ -51,7 +50,8 @@ child_of (struct table_node *node, unsigned level, uint64_t leaf_index)
 }
 
 /* The leaf that the directory names now, or one that a recycled node names.
- * Acquire: what its maker, or the reclaim before, wrote is seen.
+ * Acquire: the caller sees all that the leaf's maker, or the reclaim before,
+ * wrote.
  */
 static inline struct slot *
 find_leaf (struct slot_table *t, uint64_t leaf_index)
@@ -74,10 +74,10 @@ place_for (const struct slot_table *t, uint64_t leaf_index)
   return 1 + (t->first >> LEAF_SHIFT) + leaf_index;
 }
 
-/* With a slot of the leaf locked: is this the leaf?  The place was stored
- * before the lock was free to be taken: by the maker, whom mutual exclusion by
- * the lock makes visible, or by a reclaim, which did so before the system
- * zeroed the page.
+/* Called with a slot of the leaf locked: is this the right leaf?  The place was
+ * stored before the lock could be taken: by the leaf's maker, whose store is
+ * visible through mutual exclusion by the lock, or by a reclaim, which stored
+ * it before the system zeroed the page.
  */
 static inline bool
 is_leaf_of (const struct slot_table *t, const struct slot *leaf,
@@ -88,8 +88,8 @@ is_leaf_of (const struct slot_table *t, const struct slot *leaf,
     place_for (t, leaf_index));
 }
 
-/* The leaf was not the one.  If the directory names it all the same, its maker
- * has not said yet where it is, and is about to.
+/* It was not the right leaf.  If the directory names it nevertheless, its maker
+ * is about to set its place.
  */
 static struct slot *
 find_again (struct slot_table *t, uint64_t leaf_index, struct slot *leaf)
@@ -97,7 +97,7 @@ find_again (struct slot_table *t, uint64_t leaf_index, struct slot *leaf)
   struct slot *again = find_leaf (t, leaf_index);
 
   if (again == leaf) {
-    mutex_lock (&t->leaves->lock); /* held for some stores */
+    mutex_lock (&t->leaves->lock); /* held for a few stores only */
     mutex_unlock (&t->leaves->lock);
   }
   return again;
@@ -123,8 +123,8 @@ set_child_locked (struct slot_table *t, uint64_t leaf_index,
     leaves_add_children_locked (t->leaves, node, child ? 1 : -1);
 }
 
-/* Fill in the path, with new nodes where there are none, and return its lowest
- * level: 0, or where it ends for want of memory (errno).
+/* Fill in the path and make the nodes that are missing.  Returns its lowest
+ * level: 0, or the level where memory was used up (errno).
  */
 static unsigned
 make_path_locked (struct slot_table *t, uint64_t leaf_index, struct path *path)
@@ -162,7 +162,7 @@ prune_locked (struct slot_table *t, uint64_t leaf_index,
   return level;
 }
 
-/* What was pruned, without the lock. */
+/* Give the pruned nodes back, without the lock. */
 static void
 return_nodes (struct slot_table *t, const struct path *path, unsigned from,
               unsigned to)
@@ -171,7 +171,7 @@ return_nodes (struct slot_table *t, const struct path *path, unsigned from,
     leaves_return_node (t->leaves, path->node[from], from);
 }
 
-/* Make the leaf unless somebody else has.  0, or -1 with errno set. */
+/* Make the leaf unless another thread has made it.  0, or -1 with errno set. */
 static int
 make_leaf (struct slot_table *t, uint64_t leaf_index)
 {
@@ -274,7 +274,7 @@ slot_table_try_write_lock (struct slot_table *t, uint64_t index, bool *busy)
   if (likely (find_leaf (t, index >> LEAF_SHIFT) == leaf))
     return s;
   slot_write_unlock (s);
-  *busy = true; /* its leaf is changing: look again */
+  *busy = true; /* the leaf is changing: try again */
   return NULL;
 }
 
@@ -303,8 +303,8 @@ slot_table_peek (struct slot_table *t, uint64_t index)
 bool
 slot_table_is_still (struct slot_table *t, uint64_t index, const struct slot *s)
 {
-  /* What was read of the slot was read before (slot_look_meta).  Who reads
-   * something of another place sees that the leaf has that place.
+  /* The slot was read before this (slot_look_meta).  If that read saw a slot of
+   * another place, this one sees that place.
    */
   atomic_thread_fence (memory_order_acquire);
   return is_leaf_of (t, s, index >> LEAF_SHIFT);
@@ -376,8 +376,8 @@ unlock_all (struct slot *leaf, unsigned got) NO_THREAD_SAFETY_ANALYSIS
     slot_write_unlock (&leaf[got]);
 }
 
-/* Out of the directory, if it is still this leaf and all is EMPTY.  All slots
- * are locked.
+/* Take the leaf out of the directory if that still names it and all slots are
+ * EMPTY.  All slots are locked.
  */
 static bool
 unlink_leaf (struct slot_table *t, uint64_t leaf_index, struct slot *leaf)
@@ -390,7 +390,7 @@ unlink_leaf (struct slot_table *t, uint64_t leaf_index, struct slot *leaf)
   bool can = is_leaf_of (t, leaf, leaf_index) &&
              atomic_load_explicit (leaf_live (t->leaves, leaf),
                                    memory_order_relaxed) == 0;
-  if (can) { /* and so is its path */
+  if (can) { /* and its path exists */
     check_always (make_path_locked (t, leaf_index, &path) == 0);
     set_child_locked (t, leaf_index, &path, 0, NULL);
     atomic_store_explicit (leaf_place (t->leaves, leaf), NO_PLACE,
@@ -450,7 +450,7 @@ audit_leaf (struct slot_table *t, struct slot *leaf, uint64_t leaf_index)
            : "live slots of a leaf miscounted";
 }
 
-/* The nodes under this one, which cover the leaves from 'first' on. */
+/* Audit the nodes under this one, which covers the leaves from 'first' on. */
 static const char *
 audit_nodes (struct slot_table *t, struct table_node *node, unsigned level,
              uint64_t first, struct leaves_audit *counted)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Walks over slots.
- * Contract: slot_walk.h.
+/* Walks over the slots of disks.
+ * Contract: store/slot_walk.h.
  */
 
 #include <config.h>
@@ -54,7 +53,7 @@ slot_walk_end (struct slot_walk *w)
   w->disk = NULL;
 }
 
-/* The next slot of this disk that has a leaf; false: none. */
+/* Go to the next slot of this disk that has a leaf; false: none. */
 static bool
 step (struct slot_walk *w)
 {

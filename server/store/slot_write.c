@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Writes one slot, or a part of it, and discards it.
+ * Contract: store/slot_write.h.
+ */
 
 /*
- * Writing one slot, and discarding it.
- *
  *   a whole slot                             a part of one
  *     |                                        |  locked; old data in a stream
  *     |   is the slot in the write buffer?     |
- *     +------> then it is changed there <------+
+ *     +--yes--> changed there <---------yes----+
  *     |                                        |  merged
  *     +-------------> keep <-------------------+
  *     |  one word, repeated?        SAME       |
@@ -15,9 +16,7 @@
  *     |                                        |
  *     |  slot locked                           |
  *     +------> the slot holds it <-------------+
- *              or, without room for an object, its own is written over
- *
- * Contract: slot_write.h.
+ *              or, without room for an object, its old one is overwritten
  */
 
 #include <config.h>
@@ -36,14 +35,14 @@ slot_same_filled (const void *buf, uint32_t len, uint64_t *word)
   const char *p = buf;
 
   memcpy (word, p, 8);
-  /* The last word differs from the first in most data: look there first.
-   * Then each byte equals the one eight before it.
+  /* In most data the last word differs from the first: compare it first.  Then
+   * compare each byte with the one eight before it.
    */
   return memcmp (word, p + len - 8, 8) == 0 && memcmp (p, p + 8, len - 8) == 0;
 }
 
-/* Are these ('buf' NULL: zeroes) what 'len' bytes at 'offset' of a slot that
- * repeats the word are?
+/* Are these bytes ('buf' NULL: zeroes) equal to 'len' bytes at 'offset' of a
+ * slot that repeats the word?
  */
 static bool
 repeats_word (const char *buf, uint32_t offset, uint32_t len, uint64_t word)
@@ -54,11 +53,11 @@ repeats_word (const char *buf, uint32_t offset, uint32_t len, uint64_t word)
   for (uint32_t i = 0; i < len && i < 8; i++)
     if ((buf ? buf[i] : 0) != pattern[(offset + i) & 7])
       return false;
-  /* Then each byte equals the one eight before it. */
+  /* Those 8 bytes are equal: compare each byte with the one eight before it. */
   return !buf || len <= 8 || memcmp (buf, buf + 8, len - 8) == 0;
 }
 
-/* Are these ('buf' NULL: zeroes) what is there? */
+/* Are these bytes ('buf' NULL: zeroes) equal to the present ones? */
 static bool
 is_so_already (const char *data, const void *buf, uint32_t len)
 {
@@ -67,11 +66,11 @@ is_so_already (const char *data, const void *buf, uint32_t len)
 
 /* -- how data are kept -------------------------------------------------- */
 
-/* A slot's data on their way to it. */
+/* Data on their way to a slot. */
 struct draft {
   const void *data;            /* slot_size bytes */
-  struct zcomp_stream *stream; /* borrowed by who makes the draft, or by keep */
-  struct packed packed;        /* what they became, in the stream */
+  struct zcomp_stream *stream; /* borrowed by the draft's maker, or by keep */
+  struct packed packed;        /* the data, packed, in the stream */
   bool passed;                 /* the write buffer had no room */
 };
 
@@ -83,8 +82,8 @@ draft_end (struct draft *d)
   d->stream = NULL;
 }
 
-/* How the data are kept: here it is decided, for all that is written.  0 and
- * what the slot is to hold, or -1 with errno; ENOSPC: d->packed found no room.
+/* Decides for every write how the data are kept.  0 and the new content for the
+ * slot, or -1 with errno; ENOSPC: there was no room for d->packed.
  */
 static inline int
 keep (struct disk *disk, uint64_t index, struct draft *d, struct content *new)
@@ -109,7 +108,7 @@ keep (struct disk *disk, uint64_t index, struct draft *d, struct content *new)
   return content_make (disk, &d->packed, new);
 }
 
-/* Keep the data, and let the slot hold them. */
+/* Keep the data, and put them into the slot. */
 static int
 keep_locked (struct disk *disk, struct slot *s, uint64_t index, struct draft *d)
   REQUIRES (s)
@@ -124,8 +123,8 @@ keep_locked (struct disk *disk, struct slot *s, uint64_t index, struct draft *d)
                                                                            : -1;
 }
 
-/* The slot is BUFFERED: change it there, for which there is always room.  What
- * is one repeated word then leaves the buffer.
+/* The slot is BUFFERED: change it in the buffer, which needs no room.  If it
+ * then repeats one word, it leaves the buffer.
  */
 static void
 rewrite_locked (struct disk *disk, struct slot *s, const void *buf,
@@ -143,9 +142,9 @@ rewrite_locked (struct disk *disk, struct slot *s, const void *buf,
 
 /* -- a whole slot -------------------------------------------------------- */
 
-/* Change the slot in the write buffer, if it is there and does not leave it for
- * a repeated word.  The first look is a hint: if it is wrong the slot is
- * written as any other.
+/* Change the slot in the write buffer if it is there, and the new data are not
+ * one repeated word, which would leave the buffer.  The first look is a hint:
+ * if it is wrong, the slot is written like any other.
  */
 static bool
 rewrite_buffered (struct disk *disk, uint64_t index, const void *buf,
@@ -168,8 +167,8 @@ rewrite_buffered (struct disk *disk, uint64_t index, const void *buf,
   return buffered;
 }
 
-/* No room for a new object beside the old one: once more with the slot locked,
- * where it may fit in the old one's place.
+/* There is no room for a new object beside the old one: try again with the slot
+ * locked, because it may fit in the old one's place.
  */
 static int
 write_at_limit (struct disk *disk, uint64_t index, struct draft *d,
@@ -197,7 +196,7 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
       rewrite_buffered (disk, index, buf, now))
     return 0;
   int r = keep (disk, index, &d, &new);
-  draft_end (&d); /* a slot is never locked with a stream held */
+  draft_end (&d); /* before the slot is locked: lock order */
   if (r == -1)
     return errno == ENOSPC ? write_at_limit (disk, index, &d, now) : -1;
 
@@ -205,10 +204,10 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
   struct slot *s = zeroes ? slot_table_write_lock (&disk->table, index)
                           : slot_table_write_lock_new (&disk->table, index);
   if (!slot_is_there (s)) {
-    /* At the moment when the directory named no leaf the slot was EMPTY: that
-     * is when these zeroes were written.  What was answered before is in a
-     * leaf that the lookup sees, so they do not get lost behind it; a write
-     * that is under way comes after them.
+    /* The slot was EMPTY at the moment when the directory named no leaf: the
+     * zeroes count as written then.  A write that was answered before is in a
+     * leaf that the lookup sees, so these zeroes cannot be ordered before it.
+     * A write that is still running comes after them.
      */
     if (zeroes)
       return 0;
@@ -222,8 +221,8 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
 
 /* -- a part of one ------------------------------------------------------- */
 
-/* The slot's present data in the stream's scratch; NULL if they cannot be read.
- * 'record': of a BACKED slot.
+/* The slot's present data, in the stream's scratch buffer; NULL if they cannot
+ * be read.  'record': for a BACKED slot.
  */
 static char *
 old_data_locked (struct disk *disk, struct slot *s, struct zcomp_stream *stream,
@@ -285,7 +284,9 @@ write_part_locked (struct disk *disk, struct slot *s, uint64_t index,
   /* An EMPTY slot's cell is 0. */
   if ((state == SLOT_EMPTY || state == SLOT_SAME) &&
       repeats_word (buf, offset, len, slot_load_cell (s))) {
-    /* Zeroes that were written are told from nothing where that is free. */
+    /* Written zeroes are distinguished from EMPTY when that costs nothing: the
+     * leaf exists.
+     */
     if (state == SLOT_EMPTY && buf)
       content_set_locked (disk, s, &zeroes);
     return 0;
@@ -302,7 +303,7 @@ try_write_part (struct disk *disk, uint64_t index, const void *buf,
 {
   struct slot *s = slot_table_write_lock (&disk->table, index);
 
-  /* Zeroes in a part of nothing: as in try_write. */
+  /* Zeroes into a part of an EMPTY slot: as in try_write. */
   if (!s && repeats_word (buf, offset, len, 0))
     return 0;
   if (!s)
@@ -316,7 +317,7 @@ try_write_part (struct disk *disk, uint64_t index, const void *buf,
 
 /* -- waiting for room --------------------------------------------------- */
 
-/* Wait until there may be room; shall there be another try?  errno stays. */
+/* Wait until there may be room.  Returns whether to try again.  Keeps errno. */
 static bool
 stall_wait (struct disk *disk, struct stall *stall)
 {
@@ -329,8 +330,8 @@ stall_wait (struct disk *disk, struct stall *stall)
   return again;
 }
 
-/* After a try that failed: shall there be another?  errno stays.  'stall' NULL:
- * not if that takes waiting.
+/* Call it after a try that failed.  Returns whether to try again.  Keeps errno.
+ * 'stall' NULL: do not wait.
  */
 static bool
 may_try_again (struct disk *disk, struct stall *stall)
@@ -340,7 +341,9 @@ may_try_again (struct disk *disk, struct stall *stall)
           (stall && disk->store->backed && stall_wait (disk, stall)));
 }
 
-/* Try until there is room, or no hope of any; 'part': else the whole slot. */
+/* Try until there is room, or no hope of any.  'part': write a part of the
+ * slot, else the whole slot.
+ */
 static int
 write_with_room (struct disk *disk, uint64_t index, const void *buf, bool part,
                  uint32_t offset, uint32_t len, uint32_t now, bool wait)

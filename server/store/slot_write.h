@@ -2,13 +2,13 @@
 /*
  * One slot: write, write a part of it, discard.
  *
- * Until a write succeeds nothing of it is seen; when it fails (limit, memory,
- * codec) the slot still holds what it held.  Each of these is atomic for the
- * slot: others see all of it or nothing.
+ * A write is not visible until it succeeds.  If it fails (limit, memory, codec)
+ * the slot is unchanged.  Each operation is atomic for the slot: other threads
+ * see all of it or nothing.
  *
- * A write that leaves the data as they are takes no memory and cannot fail for
- * want of it: zeroes where nothing was written, a part that is already so.  It
- * fails only if the old data have to be read, and cannot be.
+ * A write that does not change the data takes no memory, so it cannot fail for
+ * lack of memory: zeroes where nothing was written, or a part that has these
+ * bytes already.  It fails only if the old data are needed and cannot be read.
  *
  * All of them take the slot lock, and may sleep; the caller holds no lock.
  * 'now' is clock_coarse_s () at the time of the request.  0, or -1 with errno
@@ -21,8 +21,8 @@
 
 #include "store/disk.h"
 
-/* The whole slot: slot_size bytes.  Zeroes need no leaf of the table, and make
- * none; where there is one, the slot becomes SAME.
+/* The whole slot: slot_size bytes.  Zeroes do not make a leaf in the table; if
+ * there is one, the slot becomes SAME.
  */
 int slot_write (struct disk *disk, uint64_t index, const void *buf,
                 uint32_t now) MUST_USE;
@@ -31,7 +31,7 @@ int slot_write (struct disk *disk, uint64_t index, const void *buf,
 int slot_write_part (struct disk *disk, uint64_t index, const void *buf,
                      uint32_t offset, uint32_t len, uint32_t now) MUST_USE;
 
-/* The same with zeroes, but without 'wait' it does not wait for the evictor to
+/* The same with zeroes.  Without 'wait' it does not wait for the evictor to
  * make room.
  */
 int slot_zero_part (struct disk *disk, uint64_t index, uint32_t offset,
@@ -40,10 +40,10 @@ int slot_zero_part (struct disk *disk, uint64_t index, uint32_t offset,
 /* The whole slot becomes EMPTY.  Cannot fail. */
 void slot_discard (struct disk *disk, uint64_t index);
 
-/* The same, but false, and nothing done, if somebody has it locked. */
+/* The same, but does nothing and returns false if the slot is locked. */
 bool slot_try_discard (struct disk *disk, uint64_t index) MUST_USE;
 
-/* Is this all one repeated 64-bit word?  len: a multiple of 8, at least 8. */
+/* Does the buffer repeat one 64-bit word?  len: a multiple of 8, at least 8. */
 bool slot_same_filled (const void *buf, uint32_t len, uint64_t *word);
 
 #endif /* ZRAM_SLOT_WRITE_H */

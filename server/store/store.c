@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The store: its parts, its settings, and the gate for requests.
+ * Contract: store/store.h.
+ */
 
 #include <config.h>
 
@@ -13,8 +16,8 @@
 #include "base/rwword.h"
 #include "store/store.h"
 
-/* Addresses to reserve for objects: the disks' size with room for waste
- * and for slots that moved, within what a process has.
+/* Addresses to reserve for objects: the disks' size, with room for waste and
+ * for slots that moved, within the limits of a process.
  */
 static uint64_t
 pool_addresses (uint64_t disk_bytes)
@@ -29,8 +32,8 @@ pool_addresses (uint64_t disk_bytes)
   return disk_bytes > (most - least) / 4 ? most : disk_bytes * 4 + least;
 }
 
-/* Addresses for the write buffer: it never needs more than the disks have
- * slots, but for what is in transit.
+/* Addresses for the write buffer: it never needs more entries than the disks
+ * have slots, except for those in transit.
  */
 static uint64_t
 buffer_addresses (uint64_t slots, uint32_t slot_size)
@@ -46,8 +49,8 @@ buffer_addresses (uint64_t slots, uint32_t slot_size)
                                               : slots * slot_size + transit;
 }
 
-/* Slots, objects and leaves are given back to the system in pages of 4 KiB; of
- * a larger page that would take what lies beside them along.
+/* Slots, objects and leaves are given back to the system in pages of 4 KiB.
+ * With larger pages, their neighbours in the page would be lost too.
  */
 bool
 store_can_run (struct reason *why)
@@ -102,7 +105,7 @@ store_create (const struct store_config *config)
     goto fail;
   if (drain_init (&store->drain, config->slot_size) == -1)
     goto fail;
-  (void) rwword_waits (); /* now, so that no wait has to make it */
+  (void) rwword_waits (); /* made now, so that no wait has to make it */
   store->pool = pool_create (
     config->allocator ? config->allocator : pool_allocator (0),
     config->slot_size, pool_addresses (config->disk_bytes), &store->budget);
@@ -137,7 +140,7 @@ store_set_workers (struct store *store, unsigned n)
   if (workpool_set_threads (store->workpool, n) == -1) {
     KEEP_ERRNO;
 
-    /* Going back down needs nothing that could fail. */
+    /* Going back to the smaller number cannot fail. */
     check_always (zcomp_set_workers (store->zcomp, store->config.workers) == 0);
     check_always (
       workpool_set_threads (store->workpool, store->config.workers) == 0);
@@ -181,7 +184,9 @@ store_wait_at_gate (struct store *store)
   do {
     store_request_end (store);
     mutex_lock (&store->gate_lock);
-    /* Who froze it thaws it soon (store_freeze says how soon). */
+    /* The thread that froze the store thaws it soon (store_freeze says how
+     * soon).
+     */
     while (atomic_load (&store->gate) == GATE_FROZEN)
       cond_wait (&store->gate_opened, &store->gate_lock);
     mutex_unlock (&store->gate_lock);
@@ -208,8 +213,8 @@ wait_for_requests (struct store *store, unsigned timeout_ms)
 {
   const struct timespec ms = { .tv_nsec = 1000000 };
 
-  /* Seen at 0 once is enough: a request that only bounces off the shut gate
-   * counts for a moment too.
+  /* One look that sees 0 is enough: a request that is turned away at the shut
+   * gate also counts for a moment.
    */
   while (store_requests (store) > 0) {
     if (timeout_ms-- == 0)
@@ -245,7 +250,7 @@ store_thaw (struct store *store)
   int frozen = GATE_FROZEN;
 
   mutex_lock (&store->gate_lock);
-  /* Not if it was closed meanwhile. */
+  /* Only if it was not closed meanwhile. */
   atomic_compare_exchange_strong (&store->gate, &frozen, GATE_OPEN);
   cond_broadcast (&store->gate_opened);
   mutex_unlock (&store->gate_lock);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Store: what several disks could share: the pool that holds objects, the
- * compression streams, the workers, and the limit over all of it.
+ * Store: all disks together, and what they share: the pool that holds objects,
+ * the compression streams, the workers, and the limit over all of it.
  *
  *   disk (slot table, statistics) ──┐
- *   disk …                          ├── store: pool, zcomp, workers, budget
- *                                     ┘
+ *   disk …                        ──┴── store: pool, zcomp, workers, budget
  */
 
 #ifndef ZRAM_STORE_H
@@ -45,7 +44,7 @@ struct store {
   struct store_config config;
   struct mutex settings; /* see below */
   uint32_t slot_shift;
-  unsigned cpus;        /* that the process may run on */
+  unsigned cpus;        /* on which the process may run */
   struct budget budget; /* pool and slot tables */
   struct pool *pool;
   struct mutex disks_lock;                     /* rank DISKS: a leaf */
@@ -54,17 +53,17 @@ struct store {
   struct leaves leaves;                        /* of all slot tables */
   struct backed *backed; /* owned; NULL: no backing store */
   struct writeback_limit writeback_limit;
-  struct buffer buffer;    /* of writes; of size 0: off */
-  struct drain drain;      /* of that */
+  struct buffer buffer;    /* for writes; size 0: off */
+  struct drain drain;      /* of the write buffer */
   struct room room;        /* for writers when memory is used up */
-  atomic_bool promote;     /* what is read back may stay in memory */
-  _Atomic uint64_t claims; /* bits of those taken (claim.h) */
+  atomic_bool promote;     /* slots that are read back may stay in memory */
+  _Atomic uint64_t claims; /* a bit for each claim that is taken (claim.h) */
   struct zcomp *zcomp;
   struct workpool *workpool;
   struct counter_set requests; /* enum store_counter */
   struct counter_set formats;  /* see store_format_made */
   atomic_int gate;             /* enum store_gate */
-  struct mutex gate_lock;      /* a leaf: for those who wait at the gate */
+  struct mutex gate_lock;      /* a leaf: for requests that wait at the gate */
   struct cond gate_opened;
   struct histogram compress_time, decompress_time; /* one in TIME_SAMPLE */
 };
@@ -73,16 +72,16 @@ enum store_gate { GATE_OPEN, GATE_FROZEN, GATE_CLOSED };
 
 enum store_counter { REQUESTS_BEGUN, REQUESTS_ENDED, REQUEST_COUNTERS };
 
-/* 'settings' (rank SETTINGS) is held by whoever changes the number of workers,
- * the primary method or the dictionaries, or must find them unchanged, as an
- * audit and a reset do.
+/* 'settings' (rank SETTINGS): hold it to change the number of workers, the
+ * primary method or the dictionaries, or to keep them unchanged, as an audit
+ * and a reset do.
  */
 
-/* Can it run on this machine?  If not, with a reason. */
+/* Can a store run on this machine?  If not, *why says why. */
 bool store_can_run (struct reason *why) MUST_USE;
 
-/* Everything but threads.  NULL with errno ENOTSUP (see store_can_run), ENOMEM,
- * or EINVAL (there is no such allocator or method).
+/* Makes everything except the threads.  NULL with errno ENOTSUP (see
+ * store_can_run), ENOMEM, or EINVAL (there is no such allocator or method).
  */
 struct store *store_create (const struct store_config *config) MUST_USE;
 
@@ -91,27 +90,27 @@ struct store *store_create (const struct store_config *config) MUST_USE;
  */
 int store_start (struct store *store) MUST_USE;
 
-/* Change the number of streams and threads while requests run.  0, or -1
- * with errno EINVAL, ENOMEM or EAGAIN (no more threads) and the old number in
- * place.  The caller holds 'settings', if
- * there is anybody else.
+/* Change the number of streams and threads while requests run.  0, or -1 with
+ * errno EINVAL, ENOMEM or EAGAIN (no more threads) and the old number in place.
+ * The caller holds 'settings', unless no other thread runs yet.
  */
 int store_set_workers (struct store *store, unsigned n) MUST_USE;
 
-/* What new data are compressed with from now on; old data stay as they are.
- * 0, or -1 with errno (EINVAL, ENOMEM) and nothing changed.  The caller
- * holds 'settings', as above.
+/* Set the method that compresses new data from now on.  Old data stay
+ * unchanged.  0, or -1 with errno (EINVAL, ENOMEM) and nothing changed.  The
+ * caller holds 'settings', as above.
  */
 int store_set_primary (struct store *store, const struct zcomp_method *primary)
   MUST_USE;
 
-/* Give it a backing store, which it owns from now on.  Before any request.
- * Where the store keeps memory ready, so are buffers to read into.
+/* Give the store a backing store, which it owns from now on.  Before any
+ * request.  If the store keeps memory ready (keep_ready), it also keeps buffers
+ * for reads from the backing store.
  */
 void store_set_backed (struct store *store, struct backed *backed);
 
-/* What eviction has to keep below its marks: all that is used but the write
- * buffer, which takes care of itself.
+/* The memory that eviction keeps below its marks: all used memory except the
+ * write buffer, which limits itself.
  */
 static inline uint64_t
 store_memory_to_evict (struct store *store)
@@ -123,14 +122,16 @@ store_memory_to_evict (struct store *store)
   return used > buffered ? used - buffered : 0;
 }
 
-/* 0 = none.  A limit below what is used stops writes until enough is freed. */
+/* 0 = none.  A limit below the memory in use stops writes until enough is
+ * freed.
+ */
 void store_set_mem_limit (struct store *store, uint64_t bytes);
 
-/* mem_used_max starts again from what is used now. */
+/* mem_used_max starts again at the memory in use now. */
 void store_reset_peak (struct store *store);
 
-/* Where writes must find all that they need resident, a leaf that was needed
- * once stays, unless somebody asks for compaction.
+/* If writes must find all their memory resident (keep_ready), a leaf stays once
+ * it was used, until a compaction by hand.
  */
 static inline bool
 store_keeps_leaves (const struct store *store)
@@ -138,17 +139,18 @@ store_keeps_leaves (const struct store *store)
   return store->config.keep_ready != 0;
 }
 
-/* The slow half of store_request_begin: the gate is not open. */
+/* The slow half of store_request_begin, for when the gate is not open. */
 int store_wait_at_gate (struct store *store) MUST_USE;
 
-/* Every request is between these two.  Begin waits while the store is frozen,
- * and fails with errno ESHUTDOWN once it closes.
+/* Every request runs between these two calls.  Begin waits while the store is
+ * frozen, and fails with errno ESHUTDOWN once it closes.
  */
 static inline int MUST_USE
 store_request_begin (struct store *store)
 {
-  /* Announced before the gate is read, and who shuts the gate does so before
-   * it counts: one of the two sees the other.
+  /* The request counts itself before it reads the gate.  A thread that shuts
+   * the gate does so before it counts the requests.  So at least one of the two
+   * sees the other.
    */
   counter_add_ordered (&store->requests, REQUESTS_BEGUN, 1);
   if (likely (atomic_load (&store->gate) == GATE_OPEN))
@@ -163,9 +165,9 @@ store_request_end (struct store *store)
 }
 
 /* Requests being served, never fewer than there are.  A request may begin on
- * one CPU and end on another while their shards are summed up; so what has
- * ended is counted first, and separately: whatever comes or goes meanwhile
- * can only add to the difference.
+ * one CPU and end on another while the shards are summed up.  So the ended
+ * requests are counted first, and separately: requests that begin or end
+ * meanwhile can only make the difference larger.
  */
 static inline int64_t
 store_requests (struct store *store)
@@ -175,26 +177,26 @@ store_requests (struct store *store)
   return counter_sum (&store->requests, REQUESTS_BEGUN) - ended;
 }
 
-/* Let no request begin any more and wait for those that run, for at most
- * timeout_ms.  False if some still run then.
+/* Let no more requests begin, and wait up to timeout_ms for those that run.
+ * False if some still run then.
  */
 bool store_close (struct store *store, unsigned timeout_ms);
 
-/* Hold new requests back and wait for those that run, for at most timeout_ms;
- * false, and thawed again, if some still run then.  One at a time: false at
- * once if it is frozen already.  All who come meanwhile wait, for the time
- * limit and for what the caller does then; so both are milliseconds
- * (store/audit.c), and the caller waits for nobody while it is frozen.
+/* Hold back new requests, and wait up to timeout_ms for those that run.  If
+ * some still run then, thaw and return false.  One freeze at a time: false at
+ * once if the store is already frozen.  All new requests wait, for the time
+ * limit and for the caller's work after it.  So both last milliseconds
+ * (store/audit.c), and the caller waits for nothing while the store is frozen.
  */
 bool store_freeze (struct store *store, unsigned timeout_ms) MUST_USE;
 void store_thaw (struct store *store);
 
-/* Objects of a dictionary's format are counted, so that the dictionary goes
- * when nothing needs it any more.  An object counts from when it is made, in
- * transit already, to when it is freed; so once no stream makes them any more
- * (zcomp_set_primary has returned), 0 stays 0.  Made and freed are counted
- * apart, and freed is read first: what changes meanwhile can only make the
- * difference larger.
+/* Objects of a dictionary's format are counted, so that the dictionary can be
+ * freed when no object needs it any more.  An object counts from when it is
+ * made, while it is still in transit, until it is freed.  So once no stream
+ * makes such objects any more (zcomp_set_primary has returned), 0 stays 0.
+ * Made and freed objects are counted separately, and the freed ones are read
+ * first: changes meanwhile can only make the difference larger.
  */
 static inline void
 store_format_made (struct store *store, unsigned format)
@@ -218,7 +220,7 @@ store_format_objects (struct store *store, unsigned format)
   return counter_sum (&store->formats, format) - freed;
 }
 
-/* All disks must be gone.  NULL is allowed. */
+/* All disks must have been destroyed.  NULL is allowed. */
 void store_destroy (struct store *store);
 
 #endif /* ZRAM_STORE_H */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Timing one call of a codec in TIME_SAMPLE: two looks at the clock cost as
+ * Timing one call of a codec in TIME_SAMPLE: reading the clock twice costs as
  * much as the locks of a read.
  */
 
@@ -10,12 +10,12 @@
 #include "base/clock.h"
 #include "base/histogram.h"
 
-/* Of so many calls of a codec in a thread one is timed: two looks at the
- * clock cost some 40 ns, decompressing 2 to 3 µs.
+/* Of this many calls of a codec in a thread, one is timed: reading the clock
+ * twice costs some 40 ns, decompressing 2 to 3 µs.
  */
 #define TIME_SAMPLE 16
 
-/* Is this call one of those that are timed?  Then what time it is, else 0. */
+/* The time if this call is one of the timed ones, else 0. */
 static inline uint64_t
 time_sample_start (void)
 {

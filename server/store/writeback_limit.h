@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * writeback_limit: how much may still be written to the backing store, in
- * units of 4 KiB of the slots' data, as the kernel's zram counts it.  Taken
- * before the write, refunded if it fails, unless it was set anew meanwhile;
- * never below zero.
+ * writeback_limit: how much may still be written to the backing store, in units
+ * of 4 KiB of the slots' data, as the kernel's zram counts it.  Units are taken
+ * before the write.  If the write fails they are refunded, unless the limit was
+ * set again meanwhile.  Never below zero.
  */
 
 #ifndef ZRAM_WRITEBACK_LIMIT_H
@@ -41,8 +41,8 @@ writeback_limit_take (struct writeback_limit *l, unsigned units)
   return true;
 }
 
-/* 'setting': when it was taken.  Of what another setting gave, or no limit,
- * nothing comes back.
+/* 'setting': writeback_limit_setting when the units were taken.  If the limit
+ * was set again since, or is off, nothing is refunded.
  */
 static inline void
 writeback_limit_refund (struct writeback_limit *l, unsigned units,

@@ -181,7 +181,7 @@ static void
 test_old_in_turn (void **state)
 {
   const uint64_t part = 400 * 1024;
-  struct asked last;
+  struct asked last = { .index = 0 };
 
   (void) state;
   fixture_only ("zsmalloc", "z3fold proposes by the use of pages");
