@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The audit of a store that nothing uses, and of one that clients use.
- * Contract: audit.h.
+/* The audit of a store that nothing uses, and of one that clients use.
+ * Contract: store/audit.h.
  */
 
 #include <config.h>

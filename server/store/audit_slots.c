@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The auditor looks at one slot after the other, each under its lock.
- * Contract: audit_internal.h.
+/* The auditor looks at one slot after the other, each under its lock.
+ * Contract: store/audit_internal.h.
  */
 
 #include <config.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The auditor counts a store in which nothing moves, and compares.
- * Contract: audit_internal.h.
+/* The auditor counts a store in which nothing moves, and compares.
+ * Contract: store/audit_internal.h.
  */
 
 #include <config.h>

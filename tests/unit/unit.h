@@ -41,8 +41,8 @@
 #include "base/clock.h"
 #include "base/fault.h"
 
-#define UNIT_HANG 300 /* seconds a test may take, on a slow and busy machine \
-                       */
+/* Seconds that a test may take, on a slow and busy machine. */
+#define UNIT_HANG 300
 
 #if defined(__SANITIZE_THREAD__)
 #define UNIT_SCALE 8
