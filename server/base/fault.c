@@ -27,8 +27,8 @@ struct point {
   unsigned waiting; /* threads that are held at the point */
 };
 
-/* Plain pthread locks, not ours: a fault point may be reached under any rank, and
- * a thread is held there with any locks, which the rank checker forbids.
+/* Plain pthread locks, not ours: a fault point may be reached under any rank,
+ * and a thread is held there with any locks, which the rank checker forbids.
  */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;

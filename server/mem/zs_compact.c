@@ -43,8 +43,8 @@ zs_freeable_pages (struct pool *p)
   return pages;
 }
 
-/* The emptiest zspage without a reader inside, write-locked; false if all of the
- * first few have readers.
+/* The emptiest zspage without a reader inside, write-locked; false if all of
+ * the first few have readers.
  */
 static bool
 lock_source_locked (struct zs_pool *pool, unsigned class_id, struct zspage **z)
