@@ -62,8 +62,8 @@ text_puts (struct text *t, const char *s)
   text_add (t, s, strlen (s));
 }
 
-void
-text_vprintf (struct text *t, const char *format, va_list args)
+static void __attribute__ ((format (printf, 2, 0)))
+add_printed (struct text *t, const char *format, va_list args)
 {
   va_list again;
   char *room;
@@ -88,7 +88,7 @@ text_printf (struct text *t, const char *format, ...)
   va_list args;
 
   va_start (args, format);
-  text_vprintf (t, format, args);
+  add_printed (t, format, args);
   va_end (args);
 }
 

@@ -52,8 +52,6 @@ void text_add (struct text *t, const char *s, size_t n);
 void text_puts (struct text *t, const char *s);
 void text_printf (struct text *t, const char *format, ...)
   __attribute__ ((format (printf, 2, 3)));
-void text_vprintf (struct text *t, const char *format, va_list args)
-  __attribute__ ((format (printf, 2, 0)));
 
 /* Drop the first n bytes. */
 void text_consume (struct text *t, size_t n);

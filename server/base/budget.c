@@ -7,7 +7,7 @@
 
 #include "base/budget.h"
 
-const unsigned budget_percent[BUDGET_LEVELS] = { 80, 90, 95 };
+static const unsigned percents[BUDGET_LEVELS] = { 80, 90, 95 };
 
 #define FALL 5        /* percent */
 #define SPARE_MOST 16 /* a part of the limit */
@@ -21,9 +21,9 @@ level_for (uint64_t used, uint64_t limit, unsigned level)
 {
   double percent = limit ? 100.0 * (double) used / (double) limit : 0;
 
-  while (level < BUDGET_LEVELS && percent >= budget_percent[level])
+  while (level < BUDGET_LEVELS && percent >= percents[level])
     level++;
-  while (level > 0 && percent < budget_percent[level - 1] - FALL)
+  while (level > 0 && percent < percents[level - 1] - FALL)
     level--;
   return level;
 }
@@ -62,7 +62,7 @@ budget_take_warning (struct budget *b)
   if (likely (atomic_load_explicit (&b->untold, memory_order_relaxed) == 0))
     return 0;
   level = atomic_exchange (&b->untold, 0);
-  return level ? budget_percent[level - 1] : 0;
+  return level ? percents[level - 1] : 0;
 }
 
 bool

@@ -27,7 +27,6 @@
 #include "base/compiler.h"
 
 #define BUDGET_LEVELS 3
-extern const unsigned budget_percent[BUDGET_LEVELS];
 
 struct budget {
   _Atomic uint64_t used;  /* bytes */

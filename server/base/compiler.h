@@ -36,7 +36,6 @@
 #define REQUIRES(...) TSA (requires_capability (__VA_ARGS__))
 #define REQUIRES_SHARED(...) TSA (requires_shared_capability (__VA_ARGS__))
 #define ASSERT_CAPABILITY(...) TSA (assert_capability (__VA_ARGS__))
-#define EXCLUDES(...) TSA (locks_excluded (__VA_ARGS__))
 
 /* Functions that clang does not look into, and why there are any:
  *   - what makes the locks themselves (mutex.h, rwword.h, the slot's, zspage's

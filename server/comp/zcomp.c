@@ -291,12 +291,6 @@ zcomp_format_codec (const struct zcomp *z, unsigned format)
   return format_codec (&z->formats, format);
 }
 
-bool
-zcomp_format_is_dict (unsigned format)
-{
-  return format_is_dict (format);
-}
-
 const char *
 zcomp_format_name (const struct zcomp *z, unsigned format)
 {
@@ -603,18 +597,4 @@ zcomp_reader_decompress (const struct zcomp_reader *reader, const void *src,
     return 0;
   errno = EIO;
   return -1;
-}
-
-int
-zcomp_decompress (struct zcomp *z, unsigned format, const void *src,
-                  size_t slen, void *dst, size_t dlen)
-{
-  struct zcomp_reader reader;
-  int r;
-
-  if (zcomp_reader_get (z, format, &reader) == -1)
-    return -1;
-  r = zcomp_reader_decompress (&reader, src, slen, dst, dlen);
-  zcomp_reader_put (&reader);
-  return r;
 }

@@ -115,7 +115,6 @@ int zcomp_set_primary (struct zcomp *zcomp, const struct zcomp_method *primary)
  */
 const struct codec *zcomp_format_codec (const struct zcomp *zcomp,
                                         unsigned format);
-bool zcomp_format_is_dict (unsigned format);
 
 /* The name of that codec, or "raw". */
 const char *zcomp_format_name (const struct zcomp *zcomp, unsigned format);
@@ -238,9 +237,5 @@ void zcomp_reader_put (struct zcomp_reader *reader);
  */
 int zcomp_reader_decompress (const struct zcomp_reader *reader, const void *src,
                              size_t slen, void *dst, size_t dlen) MUST_USE;
-
-/* All three steps, for objects that need not be pinned. */
-int zcomp_decompress (struct zcomp *zcomp, unsigned format, const void *src,
-                      size_t slen, void *dst, size_t dlen) MUST_USE;
 
 #endif /* ZRAM_ZCOMP_H */

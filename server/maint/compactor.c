@@ -191,12 +191,6 @@ compactor_run_watched (struct compactor *c, struct pass_progress *progress,
   return !atomic_load (&progress->cancel);
 }
 
-void
-compactor_hold (struct compactor *c) ACQUIRE (c->control)
-{
-  mutex_lock (&c->control);
-}
-
 bool
 compactor_hold_patiently (struct compactor *c, const struct patience *p)
   TRY_ACQUIRE (true, c->control)

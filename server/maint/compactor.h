@@ -61,11 +61,9 @@ struct compactor_result compactor_run (struct compactor *c);
 bool compactor_run_watched (struct compactor *c, struct pass_progress *progress,
                             struct compactor_result *result);
 
-/* No pass runs between these two.  compactor_hold waits for the one that runs;
- * the other makes one that runs by itself end after its step, and is false if
- * that took too long.
+/* No pass runs between these two.  A pass that runs by itself ends after its
+ * step; false, and nothing is held, if that took too long.
  */
-void compactor_hold (struct compactor *c);
 bool compactor_hold_patiently (struct compactor *c, const struct patience *p)
   MUST_USE;
 void compactor_unhold (struct compactor *c);

@@ -289,14 +289,6 @@ evictor_stats (struct evictor *e)
                                  .hopeless = atomic_load (&e->hopeless) };
 }
 
-void
-evictor_hold (struct evictor *e) ACQUIRE (e->control)
-{
-  mutex_lock (&e->control);
-  batch_writer_drain (e->w);
-  backing_drain (e->store->backed->io); /* what is being punched */
-}
-
 /* Writers that wait for room have it of what comes in meanwhile. */
 static bool
 drain_patiently (struct evictor *e, const struct patience *p)

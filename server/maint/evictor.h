@@ -57,11 +57,9 @@ struct evictor_stats {
 
 struct evictor_stats evictor_stats (struct evictor *e);
 
-/* Nothing is in flight and no step is taken between these two.  evictor_hold
- * waits for the store; the other is false, and nothing is held, if that does
- * not answer in time.
+/* Nothing is in flight and no step is taken between these two.  False, and
+ * nothing is held, if the backing does not answer in time.
  */
-void evictor_hold (struct evictor *e);
 bool evictor_hold_patiently (struct evictor *e, const struct patience *p)
   MUST_USE;
 void evictor_unhold (struct evictor *e);

@@ -29,14 +29,6 @@ writeback_destroy (struct writeback *wb)
   mutex_destroy (&wb->control);
 }
 
-void
-writeback_hold (struct writeback *wb) ACQUIRE (wb->control)
-{
-  mutex_lock (&wb->control);
-  if (wb->w)
-    batch_writer_drain (wb->w);
-}
-
 bool
 writeback_hold_patiently (struct writeback *wb, const struct patience *p)
   TRY_ACQUIRE (true, wb->control)

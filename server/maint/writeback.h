@@ -54,11 +54,9 @@ int writeback_run (struct writeback *wb,
                    struct pass_progress *progress,
                    struct writeback_totals *totals) MUST_USE;
 
-/* Nothing is in flight and no step is taken between these two.  writeback_hold
- * waits for the store; the other is false, and nothing is held, if that does
- * not answer in time.
+/* Nothing is in flight and no step is taken between these two.  False, and
+ * nothing is held, if the backing does not answer in time.
  */
-void writeback_hold (struct writeback *wb);
 bool writeback_hold_patiently (struct writeback *wb, const struct patience *p)
   MUST_USE;
 void writeback_unhold (struct writeback *wb);

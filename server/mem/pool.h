@@ -114,7 +114,6 @@ struct pool_ops {
   void (*keep) (struct pool *, uint64_t);
   bool (*fill) (struct pool *);
   uint64_t (*kept) (struct pool *);
-  void (*trim) (struct pool *);
   struct pool_spread (*spread) (struct pool *);
   unsigned (*class_count) (struct pool *);
   struct pool_class_stats (*class_stats) (struct pool *, unsigned);
@@ -347,15 +346,6 @@ static inline uint64_t
 pool_kept (struct pool *p)
 {
   return p->ops->kept (p);
-}
-
-/* Give the unused end of the addresses back, with its page tables and
- * descriptors.
- */
-static inline void
-pool_trim (struct pool *p)
-{
-  p->ops->trim (p);
 }
 
 /* -- the least recently used -------------------------------------------- */

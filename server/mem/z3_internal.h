@@ -207,7 +207,6 @@ void z3_lru_push_locked (struct z3_pool *pool, struct z3page *z)
 
 /* z3_pages.c */
 uint64_t z3_give_back (struct pool *p);
-void z3_trim (struct pool *p);
 void z3_keep (struct pool *p, uint64_t bytes);
 bool z3_fill (struct pool *p);
 uint64_t z3_kept (struct pool *p);

@@ -217,13 +217,43 @@ z3_put (struct z3_pool *pool, struct z3page *z, unsigned n)
     free_page (pool, z);
 }
 
+/* With the lock held, because pages below top may be handed out at any moment.
+ */
+static void
+trim (struct z3_pool *pool)
+{
+  uint32_t end, keep;
+
+  mutex_lock (&pool->lock);
+  end = pool->top;
+  while (
+    pool->top > 0 &&
+    (*cold_word (pool, (pool->top - 1) / 64) >> (pool->top - 1) % 64 & 1)) {
+    pool->top--;
+    *cold_word (pool, pool->top / 64) &= ~(UINT64_C (1) << pool->top % 64);
+    pool->cold_pages--;
+  }
+  keep = descriptor_pages (pool->top);
+  if (pool->top < end)
+    reserve_return_all (&pool->memory, (size_t) pool->top * pool->page_size,
+                        (size_t) (end - pool->top) * pool->page_size);
+  if (keep < pool->described) {
+    reserve_return (&pool->pages, (size_t) keep * MEM_PAGE,
+                    (size_t) (pool->described - keep) * MEM_PAGE);
+    budget_refund (pool->budget,
+                   (uint64_t) (pool->described - keep) * MEM_PAGE);
+    pool->described = keep;
+  }
+  mutex_unlock (&pool->lock);
+}
+
 uint64_t
 z3_give_back (struct pool *p)
 {
   struct z3_pool *pool = z3_of (p);
   uint64_t bytes = return_hot (pool, pool->keep);
 
-  z3_trim (p);
+  trim (pool);
   return bytes;
 }
 
@@ -285,37 +315,6 @@ z3_fill (struct pool *p)
   pool->hot_pages++;
   mutex_unlock (&pool->lock);
   return true;
-}
-
-/* With the lock held, because pages below top may be handed out at any moment.
- */
-void
-z3_trim (struct pool *p)
-{
-  struct z3_pool *pool = z3_of (p);
-  uint32_t end, keep;
-
-  mutex_lock (&pool->lock);
-  end = pool->top;
-  while (
-    pool->top > 0 &&
-    (*cold_word (pool, (pool->top - 1) / 64) >> (pool->top - 1) % 64 & 1)) {
-    pool->top--;
-    *cold_word (pool, pool->top / 64) &= ~(UINT64_C (1) << pool->top % 64);
-    pool->cold_pages--;
-  }
-  keep = descriptor_pages (pool->top);
-  if (pool->top < end)
-    reserve_return_all (&pool->memory, (size_t) pool->top * pool->page_size,
-                        (size_t) (end - pool->top) * pool->page_size);
-  if (keep < pool->described) {
-    reserve_return (&pool->pages, (size_t) keep * MEM_PAGE,
-                    (size_t) (pool->described - keep) * MEM_PAGE);
-    budget_refund (pool->budget,
-                   (uint64_t) (pool->described - keep) * MEM_PAGE);
-    pool->described = keep;
-  }
-  mutex_unlock (&pool->lock);
 }
 
 /* -- lists, the pool's lock held ---------------------------------------- */

@@ -319,7 +319,6 @@ static const struct pool_ops ops = {
   .keep = z3_keep,
   .fill = z3_fill,
   .kept = z3_kept,
-  .trim = z3_trim,
   .spread = z3_spread,
   .class_count = z3_class_count,
   .class_stats = z3_class_stats,

@@ -376,12 +376,6 @@ zs_kept (struct pool *p)
   return arena_stats (&zs_of (p)->arena).hot_pages * MEM_PAGE;
 }
 
-static void
-zs_trim (struct pool *p)
-{
-  arena_trim (&zs_of (p)->arena);
-}
-
 static struct pool_spread
 zs_spread (struct pool *p)
 {
@@ -435,7 +429,6 @@ static const struct pool_ops ops = {
   .keep = zs_keep,
   .fill = zs_fill,
   .kept = zs_kept,
-  .trim = zs_trim,
   .spread = zs_spread,
   .class_count = zs_class_count,
   .class_stats = zs_class_stats,

@@ -25,13 +25,6 @@ reset_counters (struct disk *disk)
   store_reset_peak (disk->store);
 }
 
-void
-disk_reset (struct disk *disk)
-{
-  disk_discard_all (disk);
-  reset_counters (disk);
-}
-
 uint64_t
 disk_reset_patiently (struct disk *disk, const struct patience *p)
 {

@@ -21,6 +21,7 @@
 
 #include "fuzz-input.h"
 #include "held-store.h"
+#include "unbounded.h"
 
 #include "maint/compactor.h"
 #include "maint/dictionary.h"

@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 
 #include "comp/train.h"
+#include "decompress.h"
 #include "fuzz-damage.h"
 #include "held-store.h"
 #include "maint/recompressor.h"
@@ -198,7 +199,7 @@ decompress (const struct method *m, unsigned size, const void *object,
   memcpy (src, object, len);
   memset (dst, FILL, slot_size);
   errno = 0;
-  r = zcomp_decompress (m->zcomp[size], m->m.format, src, len, dst, slot_size);
+  r = decompress (m->zcomp[size], m->m.format, src, len, dst, slot_size);
   check_always (r == 0 || (r == -1 && errno == EIO));
   check_canary (src, len, at_end);
   check_canary (dst, slot_size, !at_end);

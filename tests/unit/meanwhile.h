@@ -9,6 +9,8 @@
 #ifndef ZRAM_MEANWHILE_H
 #define ZRAM_MEANWHILE_H
 
+#include "unbounded.h"
+
 static void
 other_data (uint64_t i)
 {

@@ -9,6 +9,7 @@
 
 #include "maint/compactor.h"
 #include "recompress-fixture.h"
+#include "unbounded.h"
 
 #ifdef ZRAM_FAULTS
 

@@ -78,7 +78,6 @@ test_discard_everything (void **state)
     must_discard (&f, 0, (uint64_t) LARGE * SLOT);
     (void) compactor_run (compactor);
     pool_give_back (f.store->pool);
-    pool_trim (f.store->pool);
     fixture_check_empty (&f);
     assert_int_equal (resident (), 0);
     assert_int_equal (pool_spread (f.store->pool).top, 0);

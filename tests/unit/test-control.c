@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "control-fixture.h"
+#include "unbounded.h"
 
 #include "plugin/control/control.h"
 #include "plugin/control/listener.h"

@@ -37,7 +37,7 @@ add (struct zcomp *z, unsigned codec, uint64_t seed)
   dict_bytes (bytes, seed);
   check_always (
     zcomp_dict_add (z, codec_by_id (codec), bytes, BYTES, &format, &why) == 0);
-  check_always (zcomp_format_is_dict (format));
+  check_always (format_is_dict (format));
   return format;
 }
 
@@ -52,8 +52,8 @@ test_formats (void **state)
   struct reason why = { "" };
 
   (void) state;
-  assert_false (zcomp_format_is_dict (CODEC_IDS - 1));
-  assert_false (zcomp_format_is_dict (32));
+  assert_false (format_is_dict (CODEC_IDS - 1));
+  assert_false (format_is_dict (32));
   assert_ptr_equal (zcomp_format_codec (z, ZSTD), codec_by_id (ZSTD));
   assert_null (zcomp_format_codec (z, CODEC_RAW));
   assert_null (zcomp_format_codec (z, 16));
@@ -190,8 +190,7 @@ test_one_context (void **state)
     unsigned k = i * 7 % FORMAT_DICTS;
 
     assert_int_equal (
-      zcomp_decompress (z, formats[k], object[k], (size_t) n[k], back, SLOT),
-      0);
+      decompress (z, formats[k], object[k], (size_t) n[k], back, SLOT), 0);
     assert_memory_equal (back, plain, SLOT);
   }
   assert_int_equal (zcomp_memory (z), memory);
@@ -224,14 +223,14 @@ test_errors (void **state)
     zcomp_stream_put (s);
   }
   errno = 0;
-  assert_int_equal (zcomp_decompress (z, 31, plain, 100, back, SLOT), -1);
+  assert_int_equal (decompress (z, 31, plain, 100, back, SLOT), -1);
   assert_int_equal (errno, EIO);
   errno = 0;
-  assert_int_equal (zcomp_decompress (z, 32, plain, 100, back, SLOT), -1);
+  assert_int_equal (decompress (z, 32, plain, 100, back, SLOT), -1);
   assert_int_equal (errno, EIO);
   memset (back, 0xff, SLOT);
   errno = 0;
-  assert_int_equal (zcomp_decompress (z, format, back, 100, plain, SLOT), -1);
+  assert_int_equal (decompress (z, format, back, 100, plain, SLOT), -1);
   assert_int_equal (errno, EIO);
 
   errno = 0;

@@ -8,6 +8,7 @@
 #include <config.h>
 
 #include "held-store.h"
+#include "unbounded.h"
 
 #include "maint/evictor.h"
 

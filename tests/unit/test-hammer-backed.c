@@ -15,6 +15,7 @@
 #include <config.h>
 
 #include "held-store.h"
+#include "unbounded.h"
 
 #include "maint/compactor.h"
 #include "maint/evictor.h"

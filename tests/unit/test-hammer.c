@@ -26,6 +26,7 @@
 #include "store/claim.h"
 #include "store/drain.h"
 #include "store-fixture.h"
+#include "unbounded.h"
 
 #define SLOT 4096u
 #define PARTS 8u

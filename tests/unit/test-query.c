@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include "store-fixture.h"
+#include "unbounded.h"
 #include "store/query.h"
 
 #define SLOT 4096u

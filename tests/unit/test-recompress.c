@@ -8,6 +8,7 @@
 
 #include "comp/train.h"
 #include "recompress-fixture.h"
+#include "unbounded.h"
 
 #ifdef ZRAM_FAULTS
 

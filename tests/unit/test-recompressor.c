@@ -9,6 +9,7 @@
 #include "maint/compactor.h"
 #include "maint/recompressor.h"
 #include "recompress-fixture.h"
+#include "unbounded.h"
 
 #ifdef ZRAM_FAULTS
 

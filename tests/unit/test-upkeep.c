@@ -10,6 +10,7 @@
 #include <dirent.h>
 
 #include "held-store.h"
+#include "unbounded.h"
 
 #include "maint/by_hand.h"
 

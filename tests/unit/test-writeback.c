@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include "held-store.h"
+#include "unbounded.h"
 
 #include "maint/writeback.h"
 
