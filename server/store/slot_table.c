@@ -179,7 +179,6 @@ make_leaf (struct slot_table *t, uint64_t leaf_index)
   struct slot *leaf = NULL;
   bool there = false;
   unsigned from, to;
-  int err;
 
   mutex_lock (&t->leaves->lock);
   from = to = make_path_locked (t, leaf_index, &path);
@@ -188,7 +187,6 @@ make_leaf (struct slot_table *t, uint64_t leaf_index)
                                   memory_order_relaxed) != NULL;
     leaf = there ? NULL : leaves_take_locked (t->leaves);
   }
-  err = errno;
   if (leaf) {
     set_child_locked (t, leaf_index, &path, 0, leaf);
     fault_pause ("table.leaf.made");
@@ -199,7 +197,6 @@ make_leaf (struct slot_table *t, uint64_t leaf_index)
     to = prune_locked (t, leaf_index, &path, from);
   mutex_unlock (&t->leaves->lock);
   return_nodes (t, &path, from, to);
-  errno = err;
   return leaf || there ? 0 : -1;
 }
 
