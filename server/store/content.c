@@ -49,11 +49,11 @@ content_make_buffered (struct disk *disk, uint64_t slot, const void *data,
 
   if (entry == BUFFER_NONE)
     return false;
-  memcpy (buffer_data (b, entry), data, b->slot_size);
+  if (data)
+    memcpy (buffer_data (b, entry), data, b->slot_size);
   *new = (struct content){ .state = SLOT_BUFFERED,
                            .size = b->slot_size,
                            .cell = entry };
-  disk_count (disk, DISK_BUFFER_WRITES, 1);
   return true;
 }
 

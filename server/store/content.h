@@ -48,8 +48,8 @@ int content_make (struct disk *disk, const struct packed *packed,
 void content_make_backed (struct disk *disk, uint64_t address, unsigned format,
                           uint32_t size, struct content *new);
 
-/* Keep the data uncompressed, in the write buffer.  False if that has no room
- * for them now.
+/* Keep the data uncompressed, in the write buffer; NULL: the caller puts them
+ * into the entry.  False if that has no room for them now.
  */
 bool content_make_buffered (struct disk *disk, uint64_t slot, const void *data,
                             struct content *new) MUST_USE;

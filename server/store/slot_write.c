@@ -5,7 +5,7 @@
 
 /*
  *   a whole slot                             a part of one
- *     |                                        |  locked; old data in a stream
+ *     |                                        |  locked; its old data fetched
  *     |   is the slot in the write buffer?     |
  *     +--yes--> changed there <---------yes----+
  *     |                                        |  merged
@@ -71,12 +71,30 @@ struct draft {
   const void *data;            /* slot_size bytes */
   struct zcomp_stream *stream; /* borrowed by the draft's maker, or by keep */
   struct packed packed;        /* the data, packed, in the stream */
+  struct content buffered;     /* or their entry of the write buffer */
   bool passed;                 /* the write buffer had no room */
 };
 
-static void
-draft_end (struct draft *d)
+/* Take an entry of the write buffer for the data, and copy them to it unless
+ * they are NULL.  False if there is no room; then it is not asked again.
+ */
+static bool
+draft_buffer (struct disk *disk, uint64_t index, struct draft *d)
 {
+  if (d->passed || !buffer_is_on (&disk->store->buffer))
+    return false;
+  if (content_make_buffered (disk, index, d->data, &d->buffered))
+    return true;
+  d->passed = true;
+  disk_count (disk, DISK_BUFFER_PASSED, 1);
+  return false;
+}
+
+static void
+draft_end (struct disk *disk, struct draft *d)
+{
+  if (d->buffered.state != SLOT_EMPTY)
+    content_drop (disk, &d->buffered);
   if (d->stream)
     zcomp_stream_put (d->stream);
   d->stream = NULL;
@@ -94,11 +112,11 @@ keep (struct disk *disk, uint64_t index, struct draft *d, struct content *new)
   if (slot_same_filled (d->data, store->config.slot_size, &new->cell))
     return 0;
 
-  if (buffer_is_on (&store->buffer) && !d->passed) {
-    if (content_make_buffered (disk, index, d->data, new))
-      return 0;
-    d->passed = true;
-    disk_count (disk, DISK_BUFFER_PASSED, 1);
+  if (d->buffered.state != SLOT_EMPTY || draft_buffer (disk, index, d)) {
+    *new = d->buffered;
+    d->buffered.state = SLOT_EMPTY;
+    disk_count (disk, DISK_BUFFER_WRITES, 1);
+    return 0;
   }
 
   if (!d->stream)
@@ -181,7 +199,7 @@ write_at_limit (struct disk *disk, uint64_t index, struct draft *d,
     return -1;
   }
   int r = keep_locked (disk, s, index, d);
-  draft_end (d);
+  draft_end (disk, d);
   slot_write_unlock_stamped (s, now);
   return r;
 }
@@ -196,7 +214,7 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
       rewrite_buffered (disk, index, buf, now))
     return 0;
   int r = keep (disk, index, &d, &new);
-  draft_end (&d); /* before the slot is locked: lock order */
+  draft_end (disk, &d); /* before the slot is locked: lock order */
   if (r == -1)
     return errno == ENOSPC ? write_at_limit (disk, index, &d, now) : -1;
 
@@ -221,30 +239,37 @@ try_write (struct disk *disk, uint64_t index, const void *buf, uint32_t now)
 
 /* -- a part of one ------------------------------------------------------- */
 
-/* The slot's present data, in the stream's scratch buffer; NULL if they cannot
+/* The slot's present data, to be changed: in a stream's scratch buffer, or
+ * without an object in the write buffer, if that has room.  NULL if they cannot
  * be read.  'record': for a BACKED slot.
  */
 static char *
-old_data_locked (struct disk *disk, struct slot *s, struct zcomp_stream *stream,
-                 const char *record) REQUIRES (s)
+old_data_locked (struct disk *disk, struct slot *s, uint64_t index,
+                 const char *record, struct draft *d) REQUIRES (s)
 {
-  char *data = zcomp_stream_scratch (stream);
+  struct store *store = disk->store;
+  bool has_object = slot_meta_has_object (slot_load_meta (s));
+  char *data;
 
-  if (slot_meta_has_object (slot_load_meta (s)))
-    return object_unpack_locked (disk->store, s, record, stream);
+  if (!has_object && draft_buffer (disk, index, d))
+    data = buffer_data (&store->buffer, (uint32_t) d->buffered.cell);
+  else {
+    d->stream = zcomp_stream_get (store->zcomp);
+    data = zcomp_stream_scratch (d->stream);
+  }
+  if (has_object)
+    return object_unpack_locked (store, s, record, d->stream);
   /* An EMPTY slot's cell is 0. */
-  slot_fill_words (data, 0, disk->store->config.slot_size, slot_load_cell (s));
+  slot_fill_words (data, 0, store->config.slot_size, slot_load_cell (s));
   return data;
 }
 
 /* Merge the part in, and keep the data. */
 static int
 merge_locked (struct disk *disk, struct slot *s, uint64_t index,
-              struct zcomp_stream *stream, char *data, const void *buf,
-              uint32_t offset, uint32_t len) REQUIRES (s)
+              struct draft *d, char *data, const void *buf, uint32_t offset,
+              uint32_t len) REQUIRES (s)
 {
-  struct draft d = { .data = data, .stream = stream };
-
   if (is_so_already (data + offset, buf, len))
     return 0;
   if (buf)
@@ -252,7 +277,8 @@ merge_locked (struct disk *disk, struct slot *s, uint64_t index,
   else
     memset (data + offset, 0, len);
   fault_pause ("slot.part.merged");
-  return keep_locked (disk, s, index, &d);
+  d->data = data;
+  return keep_locked (disk, s, index, d);
 }
 
 static int
@@ -262,14 +288,13 @@ fetch_and_merge_locked (struct disk *disk, struct slot *s, uint64_t index,
 {
   bool backed = slot_meta_state (slot_load_meta (s)) == SLOT_BACKED;
   char *record = backed ? object_fetch_locked (disk, s, index) : NULL;
+  struct draft d = { 0 };
 
   if (backed && !record)
     return -1;
-  struct zcomp_stream *stream = zcomp_stream_get (disk->store->zcomp);
-  char *data = old_data_locked (disk, s, stream, record);
-  int r = data ? merge_locked (disk, s, index, stream, data, buf, offset, len)
-               : -1;
-  zcomp_stream_put (stream);
+  char *data = old_data_locked (disk, s, index, record, &d);
+  int r = data ? merge_locked (disk, s, index, &d, data, buf, offset, len) : -1;
+  draft_end (disk, &d);
   backed_record_free (disk->store->backed, record);
   return r;
 }

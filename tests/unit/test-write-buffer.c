@@ -258,6 +258,29 @@ test_parts (void **state)
   close_empty ();
 }
 
+/* A part that turns one repeated word into another is merged in an entry, which
+ * the slot then does not need.
+ */
+static void
+test_part_of_same (void **state)
+{
+  char one[SLOT], other[SLOT];
+
+  (void) state;
+  open_buffered ();
+  memset (one, 'a', sizeof one);
+  memset (other, 'b', sizeof other);
+  for (unsigned i = 7; i < SLOT; i += 8)
+    one[i] = other[i] = 'c';
+  must_write (&f, one, SLOT, 5 * SLOT);
+  must_write (&f, other, SLOT - 1, 5 * SLOT); /* not its last byte */
+  assert_int_equal (fixture_state (&f, 5), SLOT_SAME);
+  assert_int_equal (buffer_used (&f.store->buffer), 0);
+  assert_int_equal (fixture_count (&f, DISK_BUFFER_WRITES), 0);
+  must_hold (&f, other, SLOT, 5 * SLOT);
+  close_empty ();
+}
+
 static void
 test_drained (void **state)
 {
@@ -1076,6 +1099,7 @@ main (void)
     UNIT_TEST (test_overwritten),
     UNIT_TEST (test_from_and_to),
     UNIT_TEST (test_parts),
+    UNIT_TEST (test_part_of_same),
     UNIT_TEST (test_drained),
     UNIT_TEST (test_age),
     UNIT_TEST (test_due),
