@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""nbdzramctl waits for long work: compact, audit, reset.  It shows the progress,
-and on Ctrl-C cancels the work and reports the result.
+"""nbdzramctl waits for long work: compact, audit, reset.  It shows the
+progress, and on Ctrl-C cancels the work and reports the result.
 
 Nothing here depends on speed: hold-decommit.c, preloaded into the server,
 stops a compaction where it gives back its first memory, until it may go on.

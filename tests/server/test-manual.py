@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every line of the manual page and the README that starts this plugin, run.
+"""Runs every line of the manual page and the README that starts this plugin.
 
 The line runs unchanged, except that its files and sockets are elsewhere, and
 servers on other machines are on this one.  A line that only serves a disk is
@@ -30,7 +30,8 @@ def examples():
         page = "".join(line[1:] for line in f if line.startswith(" "))
     with open(TOP + "/README.md") as f:
         readme = "".join(re.findall(r"```sh\n(.*?)```", f.read(), re.S))
-    # The synopsis is no example; nor is what is there to make packages.
+    # The synopsis is not an example; nor is the section about building
+    # packages.
     page = page[page.index("nbdkit zram 64G"):]
     for text in page, readme:
         found = re.findall(r"^(?:here\$ +)?(nbdkit .*\bzram .*)$",
@@ -106,7 +107,7 @@ try:
         print("left out: TLS: needs psktool")
     for line in lines:
         run(line, tmp)
-        # A file that one has made is not there for the next.
+        # A file that one line has made must not exist for the next.
         for name in "zram.store", "zram.marker":
             if os.path.exists(os.path.join(tmp, name)):
                 os.unlink(os.path.join(tmp, name))

@@ -3,9 +3,9 @@
 """marker=FILE: no disk in the place of one that is gone.
 
   killed, or told to end: the next does not start, until the file is removed
-  an empty disk may be replaced; so may one that was never served
-  one file, one server; and only its own file does a server remove
-  QEMU, which connects again, meets errors and never another disk
+  an empty disk may be replaced; so may a disk that was never served
+  one file, one server; a server removes only its own file
+  QEMU, which connects again, gets errors and never another disk
 """
 
 import os
@@ -73,7 +73,7 @@ def after_any_end():
         check("remove" in read(marker), "no way out:", read(marker))
         os.unlink(marker)
         killed(marker, written)
-        # Before anything else is touched.
+        # The marker is checked before anything else is touched.
         refused(marker, GONE, "backing=%s.store" % marker, "backing_size=1M",
                 "control=%s.socket" % marker)
         os.unlink(marker)
@@ -195,7 +195,7 @@ class Supervisor:
         check(False, what, read(self.log.name)[-1000:])
 
     def end(self, signum):
-        """Sends the signal to the server; the next is started."""
+        """Sends the signal to the server; the next one is started."""
         self.job.send_signal(signum)
         self.job.wait(timeout=60)
         self.go_on_until(lambda: read(self.log.name).count(GONE) > 2,
@@ -203,7 +203,7 @@ class Supervisor:
 
 
 def qemu(delay, port):
-    """qemu-io at work on the disk, with one write that was answered."""
+    """qemu-io works on the disk; one write was answered."""
     try:
         q = subprocess.Popen(
             ["qemu-io", "--image-opts",
@@ -252,8 +252,8 @@ def qemu_connects_again(signum):
 after_any_end()
 empty_disks()
 whose_file()
-# After an error with the system's own words any nbdkit hangs at its exit under
-# the address sanitizer.
+# After an error with the system's words any nbdkit hangs at its exit under the
+# address sanitizer.
 if not SANITIZER:
     never_served()
     if os.getuid() == 0:

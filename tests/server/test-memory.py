@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Memory of the process follows what is stored, and so do the statistics."""
+"""Memory of the process follows the stored data, and so do the statistics."""
 
 import os
 import random
@@ -10,9 +10,9 @@ from controltest import ControlServer
 from zramtest import (HOLE, K, M, SANITIZER, T, ZERO, Data, Server,
                       all_extents, check, seed, skip)
 
-# A thread of nbdkit has a buffer as large as its largest request, from its first
-# one on, and which thread takes a request is chance.  So there is one thread
-# where such a buffer would be seen.
+# A thread of nbdkit has a buffer as large as its largest request so far, and
+# chance decides which thread takes a request.  So there is only one thread
+# where such a buffer would be visible.
 ONE_THREAD = ("-t", "1")
 
 if SANITIZER:
@@ -20,7 +20,7 @@ if SANITIZER:
 
 
 def fill_and_discard(rng, keys):
-    """RSS returns when everything is discarded, more than once."""
+    """RSS falls back when everything is discarded, more than once."""
     with Server("1G", *keys, options=ONE_THREAD) as server:
         h = server.connect()
         data = Data(rng)
@@ -29,7 +29,7 @@ def fill_and_discard(rng, keys):
             for at in range(0, count, 256 * K):
                 h.pwrite(data.mixed(128 * K) + data.text(128 * K), at)
 
-        # nbdkit's thread gets its buffer, and the codec its own.
+        # nbdkit's thread allocates its buffer, and the codec its own.
         round(32 * M)
         h.trim(2 * M, 0)
         h.trim(2**30, 0)
@@ -61,7 +61,7 @@ def overwritten(rng):
 
 
 def lone_slots(rng):
-    """A thousand places spread over a terabyte: a little for each."""
+    """A thousand places spread over a terabyte: each takes little."""
     with Server("1T") as server:
         h = server.connect()
         h.pwrite(b"warm", 0)
@@ -95,7 +95,7 @@ HONEST = 320 * M                        # of the disk
 
 
 def real_files(rng, size):
-    """Contents of this machine's own files, as they come."""
+    """Contents of this machine's own files, unselected."""
     names = sorted(os.path.join(folder, name)
                    for folder, _, files in os.walk("/usr") for name in files)
     rng.shuffle(names)
@@ -111,7 +111,7 @@ def real_files(rng, size):
         if len(out) >= size:
             return bytes(out[:size])
     check(out, "no files in /usr")
-    while len(out) < size:              # a small system: all of it again
+    while len(out) < size:              # a small system: the same files again
         out += out[:size - len(out)]
     return bytes(out)
 
@@ -125,15 +125,16 @@ def private_memory(pid):
 
 
 class Honesty:
-    """What the process has grown by since it had served a little of all kinds
-    and was empty again, beside mem_used_total.
+    """Compares the growth of the process with mem_used_total.  The growth
+    counts from the moment when it had served a little of every kind and was
+    empty again.
 
-    What is compared is the growth, since nbdkit, its threads' stacks and
-    buffers, and the codecs' contexts are the process's memory too but are not
-    what the disk takes, and are there before it holds anything.  All that it
-    grows by later must be in mem_used_total: objects, the allocator's
-    descriptors, the slot table, and what is kept for reuse.  Private_Dirty and
-    Anonymous are both what no one else shares; pages of a file that were read
+    nbdkit, the stacks and buffers of its threads, and the codecs' contexts are
+    also memory of the process.  But the disk does not take them, and they
+    exist before it holds anything.  So only the growth is compared.  All later
+    growth must be in mem_used_total: objects, the allocator's descriptors, the
+    slot table, and memory kept for reuse.  Private_Dirty and Anonymous are
+    both memory that no other process shares; pages of a file that were read
     are in neither.
     """
 
@@ -174,7 +175,7 @@ def honest(rng, data, keys, unit):
         for at in range(0, HONEST, M):
             h.pwrite(data[at:at + M], at)
         full = now.check("filled")
-        for _ in range(HONEST // (64 * K) // 2):    # half, some of it twice
+        for _ in range(HONEST // (64 * K) // 2):    # half, some slots twice
             at, source = (rng.randrange(HONEST // (64 * K)) * 64 * K
                           for _ in range(2))
             h.pwrite(data[source:source + 64 * K], at)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""metrics= is served to who asks for an address or a name of the server, and
-not to a page in a browser whose name was made to point here.
+"""metrics= is served to clients that ask for an address or a name of the
+server, but not to a page in a browser whose name was made to point here.
 """
 
 import re
@@ -51,13 +51,13 @@ with Server("1M", "metrics=127.0.0.1:%d" % port):
            "[2001:db8::1]", "", HOST, HOST.upper() + ":%d" % port,
            HOST.split(".")[0])
     refused(port, "db.example", *STRANGERS)
-    # HTTP/1.0 need not say it; two are as bad as the worse one.
+    # HTTP/1.0 need not send a Host; two are as bad as the worse one.
     check(status(port, "", "1.0")[0] == 200, "HTTP/1.0 without Host")
     check(status(port, "Host: evil.example\r\n", "1.0")[0] == 403, "HTTP/1.0")
     for two in ("Host: localhost\r\nHost: evil.example\r\n",
                 "Host: evil.example\r\nHost: localhost\r\n"):
         check(status(port, two)[0] in (400, 403), "two hosts")
-    # Of HTTP/1.1 it is an error that no browser makes.
+    # In HTTP/1.1 a missing Host is an error that no browser makes.
     check(status(port, "", "1.1")[0] in (200, 400), "HTTP/1.1 without Host")
 
 port = free_port()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """metrics= with many connections from one address that are silent, send or
-read a byte now and then, or come back as soon as they are turned out: a
-scraper gets its answer meanwhile, nobody stays for long, and the server ends
+read a byte now and then, or come back as soon as they are shut.  A scraper
+gets its answer meanwhile, no connection stays for long, and the server ends
 in time with all of them connected.
 """
 
@@ -16,7 +16,7 @@ from zramtest import Server, check
 
 HEAD = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
 
-# What each sends at once, and then a byte at a time.
+# Each sends this at once, and then a byte at a time.
 KINDS = {
     "silent": (b"", b""),
     "half a line": (b"GET /metr", b""),
@@ -57,7 +57,7 @@ class Slow:
         self.at += 1
 
     def has_gone(self):
-        """Without reading what there is, if it is of that kind."""
+        """Without reading what has arrived, if it is of that kind."""
         try:
             return not self.s.recv(65536, socket.MSG_PEEK
                                    if self.kind in NO_READER else 0)
@@ -68,8 +68,8 @@ class Slow:
 
 
 class Crowd:
-    """n of them in turn, a byte a second; those that are turned out are
-    replaced by others.
+    """Serves n of them in turn, a byte a second; connections that are shut are
+    replaced.
     """
 
     def __init__(self, port, n, kinds):
@@ -125,7 +125,7 @@ def scraped(port, n, kinds):
 
 
 def leaves(clients):
-    """All are gone in the end, and nothing was waited for but them."""
+    """All are gone at the end, and no other wait was needed."""
     poll = selectors.DefaultSelector()
     for c in clients:
         poll.register(c.s, selectors.EVENT_READ, c)
@@ -145,7 +145,7 @@ def leaves(clients):
     poll.close()
 
 
-# Some that have all the time there is; looked at in the end.
+# Some that have unlimited time; checked at the end.
 port = free_port()
 with Server("1M", "metrics=%d" % port) as quiet:
     calm = [Slow(port, kind) for kind in KINDS if kind not in NO_READER]

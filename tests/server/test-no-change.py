@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What leaves the data as they are needs nothing and takes nothing.
+"""Requests that leave the data unchanged need and take no memory.
 
   scattered  10,000 zero writes all over an empty disk: no memory at all
   full       on a full disk: zeros into holes, by writes, zero requests and
-             trims of all sizes at all places; and writes of what is there
+             trims of all sizes at all places; and writes of the same data
 """
 
 import os
@@ -26,7 +26,7 @@ def used(server):
 
 
 def compressed(server):
-    """Written data are no longer in the write buffer, which takes another
+    """Waits until written data have left the write buffer, which takes another
     amount of memory.
     """
     c = server.control()
@@ -102,10 +102,10 @@ def zeros_in_holes(h, model, rng, slot, hole):
 
 
 def again(h, model, rng, slot, end):
-    """What is there is written once more, in whole and in part.
+    """Writes the same data again, in whole and in part.
 
-    Not with a backing store: a whole slot is not read before it is written,
-    so one that is there comes back into memory.
+    Not with a backing: a whole slot is not read before it is written, so a
+    slot there comes back into memory.
     """
     for i in range(300):
         n = rng.choice((1, 100, slot // 2, slot, 3 * slot, 20 * slot))

@@ -30,7 +30,7 @@ def reads_and_writes(h, model, slot, data, rng):
 
 
 def one_byte_at_a_time(h, model, slot):
-    """A slot written byte by byte, backwards, and read so."""
+    """A slot is written byte by byte, backwards, and read the same way."""
     at = 8 * slot
     for i in reversed(range(0, slot, slot // 256)):
         h.pwrite(bytes([i * 7 & 255]), at + i)
@@ -41,8 +41,9 @@ def one_byte_at_a_time(h, model, slot):
 
 
 def discards(h, model, slot, data):
-    """trim and zero with each flag: what they cover reads as zeros, what is
-    beside it survives."""
+    """trim and zero with each flag: the range reads as zeros, the bytes beside
+    it survive.
+    """
     base = 128 * slot
     ops = [("trim", f) for f in (0, nbd.CMD_FLAG_FUA)]
     ops += [("zero", f) for f in (0, nbd.CMD_FLAG_NO_HOLE, nbd.CMD_FLAG_FUA,
@@ -63,7 +64,7 @@ def discards(h, model, slot, data):
                                                         n, kind)
                 if flags & nbd.CMD_FLAG_FAST_ZERO and e == errno.ENOTSUP \
                    and (start % slot or n % slot):
-                    pass        # allowed where it would be slow
+                    pass        # allowed if it would be slow
                 else:
                     check(e == 0, what, "errno", e)
                     model.zero(base + start, n)
@@ -81,7 +82,7 @@ def fua_flush_cache(h, model, slot, data):
 
 
 def large_requests(h, model, data):
-    """The largest write and read there are, off the slots' edges."""
+    """The largest write and read that are allowed, not aligned to slots."""
     n = 32 * M
     buf = data.text(n - 13) + data.noise(13)
     at = 300 * M + 5
@@ -97,15 +98,16 @@ def large_requests(h, model, data):
 
 
 def zero_across(h, model, slot, data):
-    """A zero of more than 64 MiB; one that begins inside a slot and passes
-    the disk's 128 MiB."""
+    """A zero of more than 64 MiB; one that begins inside a slot and passes the
+    disk's 128 MiB.
+    """
     def mark(*places):
         for at in places:
             buf = data.noise(2 * slot)
             h.pwrite(buf, at)
             model.write(at, buf)
 
-    # Nothing was written after the boundary yet.
+    # Nothing has been written after the boundary yet.
     for name, at in ("zero", 128 * M), ("trim", 640 * M):
         mark(at - 2 * slot)
         getattr(h, name)(66 * M, at - slot // 2)
@@ -175,8 +177,9 @@ def kinds(h, slot, data):
 
 
 def wide_block_status(server, slot):
-    """2^32-1 bytes at once, aligned and not: the server survives and every
-    answer stays inside the request."""
+    """2^32-1 bytes at once, aligned and not: the server survives, and every
+    answer stays inside the request.
+    """
     h = server.connect()
     size = h.get_size()
     check(size > 2**33, "disk too small for this")
@@ -185,7 +188,7 @@ def wide_block_status(server, slot):
             n = min(n, size - at)
             for flags in (0, nbd.CMD_FLAG_REQ_ONE):
                 extents(h, n, at, flags)
-    # Without structured replies there is no block status, the rest is.
+    # Without structured replies there is no block status; the rest is there.
     plain = nbd.NBD()
     plain.set_request_structured_replies(False)
     plain.connect_unix(server.sock)

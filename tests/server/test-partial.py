@@ -3,12 +3,12 @@
 """Several clients on the same few slots.
 
 shared_slot  each client owns some bytes of every slot and writes parts of
-             them; whatever the others do, it reads its own bytes back
+             them; it always reads its own bytes back, whatever the others do
 hammer       whole slots are written, trimmed and zeroed by one owner while
-             others read: a slot is always as it was at some moment between
+             others read: a slot always has the state of some moment between
              the beginning and the end of the read
-strangers    several writers of one slot: it is always what one of them
-             wrote, never a mixture
+strangers    several writers of one slot: it always contains one of their
+             writes, never a mixture
 """
 
 import os
@@ -25,13 +25,13 @@ ROUNDS = int(os.environ.get("ZRAM_PARTIAL_ROUNDS")
 
 
 def together(functions):
-    """Run each in a thread; the first that fails fails the test."""
+    """Runs each in a thread; the first that fails fails the test."""
     errors = []
 
     def guard(f):
         try:
             f()
-        except BaseException as e:          # to be raised again below
+        except BaseException as e:          # raised again below
             errors.append(e)
 
     threads = [threading.Thread(target=guard, args=(f,)) for f in functions]
@@ -83,7 +83,7 @@ def shared_slot(server, slot, number):
     h.trim(size, 0)
 
 
-# ---- blocks that say who they are
+# ---- blocks with their own number
 
 HEADER = struct.Struct("<8sQQQ")
 MAGIC = b"zramblok"

@@ -3,10 +3,10 @@
 """Operations of random kind, offset and length against a flat model.
 
   SEED=N              repeats a run
-  ZRAM_RANDOM_OPS=N   operations in all (100000)
+  ZRAM_RANDOM_OPS=N   operations in total (100000)
 
-Requests are pipelined over several connections; those in flight at one time
-never overlap, but often share a slot.
+Requests are pipelined over several connections.  Requests in flight at one
+time never overlap, but often share a slot.
 """
 
 import os
@@ -25,7 +25,7 @@ MOVING = ("-D", "zram.compact=1")
 
 # part of the operations, size of the disk, keys, options of nbdkit
 RUNS = [(0.20, 6 * M + 777, ["algorithm=lz4", "slot_size=4k"]),
-        # So small that only some of it finds room there.
+        # So small that only part of the data finds room there.
         (0.15, 6 * M + 777, ["algorithm=lz4", "slot_size=4k",
                              "write_buffer=1M"], MOVING),
         (0.10, 5 * M + 99, ["algorithm=lz4", "slot_size=4k"], MOVING),
@@ -47,7 +47,7 @@ class Run:
         self.data = Data(rng)
 
     def span(self):
-        """Mostly a few bytes or a slot or two, sometimes much."""
+        """Mostly a few bytes or a slot or two, sometimes many."""
         rng, slot = self.rng, self.slot
         kind = rng.randrange(100)
         if kind < 30:
@@ -74,7 +74,7 @@ class Run:
             bytearray(buf)), at, flags)
 
     def read(self, at, n):
-        # Nothing in flight overlaps it, so the model has the answer now.
+        # No request in flight overlaps it, so the model has the answer now.
         want, buf = self.model.read(at, n), nbd.Buffer(n)
 
         def done():
@@ -98,7 +98,7 @@ class Run:
         self.pipe.submit(0, 0, "flush", 0)
 
     def status(self, at, n):
-        """An extent that says zero must be zero."""
+        """An extent marked as zero must be zero."""
         self.pipe.drain()
         h = self.rng.choice(self.handles)
         flags = self.rng.choice((0, nbd.CMD_FLAG_REQ_ONE))
@@ -129,7 +129,7 @@ class Run:
                 print("at operation %d of %d (%s)" % (i, count, name))
                 raise
         self.whole()
-        # Everything freed again, and one hole.
+        # Everything is freed again, and is one hole.
         self.handles[0].trim(self.size, 0)
         check(all_extents(self.handles[0], 0, self.size)
               == [(0, self.size, HOLE | ZERO)], "not empty after trim")

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Recompression through the control socket: what each parameter selects, that
-data stays what it is, by itself after a time, changed methods, beside clients
-that write, cancelled and reset in the middle, and damaged dictionary files.
+"""Recompression through the control socket: the slots that each parameter
+selects, unchanged data, automatic recompression after a time, changed
+methods, clients that write meanwhile, cancel and reset during a pass, and
+damaged dictionary files.
 """
 
 import glob
@@ -28,7 +29,7 @@ def equal(what, got, want):
 
 
 def real_data(size):
-    """Programs and texts of this machine, and if there are few, words."""
+    """Programs and texts of this machine; words, if there are few."""
     data = bytearray()
     for name in sorted(glob.glob("/usr/lib/python3*/**/*.py", recursive=True)
                        + glob.glob("/usr/bin/*")):
@@ -52,7 +53,7 @@ TEXT = (b"".join(rng.choices([b"%s %d," % (w, i) for i, w in enumerate(
 
 
 def text(slots, at=0):
-    """Slots that lz4 packs, and zstd better."""
+    """Slots that lz4 packs, and zstd packs better."""
     return b"".join(TEXT[(at + i) * 401:(at + i) * 401 + SLOT]
                     for i in range(slots))
 
@@ -193,7 +194,7 @@ def selection():
 
 
 def almost_noise(slots):
-    """lz4 cannot pack bytes of few values in no order; zstd can."""
+    """lz4 cannot pack bytes of few values in random order; zstd can."""
     return bytes(rng.choices(range(64), k=slots * SLOT))
 
 
@@ -215,12 +216,12 @@ def methods():
         equal("methods", [(m["priority"], m["algorithm"], m["level"])
                           for m in c.call("recomp_algorithm")["methods"]],
               [(1, "zstd", 9), (2, "deflate", 12)])
-        # One of them only, by name.
+        # Only one of them, by name.
         fill(h, text(50))
         done(c, algorithm="deflate", start=0, count=50)
         equal("codecs", {s["codec"] for s in c.call(
             "block_state", start=0, count=50)["slots"]}, {"deflate"})
-        # The primary changes: what is there stays readable.
+        # The primary changes: existing data stay readable.
         c.call("algorithm", set="zstd")
         fill(h, text(20), 100 * SLOT)
         same(h, text(50) + DATA[50 * SLOT:100 * SLOT] + text(20))
@@ -230,7 +231,7 @@ def methods():
         sound(c)
 
 
-# ---- by itself
+# ---- automatically
 
 def by_itself():
     with ControlServer("16M", "recompress=zstd",
@@ -251,7 +252,7 @@ def by_itself():
         same(h, text(200))
 
 
-# ---- in the middle of it
+# ---- during a pass
 
 def interrupted():
     with ControlServer("16M", "recompress=zstd:level=19", "workers=2",
@@ -268,15 +269,15 @@ def interrupted():
         check(str(state["result"]["recompressed"]) in state["message"], state)
         same(h, DATA)
         sound(c)                        # while the policy is at work
-        fill(h, DATA)                   # who knows what is left to do
+        fill(h, DATA)                   # the amount left is unknown
         job = c.call("recompress")["job"]
         c.refused(REFUSED, ("job %d (recompress)" % job,), "reset",
                   force=True)
-        # A trim of everything in the middle wins.
+        # A trim of everything during the pass wins.
         h.trim(16 * M, 0)
         equal("state", c.wait(job)["state"], "done")
         equal("stored", c.call("stats")["mm"]["orig_data_size"], 0)
-        # A reset during a pass by itself.
+        # A reset during an automatic pass.
         c.call("recomp_algorithm", set="zstd:level=15")
         fill(h, DATA)
         for _ in range(1200):
@@ -291,8 +292,9 @@ def interrupted():
 
 
 def beside_clients():
-    """Random operations against a model while passes run one after the
-    other."""
+    """Random operations against a model while passes run one
+    after the other.
+    """
     size, stop, errors = 4 * M, threading.Event(), []
     with ControlServer(size, "recompress=zstd:level=3,lz4hc:level=12",
                        "auto_recompress=1") as server:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Disks of awkward sizes: their first and last bytes, the last slot's edge,
-what is beyond the end, extents and zeroes up to the end."""
+requests beyond the end, extents and zeroes up to the end.
+"""
 
 import errno
 import random
@@ -14,7 +15,7 @@ MAX = 2**63 - 1
 
 
 def beyond(h, size):
-    """Every command that passes the end is refused, and nothing else is."""
+    """Every command that passes the end is refused, and no other."""
     buf = b"x" * 16
     calls = [(h.pread, 1, size), (h.pwrite, b"x", size),
              (h.pread, 16, size - 1), (h.pwrite, buf, size - 1),
@@ -60,7 +61,7 @@ def tail(h, model, size, slot, data):
         getattr(h, what)(n, size - n)
         model.zero(size - n, n)
         model.compare(h, begin, span, "%s to the end of %d" % (what, size))
-    # All of the whole slots there are holes now, the last, short one too.
+    # All whole slots there are holes now, and so is the last, short one.
     first = (begin + slot - 1) // slot * slot if begin else 0
     if first < size:
         check(all_extents(h, first, size)
@@ -81,7 +82,7 @@ def one_size(size, slot, rng):
         beyond(h, size)
         tail(h, model, size, slot, data)
         if size > 64 * K:
-            # The ends have not heard of each other.
+            # The two ends do not affect each other.
             model.compare(h, 0, 32 * K)
         else:
             model.compare(h)

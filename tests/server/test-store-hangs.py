@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A backing store that is slow, or stopped, and what is asked meanwhile.
+"""A backing that is slow, or stopped, and requests meanwhile.
 
   slow      a deep audit reads it slot by slot: memory is read all the while
   stopped   audits are cancelled, workers are changed, block_state and stats
             answer, memory is read and written, with a read and workers asleep
-            in the store; when it goes on, all of it is sound
+            in the backing; when it goes on, everything is sound
 
-Nothing is timed but what must not wait for the store at all.
+Times are checked only for requests that must not wait for the backing at all.
 """
 
 import os
@@ -21,9 +21,9 @@ from controltest import ControlServer, sound
 from storetest import BLOCK, content
 from zramtest import K, M, NBDKIT, check, skip, time, wait_listening
 
-BACKED = 256            # blocks [0, BACKED) are in the store
+BACKED = 256            # blocks [0, BACKED) are in the backing
 BLOCKS = 512
-SOON = 30               # seconds; the store is stopped for longer than this
+SOON = 30               # seconds; the backing is stopped for longer than this
 
 
 class Store:
@@ -112,7 +112,7 @@ def slow(folder):
                 answers(c)
                 check(running(c, job), "too fast:", c.call("job", id=job))
                 cancel(c, job)
-            h.trim(BACKED * BLOCK, 0)   # what the audit at the end would read
+            h.trim(BACKED * BLOCK, 0)   # the audit at the end would read these
             h.shutdown()
     finally:
         store.kill()
@@ -138,7 +138,7 @@ def stopped(folder):
             c = s.control()
             store.stop()
 
-            # Only the audit itself asks the store for something.
+            # Only the audit itself sends requests to the backing.
             begun = time.monotonic()
             job = c.job("audit")
             check(job["state"] == "done" and job["result"]["sound"], job)
@@ -164,7 +164,7 @@ def stopped(folder):
                 soon("memory", begun)
                 if running(c, job):
                     cancel(c, job)
-            # In time it ends by itself, and does not say that all is well,
+            # In time it ends by itself, and reports neither that all is well
             # nor that it is not.
             job = c.job("audit")
             check(job["state"] == "failed" and

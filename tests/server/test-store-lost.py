@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The backing store goes away, comes back, comes back empty, and rots.
+"""The backing goes away, comes back, comes back empty, and has damaged data.
 
-  killed and restarted under load, shortly: requests wait and none fails
-  for longer: only what is there fails; it recovers, nothing is lost
-  back without its data: EIO for what was there, all else is intact
+  killed and restarted under load, soon: requests wait and none fails
+  for longer: only slots there fail; it recovers, nothing is lost
+  back without its data: EIO for those slots, all others are intact
   bits flipped in a file: EIO for those slots, and each can be rewritten
   the file of a server that ended: the next one starts empty
 """
@@ -18,7 +18,7 @@ from zramtest import (K, SANITIZER, Server, check, errno, nbd, random, seed,
                       skip_if_errors_hang, time)
 
 BLOCKS = 1500 if SANITIZER else 4000
-LIMIT = BLOCKS * K          # a third of what it would take
+LIMIT = BLOCKS * K          # a third of the memory it would take
 
 
 def disk(store, timeout):
@@ -65,7 +65,7 @@ def read(h, i):
 
 
 def heal(h, lost):
-    """What is lost can be rewritten, in whole, and discarded."""
+    """Lost slots can be rewritten, in whole, and discarded."""
     for n, i in enumerate(lost):
         if n % 2:
             h.trim(BLOCK, i * BLOCK)
@@ -103,7 +103,7 @@ def bits_flipped(folder, rng):
         h = s.connect()
         for i in range(BLOCKS):
             h.pwrite(content(i, 1), i * BLOCK)
-        written = None      # until what is evicted is
+        written = None      # until the evicted slots are
         while written != (written := os.stat(path).st_mtime_ns):
             time.sleep(1)
         with open(path, "r+b") as f:
@@ -129,7 +129,7 @@ def bits_flipped(folder, rng):
 
 
 def started_again(folder):
-    """Nothing outlives a server, and its old file does not disturb the next."""
+    """Nothing survives its server, and the next one ignores the old file."""
     path = os.path.join(folder, "again.img")
     for life in range(1, 3):
         with Server(BLOCKS * BLOCK, "mem_limit=%d" % LIMIT, "backing=" + path,

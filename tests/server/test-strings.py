@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Strings from outside through everything that says them again: keys, paths,
-arguments and requests with bytes that are no UTF-8, control characters,
-escapes, what turns the direction of writing, and 64 KiB of anything.
+"""Strings from outside, through everything that shows them: keys, paths,
+arguments and requests with bytes that are not UTF-8, control characters,
+escapes, characters that change the direction of writing, and 64 KiB of
+anything.
 
-Whatever comes out, be it JSON, a table, a picture, metrics or the log, is UTF-8
-without control characters but for newlines; and what was a value can be read
-back from it, as docs/protocol.md says how.
+Every output (JSON, a table, a picture, metrics or the log) is UTF-8 without
+control characters except newlines.  A value can be decoded from it, as
+docs/protocol.md says.
 """
 
 import json
@@ -45,13 +46,15 @@ RANDOM = [b"".join(rng.choices(ALPHABET, k=rng.randrange(1, 60)))
 
 
 def unescape(text):
-    """What a value was; as docs/protocol.md says."""
+    """The original of a value, decoded as docs/protocol.md says."""
     return re.sub(rb"\\(?:x([0-9a-f]{2})|(\\))",
                   lambda m: m[2] or bytes([int(m[1], 16)]), text.encode())
 
 
 def harmless(data, *what):
-    """UTF-8, nothing in it that a terminal obeys; as text."""
+    """Checks that it is UTF-8 without anything that a terminal
+    obeys; as text.
+    """
     try:
         text = data.decode()
     except UnicodeDecodeError as e:
@@ -110,7 +113,7 @@ class Server:
 
 
 def ask(path, *lines):
-    """Each line's answer, as bytes."""
+    """The answer to each line, as bytes."""
     s = socket.socket(socket.AF_UNIX)
     s.settimeout(60)
     s.connect(path)
@@ -195,7 +198,7 @@ def files(name, all_verbs):
                 urllib.request.urlopen(url + "/%1b%ff", timeout=60)
             except urllib.error.HTTPError as e:
                 harmless(e.read(), "404")
-        # A full disk names the store in the log.
+        # With a full disk, the log names the backing.
         ctl(control, "mem_limit", "1M")
         ctl(control, "writeback_limit", "0")
         try:
@@ -209,7 +212,7 @@ def files(name, all_verbs):
     shutil.rmtree(here)
 
 
-# ---- keys that refuse what they are given
+# ---- keys that refuse their values
 
 def refused_keys():
     for name in NASTY + RANDOM + [b"x" * 65536, b"\xff" * 65536,
@@ -224,20 +227,20 @@ def refused_keys():
                 b"backing=/nobody/", b"backing=nbd+unix:///?socket=/nobody/",
                 b"backing=nbd:", b"control=/nobody/")]
         for key in keys:
-            # libnbd says strerror's words itself: with them nbdkit under the
-            # address sanitizer does not end.
+            # libnbd prints strerror's words itself: with them nbdkit does not
+            # end under the address sanitizer.
             if key.startswith(b"backing=nbd") and "address" in SANITIZER:
                 continue
             p = nbdkit(*([] if key.startswith(b"size") else ["1M"]), key)
             word = key.split(b"=")[0].decode()
             check(p.returncode != 0, key[:100], "was taken")
             text = harmless(p.stderr, key[:100])
-            # nbdkit begins its own with the same; one line each.
+            # nbdkit's own message begins the same; one line each.
             check(all(line.startswith("nbdkit: ") for line in text.splitlines()),
                   key[:100], text[:500])
             check(word.split("=")[0] in text, key[:100], "is not named in",
                   text[:500])
-            # What is wrong is said, however long the value is.
+            # The message says what is wrong, however long the value is.
             check(re.search(r"must |: [A-Za-z]", text[-160:]), key[:100],
                   "ends with", text[-160:])
 
@@ -285,7 +288,7 @@ def requests(path):
                           path_word.encode() + b"}") if len(path_word) < 65000
                   else request(b'"recomp_algorithm","params":{"set":"zstd:dict=/n"}'),
                   REFUSED, "set=zstd:dict=/n", "dict=/n")
-            # An id comes back as it was.
+            # An id comes back unchanged.
             answer, = ask(path, b'{"jsonrpc":"2.0","id":' + word +
                           b',"method":"version"}')
             check(json.loads(harmless(answer, "id"))["id"] == name, "id", name[:50])
@@ -313,7 +316,7 @@ def arguments(path):
                 "recompress ", "writeback ", "evict ", "idle range "]
     for name in NASTY[1:] + RANDOM:
         for i, verb in enumerate(verbs):
-            # All of them for some, one of them for all.
+            # All strings for some verbs, one string for all.
             if name in NASTY[3:6] + NASTY[11:14] or i == NASTY[1:].index(name) % len(
                     verbs) if name in NASTY else i == 0:
                 said = ctl(path, verb, name, status=2)
@@ -338,7 +341,7 @@ def arguments(path):
 
 def main():
     for i, name in enumerate(NASTY + RANDOM):
-        # Names that have something of several kinds in them, some at a time.
+        # Names that contain several of these kinds, some at a time.
         if i < 4 or name in RANDOM:
             files(name, i == 3 or name in RANDOM[:1])
     for at in range(4, len(NASTY), 6):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""train: a dictionary of what is stored is installed when it pays, later writes
-and recompression use it, and it goes away when nothing needs it any more.
+"""train: a dictionary of the stored data is installed if it saves memory.
+Later writes and recompression use it, and it is removed when nothing needs
+it any more.
 """
 
 import random
@@ -20,7 +21,7 @@ def equal(what, got, want):
 
 
 def records(slots, names):
-    """Much that is alike in all slots, and little in each of them twice."""
+    """All slots have much in common, but repeat little within themselves."""
     out = []
     for _ in range(slots):
         slot = b""
@@ -97,7 +98,7 @@ def installed():
         equal("method", (method["algorithm"], method["level"],
                          method["dictionary"]["size"] > 1000),
               ("zstd", 9, True))
-        # What is there is as it was; what is written now is smaller.
+        # Existing data are unchanged; new data are smaller.
         equal("compressed", compressed(c), plain)
         same(h, data)
         fill(h, data)
@@ -121,7 +122,8 @@ def installed():
         equal("installed", job["message"].count("installed"), 2)
         check(c.call("recomp_algorithm")["methods"][0]["dictionary"]["id"]
               != method["dictionary"]["id"], "the same dictionary")
-        # The one that no slot needs, all being recompressed, may be gone.
+        # No slot needs the first one, because all were recompressed: it may be
+        # gone.
         check(dictionaries(c) in (3, 4), "dictionaries", dictionaries(c))
         fill(h, other)
         c.job("recompress", start=0, count=3072)
@@ -132,7 +134,7 @@ def installed():
         equal("that slot", h.pread(SLOT, 60 * M), data[:SLOT])
         h.trim(SLOT, 60 * M)
         wait_for_dictionaries(c, 2)
-        # And with no methods that name them and no slots, all of them.
+        # And without methods that name them and without slots, all of them.
         c.call("recomp_algorithm", set="")
         c.call("algorithm", set="lz4")
         equal("reset", c.job("reset", force=True)["state"], "done")
@@ -151,7 +153,7 @@ def refused():
         fill(h, records(256, vocabulary()))
         job = c.job("train")
         check(job["state"] == "failed" and "lz4" in job["message"], job)
-        # Noise has nothing to learn from: nothing is installed.
+        # Noise has nothing in common: nothing is installed.
         c.call("algorithm", set="lz4")
         fill(h, b"".join(rng.randbytes(SLOT // 2) + bytes(SLOT // 2)
                          for _ in range(512)))

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Trim is advice: it never fails for what it can leave out.
+"""Trim is advice: it never fails for bytes that it may leave unchanged.
 
-Where an edge of it lies in a slot that is in the backing store, and the store
-is down, the edge keeps its old data; what lies between is gone all the same.
-A zero request promises zeros, so it fails then, and each slot is old or new.
-When the store is back both do all of it.
+If one of its edges lies in a slot in the backing, and the backing is down, the
+edge keeps its old data; everything between the edges is gone all the same.  A
+zero request promises zeros, so it fails then, and each slot is old or new.
+When the backing is up again, both do all of it.
 """
 
 import shutil
@@ -29,11 +29,11 @@ class Disk:
             h.pwrite(self.model[i], i * BLOCK)
 
     def held(self, first, end):
-        """What the model has of these blocks."""
+        """The model's contents of these blocks."""
         return b"".join(self.model[first:end])
 
     def away(self):
-        """The blocks that only the store has, while it is down."""
+        """The blocks that only the backing has, while it is down."""
         return [i for i in range(BLOCKS)
                 if errno_of(self.h.pread, 1, i * BLOCK) == errno.EIO]
 
@@ -55,11 +55,11 @@ def reconnected(h, blocks):
 
 
 def one_request(d, name, flags, head, tail, away):
-    """From the middle of block 'head' to that of 'tail'."""
+    """From the middle of block 'head' to the middle of block 'tail'."""
     at, n = head * BLOCK + 1000, (tail - head) * BLOCK + 500
     begin = time.monotonic()
     e = errno_of(getattr(d.h, name), n, at, flags)
-    # Each edge may find out that the store is down, for a second.
+    # Each edge may notice only after a second that the backing is down.
     check(time.monotonic() - begin < 20, name, "takes too long")
     lost = {head, tail} & away
     if name == "trim":
@@ -104,7 +104,7 @@ def down(folder, rng, *keys):
             reconnected(d.h, away)
             for i in range(0, BLOCKS, 50):
                 d.check(i, i + 50)
-            # All is there again, and so both do it.
+            # The backing is up again, so both do all of it.
             for n, (name, flags) in enumerate(FLAGS):
                 head = away[n * 40]
                 one_request(d, name, flags, head, head + 3, set())

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""write_buffer=: a burst is kept as it was written and compressed later; what
-is overwritten meanwhile never is; memory is counted, bounded and given back.
+"""write_buffer=: a burst is kept uncompressed and compressed later.  Data that
+are overwritten meanwhile are never compressed.  The buffer's memory is
+counted, bounded and given back.
 """
 
 import errno
@@ -55,7 +56,9 @@ class Disk:
 
 
 def burst(rng):
-    """In at once, compressed a little later, and then its memory is free."""
+    """Fast into the buffer, compressed a little later, and then its memory is
+    free.
+    """
     with ControlServer("1G", "write_buffer=16M") as server:
         d = Disk(server, rng)
         d.burst()
@@ -82,7 +85,7 @@ def burst(rng):
 
 
 def memory(rng):
-    """mem_used_total has it: 2 % of what the process has grown by."""
+    """mem_used_total contains it: within 2 % of the growth of the process."""
     if SANITIZER:
         return
     # One thread of nbdkit: each has a buffer from its first request on.
@@ -122,7 +125,7 @@ def overwritten(rng):
 
 
 def limit(rng):
-    """At the limit what is buffered is compressed before a write fails."""
+    """At the limit buffered slots are compressed before a write fails."""
     with ControlServer("1G", "mem_limit=16M", "write_buffer=64M") as server:
         d = Disk(server, rng)
         check(buffer(d.c)["capacity"] == 512, "an eighth of the limit")
@@ -136,7 +139,7 @@ def limit(rng):
             check(at < 1 << 29, "the limit is not kept")
         check(errno_of(d.h.pwrite, d.data.noise(64 * K), at)
               == errno.ENOSPC, "full, and yet it fits")
-        # Noise, of which one slot did not fit, is gone again.
+        # Noise, of which one slot did not fit, is discarded again.
         d.h.trim(64 * K, at)
         plain = 0
         with ControlServer("1G", "mem_limit=16M") as other:
@@ -146,7 +149,7 @@ def limit(rng):
         check(at >= plain * 0.92, "with a buffer", at, "without", plain)
         d.intact("full", at)
 
-        # Lowered to below what is used: the buffer makes way.
+        # Lowered below its use: the buffer makes room.
         d.h.trim(at // 2, 0)
         d.model.zero(0, at // 2)
         d.burst(0, 2 * M)
@@ -176,7 +179,7 @@ def knob(rng):
         d.c.call("write_buffer", set=16 * M)
         d.burst()
         check(d.c.job("audit", deep=True)["state"] == "done", "audit")
-        # What is done by hand is done to all that was written.
+        # Jobs by hand work on all slots that were written.
         d.burst()
         check(d.c.job("recompress")["state"] == "done", "recompress")
         for slot in d.c.call("block_state", start=0, count=64)["slots"]:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The backing store through the control socket and nbdzramctl: what each
-parameter of writeback selects, budget, marks and promotion, what statistics
-and metrics say then, a store that is full and one that goes away, and passes
-that are cancelled, reset and audited in the middle.
+"""The backing through the control socket and nbdzramctl: the slots that each
+parameter of writeback selects, budget, marks and promotion, the statistics
+and metrics, a backing that is full and one that goes away, and passes that
+are cancelled, reset and audited while they run.
 """
 
 import errno
@@ -36,7 +36,7 @@ def noise(slots):
 
 
 def packed(slots, share=2):
-    """Slots of which one part in so many is noise."""
+    """Slots with noise in one part of so many."""
     n = SLOT // share
     return b"".join(rng.randbytes(n) + bytes(SLOT - n) for _ in range(slots))
 
@@ -65,7 +65,7 @@ def until(what, condition, *words):
     raise AssertionError("it did not happen in time: " + what)
 
 
-# ---- which slots, and what is told of them
+# ---- the selected slots, and reports about them
 
 def selection():
     with ControlServer("16M", where("selection"), "backing_size=16M",
@@ -123,7 +123,7 @@ def selection():
                  + [(120, "s....."), (121, "s.....")]))
         equal("map", c.call("map", cells=1)["cells"][0]["backed"], 36)
 
-        # What the last secondary algorithm did not help.
+        # Slots for which the last secondary algorithm did not help.
         h.pwrite(noise(4), 200 * SLOT)
         equal("not tried", done(c, type="incompressible")["slots"], 0)
         job = c.job("recompress", start=200, count=3)
@@ -160,7 +160,7 @@ def selection():
               == 4096)
         sound(c)
 
-        # Promotion: what is read comes back.
+        # Promotion: slots that are read come back.
         done(c, page_indexes=[[0, 9]])
         equal("promote", (c.call("promote"), c.call("promote", set=True)),
               ({"promote": False}, {"promote": True}))
@@ -192,7 +192,7 @@ def pages():
         equal("left", c.call("writeback_limit"), {"writeback_limit": 4})
 
 
-# ---- settings, and what is refused
+# ---- settings, and refused values
 
 def settings():
     with ControlServer("16M") as server:
@@ -309,7 +309,7 @@ def full():
         check(str(slots) in job["message"], job)
         equal("stored", len(backed(c)), slots)
         equal("data", h.pread(len(data), 0), data)
-        # With a limit, what fails then says which of them is full.
+        # With a limit, the error then says which of them is full.
         c.call("mem_limit", set=2 * M)
         equal("no room", errno_of(h.pwrite, noise(1024), 16 * M),
               errno.ENOSPC)
@@ -325,7 +325,7 @@ def full():
 
 
 def eviction():
-    """By itself, while it is audited, and marks and the limit changed."""
+    """Automatically, while it is audited, and marks and the limit change."""
     with ControlServer("64M", where("eviction"), "backing_size=64M",
                        "mem_limit=4M", "workers=2") as server:
         h, c = server.connect(), server.control()
@@ -379,7 +379,7 @@ def interrupted():
         check(0 < r["slots"] <= state["done"] < state["total"],
               "there was no middle", state)
         sound(c)
-        # A trim of everything wins, and so does what is written.
+        # A trim of everything wins, and so do written data.
         job = c.call("writeback", page_indexes=[[0, last]])["job"]
         c.refused(REFUSED, ("job %d (writeback)" % job,), "audit")
         h.trim(128 * M, 64 * M)
@@ -391,10 +391,10 @@ def interrupted():
         sound(c)
 
 
-# ---- a store that goes away
+# ---- a backing that goes away
 
 class Store:
-    """An NBD server over a file, which outlives it."""
+    """An NBD server over a file that survives the server."""
 
     def __init__(self):
         self.sock = folder + "/nbd"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""allocator=z3fold through the server: its reclaim is what evicts, the limit
-is kept, and compact, classes and audits say what they find.
+"""allocator=z3fold through the server: its reclaim evicts, the limit is kept,
+and compact, classes and audits report its pages.
 
 Random operations and fio with it are in test-random.py and test-fio.sh.
 """
@@ -19,7 +19,7 @@ DISK = 64 * M
 
 
 def eviction(folder):
-    """Blocks that say who they are, in a third of the memory they need, with
+    """Blocks with their own number, in a third of the memory they need, with
     audits meanwhile.
     """
     blocks = 1500 if SANITIZER else 6000
@@ -47,7 +47,7 @@ def eviction(folder):
 
 
 def both_full(folder):
-    """ENOSPC only when there is no room in either; discards make some."""
+    """ENOSPC only when neither has room; discards make room."""
     with ControlServer(DISK, "allocator=z3fold", "mem_limit=2M",
                        "backing=" + os.path.join(folder, "full"),
                        "backing_size=4M") as s:
@@ -69,7 +69,7 @@ def both_full(folder):
 
 
 def limit(_folder):
-    """Without a store: ENOSPC, the old data stay, discards make room."""
+    """Without a backing: ENOSPC, the old data stay, discards make room."""
     rng = random.Random(seed())
     with ControlServer(DISK, "allocator=z3fold", "mem_limit=2M") as s:
         h, n = s.connect(), 0
@@ -87,7 +87,7 @@ def limit(_folder):
 
 
 def compact(_folder):
-    """Nothing waits for compaction, but free pages go back by it."""
+    """Nothing waits for compaction, but it gives free pages back."""
     with ControlServer(DISK, "allocator=z3fold", "compact_threshold=0") as s:
         h, c = s.connect(), s.control()
         line = random.Random(seed()).randbytes(1200)
@@ -96,8 +96,8 @@ def compact(_folder):
         three = c.call("classes")["classes"][0]
         check(three["obj_used"] == 1024 and
               three["pages_used"] <= 1024 // 3 + 8, "classes", three)
-        # A page has the first in front, the second at its end: what is left
-        # comes to the front.
+        # A page has its first object in front and its second at the end: the
+        # one that is left moves to the front.
         for i in range(1024):
             if i % 3 != 2:
                 h.trim(4 * K, i * 4 * K)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the python tests of this folder share.
+"""Shared by the python tests of this folder.
 
   Server     runs nbdkit with the plugin under test, checks how it ends
   Data       deterministic contents: text, noise, fills, zeros
-  Model      a sparse flat disk in memory, to hold the real one against
+  Model      a sparse flat disk in memory, to compare with the real one
   Pipeline   keeps requests that do not overlap in flight
 
-The environment is described in lib.sh.  A test ends with status 0, with 77
-and a printed reason (skip), or with an exception.
+lib.sh describes the environment.  A test ends with status 0, with 77 and a
+printed reason (skip), or with an exception.
 """
 
 import errno
@@ -39,7 +39,7 @@ K, M, G, T = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 
 HOLE, ZERO = nbd.STATE_HOLE, nbd.STATE_ZERO
 
-# What a sanitizer, an assertion or the C library prints when it dies.
+# A sanitizer, an assertion or the C library prints this when it kills.
 BAD_LOG = re.compile(r"Sanitizer|runtime error:|Assertion|double free"
                      r"|corrupted|audit:|still running")
 
@@ -54,9 +54,9 @@ def skip(why):
 
 
 def skip_if_errors_hang():
-    """For tests where nbdkit itself, or libnbd, prints the text of an error.
+    """For tests in which nbdkit itself, or libnbd, prints the text of an error.
 
-    After that nbdkit under the address sanitizer waits for ever in the exit
+    After that, nbdkit under the address sanitizer waits for ever in the exit
     handler of p11-kit, where it frees a locale; with stock plugins too.
     """
     if "address" in SANITIZER:
@@ -65,7 +65,7 @@ def skip_if_errors_hang():
 
 
 def check(ok, *what):
-    """assert that -O does not remove."""
+    """An assert that -O does not remove."""
     if not ok:
         raise AssertionError(" ".join(str(w) for w in what))
 
@@ -81,7 +81,7 @@ def connect(sock, bounds=True):
     h = nbd.NBD()
     h.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
     if not bounds:
-        # Let the server refuse what is wrong, not the library.
+        # Let the server refuse bad requests, not the library.
         h.set_strict_mode(h.get_strict_mode()
                           & ~(nbd.STRICT_BOUNDS | nbd.STRICT_ZERO_SIZE))
     h.connect_unix(sock)
@@ -89,7 +89,7 @@ def connect(sock, bounds=True):
 
 
 def wait_listening(sock, job):
-    """Until clients can connect; the socket is in its place some time before.
+    """Waits until clients can connect; the socket exists some time before.
     False if the server has ended instead, or after two minutes.
     """
     for _ in range(2400):
@@ -118,7 +118,7 @@ class Server:
         self.pidfile = os.path.join(self.dir, "pid")
         self.handles = []
         self.args = args
-        # The plugin's auditor, at the end, aborts when anything is not sound.
+        # The plugin's auditor, at the end, aborts if anything is not sound.
         audit = ["-D", "zram.audit=1"] if PLUGIN == "zram" else []
         listen = (["-i", "127.0.0.1", "-p", str(port)] if port
                   else ["-U", self.sock])
@@ -236,7 +236,7 @@ class Data:
         return bytes(n)
 
     def mixed(self, n):
-        """Part noise, part text: compresses by any amount."""
+        """Part noise, part text, in a random ratio: compresses by any amount."""
         cut = self.rng.randrange(n + 1)
         return self.noise(cut) + self.text(n - cut)
 
@@ -285,7 +285,9 @@ class Model:
         return bytes(out)
 
     def compare(self, h, offset=0, count=None, what=""):
-        """Read a range of the disk in pieces and hold it to the model."""
+        """Reads a range of the disk in pieces and compares it
+        with the model.
+        """
         end = self.size if count is None else offset + count
         while offset < end:
             n = min(end - offset, M)
@@ -341,7 +343,7 @@ def all_extents(h, offset, end):
 
 
 def errno_of(call, *args):
-    """The error number that a request ends with, 0 for none."""
+    """The errno of a request, 0 if it succeeds."""
     try:
         call(*args)
     except nbd.Error as e:
