@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What the shell tests of this folder share.  A test begins with
+# Shared by the shell tests of this folder.  A test begins with
 #
 #   . "$(dirname "$0")/lib.sh"
 #
-# and then has a temporary folder as $tmp, at most one server at a time
-# ($pid, $uri, $sock, $log), and is ended by the first command that fails.
+# and then has a temporary folder as $tmp, at most one server at a time ($pid,
+# $uri, $sock, $log), and is ended by the first command that fails.
 #
-# The environment (the automake harness sets it, every variable has a
-# default so that a test can be run by hand):
+# The environment (the automake harness sets it; every variable has a default so
+# that a test can be run by hand):
 #
 #   NBDKIT          the nbdkit that knows our plugin by the name "zram"
 #   PLUGIN          the plugin under test (zram)
@@ -28,16 +28,16 @@ export ZRAM_SANITIZER="${ZRAM_SANITIZER:-}"
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONDONTWRITEBYTECODE=1
 
-# Unix socket paths are short, so never below $PWD.
+# Unix socket paths are short, so they are never below $PWD.
 tmp="$(mktemp -d "${TMPDIR:-/tmp}/zram-test.XXXXXX")"
 pid= job= uri= sock= log=
 nserver=0
 
-# What a sanitizer, an assertion or the C library prints when it dies.
+# A sanitizer, an assertion or the C library prints this when it kills.
 bad_log='Sanitizer|runtime error:|Assertion|double free|corrupted'
 bad_log+='|audit:|still running'
 
-# What a test has made besides its server; for the test to define.
+# Other things that a test has made besides its server; the test may define it.
 clean_up ()
 {
   :
@@ -88,13 +88,13 @@ requires_nbd_python ()
   requires "$PYTHON" -c 'import nbd'
 }
 
-# Are figures of the process's memory those of the plugin?
+# True with a sanitizer: the memory of the process is not only the plugin's then.
 sanitized ()
 {
   [ -n "$ZRAM_SANITIZER" ]
 }
 
-# Still there and not a zombie?
+# Does it exist, and is it not a zombie?
 running ()
 {
   local state
@@ -102,15 +102,15 @@ running ()
   [ -n "$state" ] && [ "$state" != Z ]
 }
 
-# listens SOCKET: clients can connect; it is in its place some time before.
-# Without connecting, which some servers would take for a client.
+# listens SOCKET: clients can connect.  The socket exists some time before that.
+# It does not connect, because some servers would count that as a client.
 listens ()
 {
   awk -v sock="$1" '$4 == "00010000" && $8 == sock { found = 1 }
                     END { exit !found }' /proc/net/unix
 }
 
-# pid_in FILE: $pid from it, if that is written already
+# pid_in FILE: $pid from the file, if that is written already
 pid_in ()
 {
   local said
@@ -130,7 +130,7 @@ wait_pid_in ()
   fail "no pid in $1"
 }
 
-# free_port [ADDRESS]: a port where no server listens, and which the kernel gives
+# free_port [ADDRESS]: a port where no server listens, and that the kernel gives
 # to no outgoing connection meanwhile.
 free_port ()
 {
@@ -148,9 +148,9 @@ start_nbdkit ()
   log="$tmp/log$nserver"
   uri="nbd+unix:///?socket=$sock"
   local audit=()
-  # The plugin's auditor, at the end, aborts when anything is not sound.
+  # The plugin's auditor, at the end, aborts if anything is not sound.
   [ "$PLUGIN" != zram ] || audit=(-D zram.audit=1)
-  # The server must not keep a pipe of the test's own open.
+  # The server must not keep a pipe of the test open.
   "$NBDKIT" -f -P "$tmp/pid$nserver" -U "$sock" "${audit[@]}" "$@" \
             </dev/null >"$log" 2>&1 &
   job=$!
@@ -173,8 +173,8 @@ check_log ()
   fi
 }
 
-# wait_nbdkit SIGNAL SECONDS: it was sent the signal; it must exit with
-# status 0 and leave a clean log.
+# wait_nbdkit SIGNAL SECONDS: after the signal was sent, the server must exit
+# with status 0 and leave a clean log.
 wait_nbdkit ()
 {
   local i status=0

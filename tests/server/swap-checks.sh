@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=dash
 #
-# What must hold of a server with swap=true, as /proc has it.  For the shells of
-# the tests and for a guest's busybox; needs the caller's "fail".
+# Checks of a server with swap=true, from /proc.  For the shells of the tests
+# and for a guest's busybox; needs the caller's "fail".
 
-# io_flushers PID: each of its threads is one; says how many there are.  The bits
-# of a task's flags are PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE.
+# io_flushers PID: each of its threads is one; prints how many there are.  The
+# bits of a task's flags are PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE.
 io_flushers ()
 {
   local stat rest threads=0
@@ -27,7 +27,7 @@ status_kib ()
   awk -v field="$2:" '$1 == field { print $2 }' "/proc/$1/status"
 }
 
-# is_locked PID: all that it has, and that is not much
+# is_locked PID: all its memory is locked, and it is not much
 is_locked ()
 {
   local locked rss
@@ -36,8 +36,8 @@ is_locked ()
   rss="$(status_kib "$1" VmRSS)"
   echo "locked $locked KiB of addresses, resident $rss KiB"
   [ "$locked" -ge "$rss" ] || fail "not all is locked"
-  # 16 MiB of reserve, 16 MiB of heap, and the programs (50 MiB of libraries):
-  # far less than the 16 MiB for each mapping that grows, or the whole of them,
-  # which locking in advance takes.
+  # 16 MiB of reserve, 16 MiB of heap, and the programs (50 MiB of libraries).
+  # Locking in advance takes far more: 16 MiB for each mapping that grows, or
+  # all of every mapping.
   [ "$rss" -lt $((160 << 10)) ] || fail "$rss KiB are resident"
 }

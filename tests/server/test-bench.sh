@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# scripts/bench: each subcommand that measures, as small as it goes, so that
-# none of them rots.  What it measures here says nothing; that it ends, finds
-# the data that it wrote, and writes results that compare and chart read, does.
+# scripts/bench: runs each subcommand that measures, as small as possible, so
+# that none breaks unnoticed.  The measured values mean nothing here.  Each must
+# end, find the data that it wrote, and write results that compare and chart can
+# read.
 
 . "$(dirname "$0")/lib.sh"
 requires nbdcopy --version
@@ -17,7 +18,8 @@ requires test -x "$build/tests/bench/engine-bench"
 bench=$SRCDIR/scripts/bench
 small=(--build "$build" --work "$tmp/work" --quick --size 16M)
 
-# measure NAME CASE ARGUMENT...: a subcommand, in whose result is a CASE.
+# measure NAME CASE ARGUMENT...: runs a subcommand, whose result must have a
+# CASE.
 measure ()
 {
   local name=$1 case=$2 start=$SECONDS
@@ -46,7 +48,7 @@ measure latency 'latency/read d32 p99/recompression by hand'
 measure buffer 'buffer/repeated server CPU/write buffer'
 measure grow 'grow/write c4 server CPU/48M' --disks 16M,48M
 
-# A disk for which there is no memory is left out, with a reason.
+# A disk without enough memory is left out, with a reason.
 measure grow 'grow/memory/16M' --disks 16M,8192G --connections 1
 grep -q 'Skipped: 8192G: it needs .* of memory' "$tmp/grow.md" ||
   fail "8 TiB fit into memory"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A Ceph cluster (a throw-away one, scripts/ceph-store) as the backing store,
-# through qemu-nbd.  Four clients write and read more than memory holds; in
-# the middle the OSD is frozen for two seconds.  At the end all data is right,
-# and what is discarded is discarded in the cluster too.
+# A Ceph cluster (a throw-away one, scripts/ceph-store) as the backing, through
+# qemu-nbd.  Four clients write and read more than memory holds; meanwhile the
+# OSD is frozen for two seconds.  At the end all data are right, and discarded
+# data are discarded in the cluster too.
 
 . "$(dirname "$0")/lib.sh"
 requires_nbd_python
@@ -25,7 +25,7 @@ case $status in
   *) fail "scripts/ceph-store: $(tail -n 1 "$tmp/start")" ;;
 esac
 
-# MiB that the image really has
+# MiB that the image takes
 stored ()
 {
   timeout 20 nbdinfo --json --map --totals "$store" | "$PYTHON" -c '
@@ -62,7 +62,7 @@ h.trim(96 * M, 0)
 check(h.pread(M, 5 * M) == bytes(M), "discarded, and not zero")
 END
 left="$full"
-# Ceph frees whole pieces of its objects only: something always stays.
+# Ceph frees only whole pieces of its objects: something always stays.
 for ((i = 0; i < 20 && left > full * 3 / 4; i++)); do
   sleep 0.5
   left="$(stored)"

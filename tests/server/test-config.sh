@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Every key with good and bad values.  A bad one is answered by one line
-# that has the key, the value and what is allowed, and nothing starts.
+# Every key with good and bad values.  A bad one is answered by one line with
+# the key, the value and the allowed values, and nothing starts.
 
 . "$(dirname "$0")/lib.sh"
 requires nbdinfo --version
@@ -27,8 +27,8 @@ accept ()
   [ -z "$err" ] || fail "accepted, but not in silence: $*: $err"
 }
 
-# accept_odd BYTES ARGUMENT...: a size that QEMU takes for a larger one, with
-# so many bytes behind the last whole sector, and one line that says so
+# accept_odd BYTES ARGUMENT...: a size that QEMU rounds up, with so many bytes
+# behind the last whole sector, and one line that says so
 accept_odd ()
 {
   local behind="$1"
@@ -42,7 +42,7 @@ accept_odd ()
 }
 
 # refuse KEY VALUE ALLOWED ARGUMENT...: ALLOWED is a pattern that the message
-# must match; KEY and VALUE must be in it as they stand.
+# must match; KEY and VALUE must be in it unchanged.
 refuse ()
 {
   local key="$1" value="$2" allowed="$3"
@@ -54,7 +54,7 @@ refuse ()
   [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "$*: not one line: $err"
   [[ $err == *"error: "* ]] || fail "$*: not an error: $err"
   [[ $err == *"$key"* ]] || fail "$*: key '$key' not named: $err"
-  # The message without the key, so that the key cannot stand in for it.
+  # The message without the key, so that the key cannot match for it.
   [[ ${err/"$key"/} == *"$value"* ]] || fail "$*: '$value' not named: $err"
   grep -qiE -- "$allowed" "$tmp/err" ||
     fail "$*: '$allowed' (what is allowed) not named: $err"
@@ -100,7 +100,7 @@ for v in 0 -1 9223372036854775808 8E 99999999999999999999 1x 1.5G ten; do
   refuse size "$v" "$size_allowed" "size=$v"
 done
 refuse size '' "$size_allowed" size=
-# Twice: the last one wins, or it is refused.
+# Given twice: the last one counts, or it is refused.
 either 1M size=2M
 if [ $status -eq 0 ]; then
   n="$("$NBDKIT" -U - "$PLUGIN" 1M size=2M --run 'nbdinfo --size "$uri"')"
@@ -122,7 +122,7 @@ done
 bad algorithm 'lz4.*lz4hc.*zstd.*deflate' \
     z lz lz4h lz4hcx zst ZSTD d none 1 '' 'lz4 ' 'lz4,zstd'
 
-# ---- level: the range depends on the algorithm, whichever comes first
+# ---- level: the range depends on the algorithm, in either order
 accept 1M algorithm=lz4hc level=9
 accept 1M level=9 algorithm=lz4hc
 accept 1M algorithm=zstd level=1
@@ -152,7 +152,7 @@ accept 1M write_buffer=1T
 accept 9223372036854775296 write_buffer=1G mem_limit=64M
 bad write_buffer 'a size from 1M to 1T' 1 4095 -1 x 2T 9223372036854775808 ''
 
-# ---- swap; test-swap.sh has what it does
+# ---- swap; the rest is in test-swap.sh
 accept 1G swap=false
 bad swap 'true or false' maybe 2 ''
 refuse swap_reserve 1048576 'without swap=true' 1G swap_reserve=1M
@@ -165,7 +165,7 @@ for v in -1 x 1x ''; do
   refuse swap_reserve "$v" 'must be a size' 1G swap=true "swap_reserve=$v"
 done
 
-# ---- backing: the message says what is wrong with that store
+# ---- backing: the message says what is wrong with it
 f="$tmp/store"
 accept 1G "backing=$f" backing_size=1M
 accept 1G "backing=$f" backing_size=8M backing_timeout=1 mem_limit=64M
@@ -182,8 +182,8 @@ bad backing 'path or the URI of an NBD' ''
 bad backing 'does not exist, and without backing_size' "$tmp/none"
 bad backing 'nbd://.*nbd[+]unix://.*write ./' nbd:localhost:10809 nbd:unix:/x \
     http://x/y
-# An error of the system's, in words, makes any nbdkit hang at its exit under
-# the address sanitizer (in p11-kit's freelocale).
+# After printing the system's words for an error, any nbdkit hangs at its exit
+# under the address sanitizer (in p11-kit's freelocale).
 sanitized || refuse backing "$tmp/no/such" 'No such file' \
                     1G "backing=$tmp/no/such" backing_size=1M
 bad backing 'is a directory: expected a file, a block device or an NBD' "$tmp"
@@ -232,7 +232,7 @@ accept 1M "backing=$nbd"
 accept 1M "backing=$nbd" backing_size=4M
 unserve
 
-# ---- what goes with it
+# ---- keys that belong to it
 accept 1M writeback_limit=0 "backing=$f"
 accept 1M evict_high=80
 accept 1M evict_high=1
@@ -267,7 +267,7 @@ bad compact_threshold "$range" 101 -1 x 1x ''
 accept 1M compact_pause=1
 bad compact_pause "$range" -1 x ''
 
-# ---- marker; test-marker.py has what it does
+# ---- marker; the rest is in test-marker.py
 accept 1M "marker=$tmp/marker"
 (cd "$tmp" && accept 1M marker=marker)
 [ ! -e "$tmp/marker" ] || fail "the marker of a disk that nobody wrote to"
@@ -276,7 +276,7 @@ bad marker 'is there already, and is not a file' "$tmp" /dev/null "$tmp/pipe"
 sanitized || bad marker 'cannot be made: No such file' "$tmp/no/such"
 sanitized || bad marker 'cannot be made: File name too long' \
                  "$tmp/$(printf '%0300d' 0)"
-# Root may write in a folder that nobody may; but not there.
+# Root may write even in a folder without write permission; but not there.
 sanitized || bad marker 'cannot be made: ' /proc/marker
 
 # ---- an unknown key, or one that is nearly right

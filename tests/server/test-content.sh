@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What goes in comes out, with the tools that people use.
+# Data come out as they went in, with tools that people use.
 
 . "$(dirname "$0")/lib.sh"
 requires nbdcopy --version
@@ -25,7 +25,7 @@ for algorithm in lz4 lz4hc zstd deflate; do
   done
 done
 
-# ---- four connections, over data that was there, with and without holes
+# ---- four connections, over existing data, with and without holes
 size=$((64 * 1024 * 1024))
 make_image "$tmp/old" $size 2
 make_image "$tmp/image" $size 3
@@ -118,7 +118,7 @@ for slot in 4k 64k; do
      'read -P 0 6M 90M'
   # A second client sees the same.
   io 'read -P 0x22 65537 3' 'read -P 0x88 100M 28M' 'read -P 0 6M 90M'
-  # And would have noticed if not.
+  # The comparison would have noticed a difference.
   if qemu-io -f raw -c 'read -P 0x99 100M 28M' "$uri" >"$tmp/io" 2>&1 &&
      ! grep -qi failed "$tmp/io"; then
     fail "qemu-io compares nothing"

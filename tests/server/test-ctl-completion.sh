@@ -12,12 +12,12 @@ unset NBDZRAM_SOCKET
 complete -p nbdzramctl >/dev/null || fail "nothing is registered"
 function="$(complete -p nbdzramctl | sed 's/.*-F \([^ ]*\).*/\1/')"
 
-# compgen that finds nothing is no failure of the test.
+# If compgen finds nothing, the test has not failed.
 set +E
-# Outside of a completion compopt fails, which is no concern of ours.
+# Outside a completion compopt fails, which does not matter here.
 compopt () { :; }
 
-# completes EXPECTED WORD...: the last word is what is typed so far.
+# completes EXPECTED WORD...: the last word is the part typed so far.
 completes ()
 {
   local want="$1"
@@ -32,7 +32,7 @@ completes ()
   [ "$got" = "$want" ] || fail "after '$*': got '$got' and not '$want'"
 }
 
-# What --help knows is what is completed.
+# Everything that --help lists is completed.
 verbs="$("$CTL" --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z_]*\) .*/\1/p')"
 [ "$(wc -w <<<"$verbs")" -gt 15 ] || fail "verbs: $verbs"
 options="$("$CTL" --help | sed -n '/^Options:/,/^$/p' |
@@ -63,7 +63,7 @@ touch "$tmp/one.sock" "$tmp/two.sock"
 completes "$tmp/one.sock $tmp/two.sock" -s "$tmp/"
 completes "$tmp/two.sock" --socket "$tmp/t"
 
-# Algorithms: of the server, else those that there are.
+# Algorithms: the server's; without one, all.
 completes "lz4 lz4hc zstd deflate" -s "$tmp/nobody" algorithm ''
 completes "lz4 lz4hc" algorithm l
 requires_nbd_python
@@ -74,7 +74,7 @@ completes "zstd" -s "$tmp/control" algorithm z
 completes "" -s "$tmp/control" algorithm zstd ''
 stop_nbdkit
 
-# One that answers with a command: it is not run.
+# A server that answers with a command: it is not run.
 cat >"$tmp/hostile.py" <<'END'
 import json, socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -101,7 +101,7 @@ completes "lz4" -s "$tmp/hostile" algorithm l
 kill $hostile
 [ ! -e "$tmp/ran" ] || fail "completion ran what a server said"
 
-# And through bash's own machinery: a shell that is typed into.
+# Also with bash's own machinery: a shell that is typed into.
 if ! command -v tmux >/dev/null; then
   skip "typed into a shell: needs tmux (the rest has passed)"
 fi

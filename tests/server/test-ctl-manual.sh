@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # nbdzramctl's manual page: every example in it works unchanged (except the
-# paths, and the test does not wait for a day), and the page, --help and the
+# paths, and the test does not wait for a day).  The page, --help and the
 # completion know the same verbs and options.
 
 . "$(dirname "$0")/lib.sh"
@@ -44,7 +44,7 @@ $(sed -n '/^=head1 DESCRIPTION/,/^=head1 EXAMPLES/s/^ //p' "$page")"
   echo "set -eu -o pipefail"
   echo "nbdzramctl () { '$CTL' \"\$@\"; }"
   echo "sleep () { :; }"
-  # That server is there already: its line is looked at below.
+  # That server runs already: its line is checked below.
   grep -v '^nbdkit ' <<<"$examples" | sed "s,/run/,$tmp/,"
 } >"$tmp/examples"
 bash "$tmp/examples" >"$tmp/said" 2>&1 ||
@@ -59,7 +59,7 @@ for words in 'NAME .* COMP-RATIO' '^on average' '^2147483648$' '\[zstd\]' \
 done
 stop_nbdkit
 
-# How to start the server, too: in the background, as it says.
+# The line that starts the server, too: in the background, as it says.
 line="$(grep '^nbdkit ' <<<"$examples" | sed "s,/run/,$tmp/,g")"
 [ "$(wc -l <<<"$line")" = 1 ] || fail "no line that starts nbdkit: $line"
 eval "'$NBDKIT' -P '$tmp/pid' ${line#nbdkit }" >"$tmp/said" 2>&1 </dev/null ||

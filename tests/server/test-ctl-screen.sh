@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# nbdzramctl top and map on a terminal: driven in tmux and held against the
+# nbdzramctl top and map on a terminal: driven in tmux and compared with the
 # screens that known content must give; resized, quit and interrupted; the
 # progress bar of long work.
 
@@ -27,7 +27,7 @@ end_mux ()
 }
 trap end_mux EXIT
 
-# terminal LOCALE: a shell in 80x24, nothing on it but its prompt.
+# terminal LOCALE: a shell in 80x24, which shows only its prompt.
 terminal ()
 {
   mux kill-server 2>/dev/null || :
@@ -38,7 +38,7 @@ terminal ()
 
 type_line () { mux send-keys -l "$1"; mux send-keys Enter; }
 
-# until_screen REGEXP: up to a minute, which is failure and no measure.
+# until_screen REGEXP: waits up to a minute; that is no measurement.
 until_screen ()
 {
   local i
@@ -50,8 +50,8 @@ until_screen ()
   fail "no '$1' on the screen"
 }
 
-# What differs each time: times, the name of the socket, how long the line
-# of ratios is by now.
+# Parts that differ each time: times, the name of the socket, the length that
+# the line of ratios has reached.
 masked ()
 {
   mux capture-pane -p |
@@ -60,7 +60,7 @@ masked ()
         -e '${/^$/d}'
 }
 
-# same_screen FUNCTION: until the screen is what the function prints.
+# same_screen FUNCTION: waits until the screen equals the function's output.
 same_screen ()
 {
   local i
@@ -74,7 +74,7 @@ same_screen ()
   fail "not the screen of $1"
 }
 
-# The terminal is as it was: the shell's screen, its cursor and settings.
+# The terminal is restored: the shell's screen, its cursor and settings.
 restored ()
 {
   until_screen "^status $1\$"
@@ -86,7 +86,7 @@ restored ()
     fail "the terminal's settings were not given back"
 }
 
-# run_in LOCALE COMMAND...: on a fresh terminal.
+# run_in LOCALE COMMAND...: in a new terminal.
 run_in ()
 {
   terminal "$1"
@@ -117,7 +117,7 @@ row(3, 3)
 row(4, 6)
 row(5, 8)
 row(6, 8)
-# A single one at either end.
+# A single slot at either end.
 h.pwrite(rng.randbytes(4096), 0)
 h.pwrite(b"x" * 4096, (71 * 18 - 1) * 4096)
 h.shutdown()
@@ -155,7 +155,7 @@ map_screen ()
 map_utf8 () { map_screen · ░ ▒ ▓ █; }
 map_ascii () { map_screen . - + '*' '#'; }
 
-# sed works on bytes in the C locale, which is what is compared too.
+# sed works on bytes in the C locale, and bytes are compared.
 echo "map, UTF-8"
 run_in C.UTF-8 "'$CTL' -s '$control' map 0.2"
 same_screen map_utf8
@@ -193,7 +193,7 @@ restored 0
 
 # ------------------------------------------------------------------------
 
-# Sizes as the table has them; test-ctl.py holds that against bytes.
+# Sizes in the table's notation; test-ctl.py compares that with bytes.
 top_screen ()
 {
   local t b classes
@@ -223,7 +223,7 @@ top_screen ()
   echo "Passes    compaction idle: 0 passes, 0 pages freed, $freeable to be had"
   echo
   echo "class  pages objects used               class  pages objects used"
-  # Four kinds of objects, of which 4096 takes most.
+  # Four kinds of objects; those of 4096 bytes take most.
   head -n 5 "$tmp/classes"
   for ((classes = $(wc -l <"$tmp/classes"); classes < 5; classes++)); do
     echo
@@ -231,8 +231,8 @@ top_screen ()
   echo "q quit   space look again"
 }
 
-# Nothing is written any more, so classes stay as they are: by most pages,
-# then by size, two to a line.
+# Nothing is written any more, so classes stay unchanged: sorted by pages, then
+# by size, two on a line.
 "$CTL" -s "$control" classes |
   awk '$1 ~ /^[0-9]+$/ && $16 > 0 { print $16, $2, $14, $15 }' |
   sort -k1,1nr -k2,2n |
@@ -283,7 +283,7 @@ mux resize-window -x 20 -y 5
 until_screen '^Memory [0-9.]+[KM] of 16M$'
 mux resize-window -x 6 -y 2
 until_screen '^[0-9.]+%$|^[0-9.]+[KM] [0-9]+%$'
-# (Not every terminal can show its last cell, which is all of this one.)
+# (Not every terminal can show its last cell, and this one is all of it.)
 mux resize-window -x 1 -y 1
 mux resize-window -x 1 -y 2
 until_screen '^[0-9]$'
@@ -338,7 +338,7 @@ until_screen '^nbdzramctl: compact cancelled$'
 restored 1
 if grep -qE "$bar" <<<"$(mux capture-pane -p)"; then fail "the bar is still there"; fi
 
-# An audit that waits for a discard is seen to live, and is cancelled.
+# An audit that waits for a discard still shows progress, and is cancelled.
 touch "$HOLD_DECOMMIT"
 py <<'END' &
 h.trim(71 * 9 * 4096, 0)

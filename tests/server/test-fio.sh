@@ -31,7 +31,7 @@ verify ()
     fail "fio $name did nothing: $(cat "$tmp/fio")"
 }
 
-# Recompress all that can be, again and again, until $tmp/stop is there.
+# Recompress everything, again and again, until $tmp/stop exists.
 recompress_for_ever ()
 {
   while [ ! -e "$tmp/stop" ]; do
@@ -56,7 +56,7 @@ for keys in "$PLUGIN slot_size=4k" \
   fi
   verify slots --bs=4k --buffer_compress_percentage=50 \
          --refill_buffers --buffer_compress_chunk=512
-  # Over what is there, smaller and larger than a slot and across slots.
+  # Over existing data, smaller and larger than a slot and across slots.
   verify parts --bs=1536 --buffer_compress_percentage=70 --refill_buffers
   verify backlog --bs=20k --verify_backlog=64 --verify_backlog_batch=16
   verify mixed --bssplit=512/20:4k/40:12k/20:64k/20 --verify_backlog=128 \

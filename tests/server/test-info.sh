@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What the server says of itself, and that a huge disk costs nothing.
+# What the server reports about itself; and a huge disk costs nothing.
 
 . "$(dirname "$0")/lib.sh"
 requires nbdinfo --version
@@ -36,13 +36,13 @@ for slot in 4096 16384 65536; do
   stop_nbdkit
 done
 
-# Read only: no command that writes, the data still there to be read.
+# Read only: no command that writes; the data can still be read.
 start_nbdkit -r "$PLUGIN" 1M
 is is_read_only true
 stop_nbdkit
 
-# An empty terabyte is one hole.  (The bound is for a server that hangs, not
-# a measurement.)
+# An empty terabyte is one hole.  (The bound catches a server that hangs; it is
+# not a measurement.)
 start_nbdkit "$PLUGIN" 1T
 timeout 60 nbdinfo --map "$uri" >"$tmp/map" ||
   fail "no map of an empty terabyte"
@@ -50,7 +50,7 @@ timeout 60 nbdinfo --map "$uri" >"$tmp/map" ||
   "0 1099511627776 3 hole,zero" ] || fail "map: $(cat "$tmp/map")"
 stop_nbdkit
 
-# The largest disk there is.
+# The largest possible disk.
 start_nbdkit "$PLUGIN" 9223372036854775807
 is export-size 9223372036854775807
 if sanitized; then

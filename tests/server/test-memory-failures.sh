@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What nbdkit's memory plugin with allocator=zstd gets wrong, each by name.
+# The faults of nbdkit's memory plugin with allocator=zstd, each by name.
 
 . "$(dirname "$0")/lib.sh"
 requires nbdinfo --version
@@ -20,7 +20,7 @@ echo "2. a zero that begins inside a page and crosses 128 MiB destroys" \
 start_nbdkit "$PLUGIN" 512M algorithm=zstd slot_size=32k
 py <<'END'
 data = Data(random.Random(1))
-# Nothing was ever written after the boundary.
+# Nothing has ever been written after the boundary.
 old = data.text(22768)
 h.pwrite(old, 128 * M - 32768)
 h.zero(200 * K, 128 * M - 10000)
@@ -68,9 +68,9 @@ stop_nbdkit
 echo "4. one mutex is held while it compresses: others wait"
 start_nbdkit "$PLUGIN" 64M algorithm=zstd level=19 slot_size=64k workers=4
 py <<'END'
-# While a large, slow write goes on, another client looks at slots of it.
-# That it sees one slot with new data and after that one with old data shows
-# that it was answered in the middle of the write.
+# While a large, slow write runs, another client reads slots of it.  If it sees
+# one slot with new data and a later one with old data, it was answered in the
+# middle of the write.
 data = Data(random.Random(3))
 other = connect(sys.argv[1])
 slots = 128
@@ -99,7 +99,7 @@ check(any(seen_inside(number) for number in range(1, 6)),
 END
 stop_nbdkit
 
-# 5 and 8 are not to be seen from outside: count the calls of the library.
+# 5 and 8 are not visible from outside: count the calls of the library.
 if sanitized; then
   echo "5 and 8 not run: $ZRAM_SANITIZER is preloaded already"
 elif ! ${CC:-cc} -shared -fPIC -O1 -o "$tmp/count.so" \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# metrics=: what is served over HTTP passes promtool, also under load; other
+# metrics=: the text served over HTTP passes promtool, also under load; other
 # requests are refused; bad addresses are answered with one line of error.
 
 . "$(dirname "$0")/lib.sh"
@@ -14,7 +14,7 @@ http ()
   "$PYTHON" - "$@" <<'END'
 import sys, urllib.error, urllib.request
 method, url = sys.argv[1:3]
-# Whatever proxy is in the environment, it is not for us.
+# A proxy in the environment is not for us.
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 try:
     r = opener.open(urllib.request.Request(url, method=method), timeout=60)
@@ -26,8 +26,8 @@ with open(sys.argv[3] if len(sys.argv) > 3 else "/dev/null", "wb") as f:
 END
 }
 
-# scrape URL FILE: fetch, and hold against promtool, which is silent if all
-# is well
+# scrape URL FILE: fetch, and check with promtool, which is silent if all is
+# well
 scrape ()
 {
   [[ "$(http GET "$1" "$2")" == "200 text/plain; version=0.0.4"* ]] ||
@@ -44,7 +44,7 @@ value ()
     fail "not once in the metrics: $2"
 }
 
-# ---- what is served
+# ---- the metrics
 port="$(free_port)"
 start_nbdkit "$PLUGIN" 64M mem_limit=32M metrics="$port" control="$tmp/control"
 url="http://127.0.0.1:$port/metrics"
@@ -55,7 +55,7 @@ scrape "$url" "$tmp/m0"
 
 py <<'END'
 h.pwrite(random.Random(1).randbytes(4096), 8192)
-# Zeros count where the table has a place for them.
+# Zeros count if the table has a place for them.
 h.pwrite(b"\0" * 8192, 0)
 h.pread(4096, 0)
 END
@@ -82,7 +82,7 @@ END
 diff <(grep '^#' "$tmp/m1") <(grep '^#' "$tmp/m2") ||
   fail "the families over HTTP (<) and over the socket (>) differ"
 
-# ---- what the dashboard and the rules look at is there
+# ---- all metrics of the dashboard and the rules exist
 families="$(sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$tmp/m1")"
 used="$(grep -rhoE '\<nbdzram_[a-z_]+' "$SRCDIR/scripts/monitoring" |
         sed -E 's/_(bucket|sum|count)$//' | sort -u)"
@@ -101,7 +101,7 @@ for method in POST PUT DELETE; do
   [[ "$(http $method "$url")" == 405* ]] || fail "$method"
 done
 "$PYTHON" - "$port" <<'END'
-# What is no HTTP, half a request, and many at once do it no harm.
+# Data that are not HTTP, half a request, and many at once do no harm.
 import random, socket, sys
 many = []
 for i in range(60):

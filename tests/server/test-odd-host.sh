@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Machines that this one is not.  With memory pages of another size nbdkit does
-# not start, and says why.  With locked memory, which the system does not give
-# back at the first word, a full disk still says ENOSPC and nothing else, takes
-# up again what was discarded, and evicts to a backing store.
+# Machines that differ from this one.  With memory pages of another size nbdkit
+# does not start, and says why.  With locked memory, which the system does not
+# give back at the first call, a full disk still answers only ENOSPC, reuses
+# discarded memory, and evicts to a backing.
 
 . "$(dirname "$0")/lib.sh"
 requires_nbd_python
 requires cc --version
 
-# The sanitizer's library wants to be the first.
+# The sanitizer's library must be loaded first.
 ! sanitized || skip "a sanitizer's build takes no preloaded library"
 cc -shared -fPIC -o "$tmp/odd.so" "$here/odd-host.c" -ldl
 
@@ -24,7 +24,7 @@ for page in 8192 16384 65536; do
     fail "pages of $page bytes: $(cat "$tmp/said")"
   [ "$(wc -l <"$tmp/said")" -eq 1 ] || fail "not one line: $(cat "$tmp/said")"
 done
-# The library itself is not in the way.
+# The library itself does not disturb.
 ODD_PAGE=4096 LD_PRELOAD="$tmp/odd.so" \
   "$NBDKIT" -U - "$PLUGIN" 1M --run "touch $tmp/ran"
 [ -e "$tmp/ran" ] || fail "did not run with pages of 4096 bytes"
@@ -39,8 +39,8 @@ start_locked ()
   ODD_LOCKED=$how LD_PRELOAD="$tmp/odd.so" start_nbdkit "$PLUGIN" "$@"
 }
 
-# Full, then half of it discarded and written again, by several clients at once:
-# zspages are made by one and found too many by another.
+# Full, then half of it is discarded and written again, by several clients at
+# once: one makes zspages that another finds to be too many.
 fill ()
 {
   py "$sock" <<'END'
@@ -79,7 +79,7 @@ for allocator in zsmalloc z3fold; do
     stop_nbdkit
   done
 
-  # Room is made: four times what memory has room for.
+  # Room is made: four times as much as fits in memory.
   echo "$allocator, with a backing store"
   start_locked 1 1G mem_limit=16M allocator=$allocator workers=4 \
     "backing=$tmp/store-$allocator" backing_size=128M

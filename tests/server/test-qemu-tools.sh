@@ -17,7 +17,7 @@ clean_up ()
   [ -z "$extra" ] || kill -9 "$extra" 2>/dev/null || :
 }
 
-# quietly COMMAND...: what it prints only if it fails
+# quietly COMMAND...: shows its output only if it fails
 quietly ()
 {
   "$@" >"$tmp/said" 2>&1 </dev/null || fail "$*: $(cat "$tmp/said")"
@@ -31,7 +31,7 @@ stat ()
 }
 
 # io COMMAND...: one qemu-io, and every command must succeed.  Only with
-# writeback it leaves it to us which writes are FUA.
+# writeback does it let us decide which writes are FUA.
 io ()
 {
   local c commands=()
@@ -54,7 +54,7 @@ for format in raw qcow2; do
   quietly qemu-img convert -f raw -O $format "$uri" "$tmp/out"
   quietly qemu-img compare -f raw -F $format "$tmp/image" "$tmp/out"
   [ $format != raw ] || cmp "$tmp/image" "$tmp/out"
-  # The comparison sees one byte.
+  # The comparison notices one byte.
   io "write -P 1 $((5 * M + 77)) 1" "write -P 2 $((5 * M + 78)) 1"
   status=0
   qemu-img compare -f $format -F raw "$image" "$uri" \
@@ -82,7 +82,7 @@ for e in json.load(open(sys.argv[1])):
         holes.append((e["start"], at))
 assert at == int(sys.argv[2]), at
 inside = [h for h in holes if 8 * M <= h[0] and h[1] <= 16 * M]
-# Of the second discard only whole slots, to the end of the last of them.
+# Of the second discard only whole slots count, to the end of the last one.
 want = [(10 * M, 12 * M), (14 * M + 4096, 14 * M + 98304),
         (15 * M, 15 * M + 65536)]
 assert inside == want, (inside, want)

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Memory of another machine as the backing store: an NBD server on TCP in a
-# network namespace of its own, the plugin in a second one, and a cable (veth)
-# between them that is pulled under load.
+# Another machine's memory as the backing: an NBD server on TCP in its own
+# network namespace, the plugin in a second one, and a cable (veth) between them
+# that is pulled under load.
 #
 #   1. pulled for 3 s, less than backing_timeout: requests wait, none fails
-#   2. pulled for longer: some fail, and once it is back all data is there
+#   2. pulled for longer: some fail, and once it is back all data are there
 #
-# Never a wrong byte, and the auditor at the end finds all in order.
+# Never a wrong byte, and the auditor at the end finds everything in order.
 
 . "$(dirname "$0")/lib.sh"
 requires_nbd_python
@@ -38,8 +38,8 @@ ip -n "$there_ns" addr add 192.0.2.2/24 dev zram-cable
 ip -n "$here_ns" link set zram-cable up
 ip -n "$there_ns" link set zram-cable up
 
-# One thread a connection: with more, nbdkit 1.32 may abort when the connection
-# of a busy client breaks (raw_send_socket).
+# One thread for each connection: with more, nbdkit 1.32 may abort when the
+# connection of a busy client breaks (raw_send_socket).
 ip netns exec "$there_ns" nbdkit -t 1 -f -P "$tmp/store.pid" -i 192.0.2.2 \
    memory 256M </dev/null >"$tmp/store.log" 2>&1 &
 store_pid=$!
@@ -50,7 +50,7 @@ done
 [ -s "$tmp/store.pid" ] || fail "no store: $(cat "$tmp/store.log")"
 store=nbd://192.0.2.2
 
-# start_nbdkit's server, in the other namespace
+# like start_nbdkit, in the other namespace
 printf '#!/bin/sh\nexec ip netns exec %s "%s" "$@"\n' "$here_ns" \
        "$(command -v "$NBDKIT")" >"$tmp/nbdkit"
 chmod +x "$tmp/nbdkit"
@@ -85,7 +85,7 @@ load.run_for(seconds)
 before = load.reads + load.writes, load.failed_reads + load.failed_writes
 cable("up")
 
-# Requests go through again, and none fails any more.
+# Requests are served again, and no more fail.
 back = time.monotonic()
 good = 0
 while good < 10:
@@ -101,7 +101,7 @@ check(strict or load.failed_reads > 0, "no read failed: was the cable pulled?")
 check(not strict or load.slowest > 1, "nothing waited: was the cable pulled?")
 load.verify()
 END
-  # It is there, not here, that most of it lies.
+  # Most of the data are there, not here.
   ip netns exec "$here_ns" timeout 20 nbdinfo --json --map --totals "$store" |
     "$PYTHON" -c '
 import json, sys

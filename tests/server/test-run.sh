@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# scripts/run: serves on its socket and on TCP, refuses a second one, passes
-# on what nbdkit says of a bad key, clears away what a killed one left, and
-# stops cleanly.  On a copy of the build tree's ./nbdkit, so that nobody
-# else's build/run is in the way.
+# scripts/run: serves on its socket and on TCP, refuses a second server, passes
+# on nbdkit's message about a bad key, clears away what a killed one left, and
+# stops cleanly.  It runs on a copy of the build tree's ./nbdkit, so that no
+# other test's build/run is in the way.
 
 set -u
 
@@ -32,12 +32,12 @@ for c in nbdinfo nbdcopy flock perl; do
   command -v $c >/dev/null || { echo "skipped: no $c"; exit 77; }
 done
 
-# start NAME ARGUMENT...: until it says that it serves.
+# start NAME ARGUMENT...: waits until it says that it serves.
 start () {
   local log=$tmp/$1.log
 
   shift
-  # A shell starts what is in the background with SIGINT ignored.
+  # A shell starts background commands with SIGINT ignored.
   env --default-signal=INT "$run" "$@" >"$log" 2>&1 &
   job=$!
   for ((i = 0; i < 600; i++)); do
@@ -48,7 +48,7 @@ start () {
   fail "scripts/run $* does not serve"
 }
 
-# stop SIGNAL: must end with status 0 and leave nothing but its lock.
+# stop SIGNAL: must end with status 0 and leave nothing except its lock.
 stop () {
   kill -"$1" $job
   wait $job
@@ -60,7 +60,7 @@ stop () {
 
 uri="nbd+unix:///?socket=$tmp/run/zram.sock"
 
-# Serves the size and the keys that it was given, and prints what to paste.
+# Serves the size and the keys that it was given, and prints lines to paste.
 start one 64M algorithm=zstd
 [ "$(nbdinfo --size "$uri")" = 67108864 ] || fail "size"
 for word in "$uri" nbd-client qemu-system nbdcopy nbdzramctl; do
@@ -74,7 +74,7 @@ ctl=${NBDZRAMCTL:-nbdzramctl}
   fail "nbdzramctl"
 grep -qw 67108864 "$tmp/ctl.log" || fail "nbdzramctl sees another disk"
 
-# A second one is refused and leaves the first alone.
+# A second one is refused and does not disturb the first.
 if "$run" 1M >"$tmp/two.log" 2>&1; then fail "a second one started"; fi
 grep -qF "served already: $uri" "$tmp/two.log" || fail "second one's message"
 [ "$(nbdinfo --size "$uri")" = 67108864 ] || fail "first one is gone"
@@ -94,12 +94,12 @@ read -r <"$tmp/talk" || fail "client"
 stop INT
 kill $client 2>/dev/null
 
-# A bad key: nbdkit's message alone, and its status.
+# A bad key: only nbdkit's message, and its status.
 if "$run" 1M frobnicate=1 >"$tmp/bad.log" 2>&1; then fail "bad key accepted"; fi
 [ "$(wc -l <"$tmp/bad.log")" = 1 ] && grep -q frobnicate "$tmp/bad.log" ||
   fail "message for a bad key"
 
-# The script is killed outright: its server ends by itself, the socket that it
+# The script is killed outright: its server ends by itself.  The socket that it
 # leaves does not matter.
 start killed 1M
 kill -KILL $job

@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The server ends when it is told to, whatever its clients do, and does not
-# end when they do.
+# The server ends when it is told to, whatever its clients do, and does not end
+# when they do.
 
 . "$(dirname "$0")/lib.sh"
 requires_nbd_python
 
 # With a sanitizer's runtime preloaded, any nbdkit hangs in its exit handlers
 # after its threads have printed errors with %m (glibc's locale lock stays
-# taken): so there it prints none.  Reports do not come through nbdkit's log.
+# taken).  So there it prints none.  Reports do not go through nbdkit's log.
 options=()
 if sanitized; then options=(--log=null); fi
 
 clients=()
 
-# client KIND: in the background, and there once this returns
+# client KIND: runs in the background, and is connected when this returns
 client ()
 {
   local ready="$tmp/ready.$((++nready))" i
   "$PYTHON" "$here/zramtest.py" "$1" "$sock" "$ready" \
             >"$tmp/client.log" 2>&1 &
   clients+=($!)
-  disown $!                     # no word when it is killed
+  disown $!                     # no message when it is killed
   for ((i = 0; i < 1200; i++)); do
     [ -e "$ready" ] && return 0
     running $! || break
@@ -33,7 +33,7 @@ client ()
 nready=0
 
 # ends SIGNAL CLIENT...: the server is gone within 10 seconds, status 0, and its
-# clients, idle or with requests in flight, are told by that.
+# clients, idle or with requests in flight, notice it.
 ends ()
 {
   local signal="$1" c
@@ -66,9 +66,9 @@ for signal in TERM INT HUP; do
 done
 
 # ---- clients die in the middle of their requests
-# One thread a connection: with more, nbdkit itself (1.32) now and then fails
-# an assertion in raw_send_socket when it replies to a client that is gone,
-# whatever the plugin.
+# One thread for each connection: with more, nbdkit itself (1.32) now and then
+# fails an assertion in raw_send_socket when it replies to a client that is
+# gone, with any plugin.
 start_nbdkit "${options[@]}" -t 1 "$PLUGIN" 64M
 "$PYTHON" - "$sock" "$pid" <<'END'
 import os, random, signal, sys, time

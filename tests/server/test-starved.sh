@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Memory and space run out outside the plugin's own limit: the Nth allocation
-# fails, address space is limited, the backing store's file system is full, a
-# cgroup has no more.  Clients see ENOMEM or ENOSPC, what was there stays,
-# and the server goes on.
+# fails, address space is limited, the backing's file system is full, a cgroup
+# has no more.  Clients see ENOMEM or ENOSPC, existing data stay, and the server
+# goes on.
 
 . "$(dirname "$0")/lib.sh"
 requires_nbd_python
@@ -24,8 +24,9 @@ wrap ()
   chmod 755 "$tmp/wrapped"
 }
 
-# The server must be full before `most` bytes are written; all of it is still
-# there then, a part of it can be discarded, and that much be written again.
+# The server must be full before `most` bytes are written.  All of them are
+# still there then, part of them can be discarded, and as much can be written
+# again.
 fill_and_go_on ()
 {
   py "$@" <<'END'
@@ -45,7 +46,7 @@ while not failed:
     at += piece
 check(failed in (errno.ENOSPC, errno.ENOMEM), "errno", failed)
 print("%d MiB, then %s" % (at // M, errno.errorcode[failed]))
-# A write over old data that fails leaves it there, slot by slot.
+# A failed write over old data leaves them there, slot by slot.
 again = random.Random(5)
 for _ in range(20):
     x = again.randrange(1, at // piece - 17) * piece + M - piece
@@ -130,7 +131,7 @@ def round_(h, nth, for_good):
                          (2 * K, data.noise(20 * K)),
                          (500 * K, data.mixed(200 * K))):
         failed += attempt(h, base, model, offset, what)
-    # Further away, so more of the table, and only for the errno.
+    # Further away, so it needs more of the table; only for the errno.
     for power in range(30, 40):
         e = errno_of(h.pwrite, data.noise(8 * K), base + (1 << power))
         check(e in (0, errno.ENOMEM, errno.ENOSPC), "errno", e)
@@ -168,7 +169,7 @@ if sanitized; then
   echo "not run: ulimit -v: a sanitizer maps terabytes"
 else
   echo "address space is limited"
-  # What nbdkit needs with a connection, and little more.
+  # The memory that nbdkit needs with a connection, and little more.
   PLUGIN=memory start_nbdkit memory 1M
   size="$(awk '/^VmPeak:/ { print $2 }' "/proc/$pid/status")"
   stop_nbdkit
@@ -191,7 +192,7 @@ else
   stop_nbdkit
 fi
 
-# make_group LIMIT: a cgroup of that many bytes, $group, if one can be made.
+# make_group LIMIT: makes a cgroup of that many bytes, $group, if possible.
 make_group ()
 {
   local v1=/sys/fs/cgroup/memory v2=/sys/fs/cgroup
@@ -213,8 +214,8 @@ if sanitized; then
 elif ! make_group $((96 << 20)) 2>"$tmp/said"; then
   echo "not run: a cgroup's limit: no cgroup of memory can be made here"
 else
-  # The kernel refuses nothing there, it kills: so what is promised is that
-  # mem_limit, below it, keeps the process inside.
+  # The kernel refuses nothing there, it kills.  So the promise is that
+  # mem_limit, which is below that, keeps the process inside.
   echo "in a cgroup of 96 MiB, with mem_limit=32M"
   wrap "echo \$\$ >'$group/cgroup.procs'"
   NBDKIT="$tmp/wrapped" start_nbdkit -t 4 "$PLUGIN" 1G mem_limit=32M

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# swap=true: without the privilege that it needs it says what is missing; with
-# it every thread is an I/O flusher, everything is locked, and a disk of 1 TiB
-# still takes little memory.  What a kernel makes of it is in ../guest.
+# swap=true: without the needed privilege it says what is missing.  With it,
+# every thread is an I/O flusher, everything is locked, and a disk of 1 TiB
+# still takes little memory.  ../guest tests it with a kernel that swaps.
 
 . "$(dirname "$0")/lib.sh"
 . "$here/swap-checks.sh"
@@ -23,8 +23,8 @@ fi
 grep -q 'swap=true: CAP_SYS_RESOURCE is missing' "$tmp/said" ||
   fail "$(cat "$tmp/said")"
 
-# As nbdkit's own --swap has it, which locks all in advance.  Memory that was
-# freed is given back all the same.
+# As with nbdkit's own --swap, which locks everything in advance.  Freed memory
+# is given back all the same.
 if "$NBDKIT" --swap -U - null --run true 2>/dev/null; then
   start_nbdkit --swap zram 1G
   requires_nbd_python
@@ -52,7 +52,7 @@ for i in range(16):
 check(h.pread(M, 3 * M) != bytes(M), "not written")
 h.trim(16 * M, 0)
 END
-# Those of connections too, while there is one.
+# The threads of connections too, while there is one.
 "$PYTHON" -c 'import nbd, sys, time
 h = nbd.NBD()
 h.connect_unix(sys.argv[1])

@@ -9,8 +9,8 @@ requires nbdcopy --version
 requires nbdinfo --version
 requires qemu-img --version
 requires_nbd_python
-# Refused clients make nbdkit print an error's text, and after that under the
-# address sanitizer it waits for ever in p11-kit's exit handler, whatever the
+# Refused clients make nbdkit print an error's text.  After that, under the
+# address sanitizer, it waits for ever in p11-kit's exit handler, with any
 # plugin.
 if sanitized; then skip "nbdkit under a sanitizer does not end after an error"; fi
 read -r -a nbdsh <<<"${NBDSH:-$PYTHON -m nbd}"
@@ -129,12 +129,12 @@ for ((i = 0; i < 600; i++)); do
   sleep 0.05
 done
 if [ ! -s "$tmp/vsock.pid" ]; then
-  # The option was understood, and it is the kernel that has none.
+  # The option was understood, but the kernel lacks it.
   grep -q 'bind_vsock' "$tmp/vsock.log" ||
     fail "--vsock: $(cat "$tmp/vsock.log")"
   not_here vsock "it in the kernel: $(tail -n 1 "$tmp/vsock.log")"
 else
-  # The address 1 is this machine, where the kernel can do that.
+  # The address 1 is this machine, if the kernel supports that.
   if nbdinfo --size "nbd+vsock://1:$port" >"$tmp/said" 2>&1; then
     there_and_back "nbd+vsock://1:$port"
   else
@@ -191,8 +191,8 @@ start_nbdkit --filter=partition "$PLUGIN" 8M partition=1
 ! nbdinfo "$uri" >"$tmp/said" 2>&1 || fail "found a partition"
 stop_nbdkit
 
-# The filter reads the table when a client comes, so the disk with the table
-# is another server's, reached by nbdkit's nbd plugin.
+# The filter reads the table when a client connects.  So the disk with the table
+# belongs to another server, reached by nbdkit's nbd plugin.
 echo "filter partition with real I/O"
 serve -U "$tmp/whole" "$PLUGIN" 32M
 whole=$pid whole_job=$job whole_log=$log
