@@ -28,7 +28,7 @@ next (const char *name)
 {
   void *f = dlsym (RTLD_NEXT, name);
 
-  if (!f) /* the library came with the plugin */
+  if (!f) /* the library was loaded with the plugin */
     f = dlsym (dlopen ("libzstd.so.1", RTLD_LAZY), name);
   if (!f)
     abort ();

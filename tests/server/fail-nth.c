@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Preloaded into nbdkit by test-starved.sh: of the memory that the plugin asks
- * for, the Nth request fails, or all from the Nth on.  The file $FAIL_NTH is
- * mapped, and says what is to fail and what did:
+/* Preloaded into nbdkit by test-starved.sh: of the plugin's requests for
+ * memory the Nth fails, or all from the Nth on.  The file $FAIL_NTH is mapped;
+ * the test writes which fail, and reads which did:
  *
  *   | nth, 0: nothing | not 0: and all after it | asked for | failed |
  *

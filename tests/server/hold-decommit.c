@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Preloaded into nbdkit by test-ctl-job.py and test-ctl-screen.sh: who gives
- * memory back to the system waits there for as long as the file $HOLD_DECOMMIT
- * exists.  While one waits the file $HOLD_DECOMMIT.held exists.
+/* Preloaded into nbdkit by test-ctl-job.py and test-ctl-screen.sh.  While the
+ * file $HOLD_DECOMMIT exists, a thread that gives memory back to the system
+ * waits here, and the file $HOLD_DECOMMIT.held exists.
  *
- * Only whole spans of the allocator, which begin at multiples of SPAN, are
- * given back without a lock; of a span's end that is done with the class
- * locked, and held there it would hold statistics up too.
+ * Only threads that give back whole spans of the allocator, which begin at
+ * multiples of SPAN, are held: they hold no lock.  A span's end is given back
+ * with its class locked, so a wait there would also stop statistics.
  */
 
 #define _GNU_SOURCE

@@ -88,7 +88,7 @@ requires_nbd_python ()
   requires "$PYTHON" -c 'import nbd'
 }
 
-# True with a sanitizer: the memory of the process is not only the plugin's then.
+# With a sanitizer, the memory of the process is not only the plugin's.
 sanitized ()
 {
   [ -n "$ZRAM_SANITIZER" ]

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Preloaded into nbdkit by test-odd-host.sh: another machine, as the plugin
- * sees it.
+/* Preloaded into nbdkit by test-odd-host.sh: the plugin sees another machine.
  *
  *   ODD_PAGE=N    memory pages are N bytes
- *   ODD_LOCKED=1  memory is as if locked: MADV_DONTNEED fails with EINVAL;
+ *   ODD_LOCKED=1  as if memory was locked: MADV_DONTNEED fails with EINVAL;
  *           =2    and MADV_DONTNEED_LOCKED too, as before Linux 5.18
  */
 

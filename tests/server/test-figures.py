@@ -379,7 +379,7 @@ def spoilt(text):
             ("ctl/top_frame.c", '"ops.read.bytes"', '"ops.reads.bytes"'),
             ("ctl/top_frame.c", '"io.down"', '"io.up"'),
             ("ctl/print_table.c", '"mm.same_pages"', '"mm.same_slots"'),
-            (PAGE, "`swap_reserve` of", "`swap_reserved` of"),
+            (PAGE, "`swap_reserve` bytes", "`swap_reserved` bytes"),
             (PAGE, "`bytes_won` in", "`won` in"),
             (PAGE, '"low":85,"high":90', '"high":90,"low":85'),
             (RULES, 'op=\\"write\\"' if 'op=\\"write\\"' in text[RULES]

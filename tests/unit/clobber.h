@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the engine calls, made as nasty as the standard allows, and made to
- * fail. Linked with --wrap (see tests/Makefile.am), so it is in between the
- * engine and the C library, and between nothing else.
+ * Functions that our code calls, made as nasty as the standard allows,
+ * and made to fail.  Linked with --wrap (see tests/Makefile.am), so they are
+ * only between our own code and the C library.
  *
- *   clobber_on          whatever releases something sets errno to nonsense,
- *                       although it succeeds: errno after a success says
- * nothing clobber_locked      memory is as if locked: MADV_DONTNEED fails with
- * EINVAL clobber_fail (n)    the nth call from now on that may fail does, with
- * an errno that must reach no caller; with 'for_good' all that follow it too
+ *   clobber_on         every function that releases something sets errno to
+ *                      nonsense, although it succeeds: errno means nothing
+ *                      after a success
+ *   clobber_locked     memory is as if locked: MADV_DONTNEED fails with EINVAL
+ *   clobber_fail (n)   the nth call from now on that may fail does, with an
+ *                      errno that must reach no caller; with 'for_good' all
+ *                      calls after it fail too
  */
 
 #ifndef ZRAM_CLOBBER_H
