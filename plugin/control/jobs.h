@@ -28,8 +28,8 @@ int jobs_start (struct jobs *jobs) MUST_USE;
 
 /* Cancel the running job, wait until it ends, and begin no more.  An audit or a
  * reset ends within its current step.  A job that sleeps in the backing store
- * ends because requests to the store fail once the server stops.  A job that
- * does not end even then ends with the process (plugin/ending.h).
+ * ends because its requests fail once the server stops.  A job that does not
+ * end even then ends with the process (plugin/ending.h).
  */
 void jobs_stop (struct jobs *jobs);
 void jobs_destroy (struct jobs *jobs);

@@ -162,7 +162,7 @@ def killed(server, rng, number):
     return len(children)
 
 
-# -- what must not change ---------------------------------------------------
+# -- the witness ------------------------------------------------------------
 
 class Witness:
     """A client that stays, its data, and the server's memory.

@@ -238,7 +238,7 @@ def endless():
 
 
 def interrupted():
-    """Nobody has to wait for a silent server to end."""
+    """A silent server does not keep nbdzramctl from ending."""
     path = folder + "/silent"
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(path)

@@ -22,7 +22,7 @@ end_mux ()
   set +e
   trap - ERR
   mux kill-server 2>/dev/null
-  (exit $status)                # what end_test looks at
+  (exit $status)                # end_test looks at it
   end_test
 }
 trap end_mux EXIT
