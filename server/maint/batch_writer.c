@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Batch writer: fills batches, sends them, and swaps the slots.
+ * Contract: maint/batch_writer.h.
+ */
 
 #include <config.h>
 
@@ -16,9 +19,9 @@
 #define BATCH_FILTER 2048u /* bits */
 
 struct record_ref {
-  uint64_t slot; /* its number in the store */
-  uint32_t at;   /* in the buffer */
-  uint32_t meta; /* when it was copied */
+  uint64_t slot; /* its number */
+  uint32_t at;   /* place in the buffer */
+  uint32_t meta; /* as it was when the object was copied */
 };
 
 struct batch {
@@ -29,7 +32,7 @@ struct batch {
   uint64_t first;  /* block */
   unsigned blocks; /* of the run */
   unsigned claim;
-  unsigned setting; /* of writeback_limit, that its slots were taken from */
+  unsigned setting; /* of writeback_limit, when units were taken */
   uint32_t used;    /* bytes */
   unsigned n;
   uint64_t maybe[BATCH_FILTER / 64]; /* a bit for each slot's hash */
@@ -40,7 +43,7 @@ struct batch_writer {
   struct store *store;
   struct batch *open, *idle;
   unsigned made, most;
-  bool keeps; /* what was made */
+  bool keeps; /* batches stay once made */
   struct batch_totals totals;
 
   struct mutex lock;
@@ -78,7 +81,7 @@ free_batch (struct batch *b)
   free (b);
 }
 
-/* One that is idle, a new one, or the next to complete; NULL with errno. */
+/* An idle batch, a new one, or the next one to complete; NULL with errno. */
 static struct batch *
 get_batch (struct batch_writer *w)
 {
@@ -111,7 +114,7 @@ open_batch (struct batch_writer *w)
 
   if (!b)
     return PUT_FAILED;
-  /* All claims are taken, but some by batches of our own. */
+  /* All claims are taken, but some by this writer's batches: wait for those. */
   while (!(b->claim = claim_take (w->store)) && batch_writer_reap (w, true) > 0)
     ;
   if (!b->claim) {
@@ -132,7 +135,7 @@ open_batch (struct batch_writer *w)
   return PUT_DONE;
 }
 
-/* Nothing was put in. */
+/* Give the open batch back; it is empty. */
 static void
 abandon_open (struct batch_writer *w)
 {
@@ -174,7 +177,7 @@ has_slot (const struct batch *b, uint64_t slot)
   return false;
 }
 
-/* An open batch with room for the record. */
+/* Make sure that there is an open batch with room for the record. */
 static enum put_result
 need_room (struct batch_writer *w, uint64_t slot, uint32_t size)
 {
@@ -186,7 +189,7 @@ need_room (struct batch_writer *w, uint64_t slot, uint32_t size)
     return r;
   if (has_room (w->open, size))
     return PUT_DONE;
-  abandon_open (w); /* a short run between blocks in use */
+  abandon_open (w); /* its run is short, between blocks in use */
   return PUT_NO_RUN;
 }
 
@@ -253,7 +256,7 @@ batch_writer_flush (struct batch_writer *w)
     return;
   blocks = (b->used + BACKING_BLOCK - 1) / BACKING_BLOCK;
   bytes = blocks * BACKING_BLOCK;
-  /* What the buffer held before is none of the store's business. */
+  /* The backing store must not get old data of the buffer. */
   memset (b->buf + b->used, 0, bytes - b->used);
   if (blocks < b->blocks)
     blocks_release (w->store->backed->blocks, b->first + blocks,
@@ -283,7 +286,9 @@ swap (struct batch_writer *w, const struct batch *b,
   content_make_backed (disk, b->first * BACKING_BLOCK + ref->at,
                        slot_meta_format (ref->meta), size, &new);
   new.marks = ref->meta &SLOT_MARKS;
-  /* Before it can be seen: who sees the slot in the store sees it counted. */
+  /* Count first: then every thread that sees the slot BACKED also sees it
+   * counted.
+   */
   disk_count (disk, DISK_BD_WRITES, 1);
   if (claim_replace (disk, disk_index_of (ref->slot), b->claim, &new)) {
     w->totals.slots++;
@@ -305,7 +310,9 @@ give_up (struct batch_writer *w, const struct batch *b,
     w->totals.error = b->io.error;
 }
 
-/* If its disk is gone, so is the slot's content: the record is nobody's. */
+/* If the disk is gone, the slot's content is gone too, and no slot uses the
+ * record.
+ */
 static void
 finish_record (struct batch_writer *w, const struct batch *b,
                const struct record_ref *ref)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Passes by hand: they empty the write buffer, and hold automatic work back.
+ * Contract: maint/by_hand.h.
+ */
 
 #include <config.h>
 
@@ -41,7 +44,7 @@ by_hand_compact (struct upkeep *u, struct pass_progress *progress,
   return whole;
 }
 
-/* A pass that runs by itself makes way, so EBUSY lasts for a slot. */
+/* An automatic pass makes way, so EBUSY lasts for one slot. */
 static int
 recompress (struct upkeep *u, const struct recompress_request *request,
             struct pass_progress *progress, struct recompress_totals *totals)
@@ -100,7 +103,7 @@ by_hand_write_back (struct upkeep *u, const struct writeback_request *request,
 struct audit {
   struct upkeep *u;
   struct pace pace;
-  unsigned requests; /* that the reader made since the last rest */
+  unsigned requests; /* made by the reader since the last rest */
 };
 
 static const char *

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Passes by hand: what somebody asks for, done in the calling thread.
+ * Passes by hand: a user asks for them, and they run in the calling thread.
  *
- * What is done by hand is meant for all that was written: the passes over
- * objects empty the write buffer first.  Recompression by itself makes way for
- * one by hand, for an audit and for a reset.
+ * A pass by hand covers all data written so far: the passes over objects empty
+ * the write buffer first.  Automatic recompression makes way for recompression
+ * by hand, for an audit and for a reset.
  *
- * 'progress' says how far it is, and *cancel in it ends a pass after its step.
- * All of them may sleep; the caller holds no lock.  One at a time, but for a
- * test that knows what it does.
+ * 'progress' shows how far the pass is; setting its 'cancel' ends the pass
+ * after its step.  All of these may sleep; the caller holds no lock.  One pass
+ * at a time, except in a test that knows what it does.
  */
 
 #ifndef ZRAM_BY_HAND_H
@@ -18,14 +18,14 @@
 #include "maint/upkeep.h"
 #include "store/audit.h"
 
-/* As compactor_run_watched.  Who asks for it wants the memory now, so what the
- * pool keeps for reuse goes back too.
+/* As compactor_run_watched.  The user wants the memory now, so this also gives
+ * back the memory that the pool keeps for reuse.
  */
 bool by_hand_compact (struct upkeep *u, struct pass_progress *progress,
                       struct compactor_result *result);
 
-/* As recompressor_run; but it waits for a pass that runs, so EBUSY tells that
- * it was cancelled meanwhile.
+/* As recompressor_run, but waits for a pass that runs.  So EBUSY means that it
+ * was cancelled while it waited.
  */
 int by_hand_recompress (struct upkeep *u,
                         const struct recompress_request *request,
@@ -43,15 +43,15 @@ int by_hand_write_back (struct upkeep *u,
                         struct pass_progress *progress,
                         struct writeback_totals *totals) MUST_USE;
 
-/* As store_audit_live, at the pace of background work.  patience_ms: for what
- * does not come to an end; 0: AUDIT_PATIENCE_MS.
+/* As store_audit_live, at the pace of background work.  patience_ms: how long
+ * to wait for something that does not end; 0: AUDIT_PATIENCE_MS.
  */
 int by_hand_audit (struct upkeep *u, bool deep, unsigned patience_ms,
                    struct pass_progress *progress, struct reason *why) MUST_USE;
 
-/* Discard all of a disk.  NULL, and *locked slots stay, which requests kept
- * locked until patience ended; or what did not come to an end, and nothing was
- * discarded.
+/* Discard all data of a disk.  NULL: done; *locked slots stay, because requests
+ * kept them locked until patience ended.  Otherwise nothing was discarded, and
+ * the result names what did not end.
  */
 const char *by_hand_reset (struct upkeep *u, struct disk *disk,
                            const struct patience *p, uint64_t *locked) MUST_USE;

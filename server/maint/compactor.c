@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Compactor: passes of compaction, migration and reclaim of leaves.
+ * Contract: maint/compactor.h.
+ */
 
 #include <config.h>
 
@@ -15,15 +18,15 @@
 #include "store/slot_walk.h"
 #include "maint/ticker.h"
 
-/* Leaves (a page each) worth a look through the table. */
+/* So many empty leaves (a page each) are worth a walk through the table. */
 #define EMPTY_LEAVES 16
 
-/* Seconds from one sweep for old slots to the next; SLOT_OLD and this are
- * together below the 18 hours that an age can count.
+/* Seconds from one sweep for old slots to the next.  The sum of SLOT_OLD and
+ * this is less than the 18 hours that an age can count.
  */
 #define SWEEP_PAUSE 3600
 
-/* While requests are waiting a step is taken only this often. */
+/* The pause between two steps while requests are waiting. */
 #define BUSY_PAUSE_NS 500000
 
 struct compactor {
@@ -31,12 +34,12 @@ struct compactor {
   unsigned threshold, pause;
   struct mutex control;                                /* held for a pass */
   struct pass_progress *progress GUARDED_BY (control); /* or NULL */
-  uint64_t start_pages GUARDED_BY (control); /* compacted before this pass */
-  atomic_uint wished; /* patience.h: somebody wants 'control' */
+  uint64_t start_pages GUARDED_BY (control);           /* compacted before it */
+  atomic_uint wished; /* patience.h: a thread wants 'control' */
   atomic_bool running;
   _Atomic uint64_t passes;
-  int64_t seen_requests; /* the thread's own: what it saw at its last look */
-  bool rested;           /* the thread's own: nothing came since it rested */
+  int64_t seen_requests; /* the thread's own: count at its last look */
+  bool rested;           /* the thread's own: no request since it rested */
   uint32_t swept;        /* the thread's own: second of the last sweep */
   struct ticker ticker;
 };
@@ -77,7 +80,7 @@ pages_compacted (struct compactor *c)
                                  POOL_PAGES_COMPACTED);
 }
 
-/* Between two steps.  False if the pass shall end. */
+/* Called between two steps.  False if the pass must end. */
 static bool
 let_requests_go_first (struct compactor *c) REQUIRES (c->control)
 {
@@ -93,7 +96,7 @@ let_requests_go_first (struct compactor *c) REQUIRES (c->control)
     atomic_store (&p->done, pages_compacted (c) - c->start_pages);
   if (p)
     return !ticker_stopping (&c->ticker) && !atomic_load (&p->cancel);
-  /* A pass that runs by itself makes way: there will be another. */
+  /* An automatic pass makes way: there will be another one. */
   return !ticker_stopping (&c->ticker) && atomic_load (&c->wished) == 0;
 }
 
@@ -116,7 +119,7 @@ reclaim_leaves (struct compactor *c) REQUIRES (c->control)
   return freed;
 }
 
-/* What the pool has counted so far. */
+/* The pool's counters so far. */
 static struct compactor_result
 counted (struct pool *pool)
 {
@@ -147,7 +150,7 @@ pass_locked (struct compactor *c, bool compact) REQUIRES (c->control)
     while (go_on && pool_migrate_step (pool, &at))
       go_on = let_requests_go_first (c);
     if (pool_spread (pool).top > 2 * used)
-      break; /* what is left is in use right now */
+      break; /* the others are in use right now */
   }
   if (go_on && (c->progress || !store_keeps_leaves (c->store)))
     result.leaves_freed = reclaim_leaves (c);
@@ -210,7 +213,7 @@ compactor_is_running (struct compactor *c)
   return atomic_load (&c->running);
 }
 
-/* -- by itself ---------------------------------------------------------- */
+/* -- automatic passes --------------------------------------------------- */
 
 static bool
 pays (struct compactor *c)
@@ -226,8 +229,8 @@ pays (struct compactor *c)
           leaves_empty (&store->leaves) >= EMPTY_LEAVES);
 }
 
-/* Nobody has asked for anything since the last look: what is kept in case of
- * need is not needed.  Once, until requests come again.
+/* No request has come since the last look: give back the memory that is kept
+ * for reuse.  Does so once, until requests come again.
  */
 static void
 rest (struct compactor *c)
@@ -251,7 +254,7 @@ rest (struct compactor *c)
   c->rested = true;
 }
 
-/* Ages that would wrap become a mark. */
+/* Mark slots idle before their age wraps. */
 static void
 sweep_old_slots (struct compactor *c)
 {

@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Compactor: the policy that gives memory back which frees and overwrites
- * have left in pieces.  The mechanisms are the pool's and the table's, a step
- * at a time:
+ * Compactor: the policy that gives back the memory which frees and overwrites
+ * have left in pieces.  The mechanisms belong to the pool and the table, and
+ * work in steps:
  *
  *   compaction   pool_compact_step, class by class
  *   migration    pool_migrate_step, when the arena is mostly holes
  *   leaves       slot_table_reclaim of leaves that are all EMPTY
  *
- * A pass does them in that order.  The compactor looks every 'pause' seconds
- * whether what compaction could free is over 'threshold' percent of the
- * memory in use, or whether one of the other two pays, and then runs.
- * Between two steps it lets requests go first: while there are as many as
- * workers it sleeps a little, though never so long that it gets nowhere.
- * When no request has come since its last look, what is kept for reuse goes
- * back to the system too.
+ * A pass does them in that order.  Every 'pause' seconds the compactor checks
+ * whether compaction could free more than 'threshold' percent of the memory in
+ * use, or whether one of the other two pays; then it runs a pass.  Between two
+ * steps it lets requests go first: while there are as many requests as workers
+ * it sleeps a little, but it always makes progress.  If no request has come
+ * since its last look, the memory kept for reuse goes back to the system too.
  *
- * Locks: 'control' (rank CONTROL) is held for a pass: one at a time, whether
- * by itself or by hand.  Everything below it is taken for a step only.
+ * Locks: 'control' (rank CONTROL) is held for a pass, automatic or by hand: one
+ * pass at a time.  All locks below it are taken for a step only.
  */
 
 #ifndef ZRAM_COMPACTOR_H
@@ -32,9 +31,9 @@
 
 struct compactor;
 
-/* threshold: percent, 0 = no compaction by itself; pause: seconds, 0 = pass
- * after pass without a look at the threshold (for tests and benches).  The
- * disk is not owned and must outlive the compactor.  NULL with errno ENOMEM.
+/* threshold: percent, 0 = no automatic compaction.  pause: seconds, 0 = pass
+ * after pass without regard to the threshold (for tests and benches).  The
+ * store is not owned and must outlive the compactor.  NULL with errno ENOMEM.
  */
 struct compactor *compactor_create (struct store *store, unsigned threshold,
                                     unsigned pause) MUST_USE;
@@ -42,7 +41,7 @@ struct compactor *compactor_create (struct store *store, unsigned threshold,
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int compactor_start (struct compactor *c) MUST_USE;
 
-/* End the thread, after the step at hand.  Harmless if it never started. */
+/* End the thread, after its current step.  Harmless if it never started. */
 void compactor_stop (struct compactor *c);
 void compactor_destroy (struct compactor *c);
 
@@ -50,19 +49,19 @@ struct compactor_result {
   uint64_t pages_freed, objects_moved, zspages_migrated, leaves_freed;
 };
 
-/* One whole pass in the calling thread, without regard to the threshold.
+/* Run one whole pass in the calling thread, without regard to the threshold.
  * Waits for a pass that runs.  Takes the control lock.
  */
 struct compactor_result compactor_run (struct compactor *c);
 
-/* As compactor_run, and the progress is kept up to date.  False if it was
- * cancelled; *result says what was done till then.
+/* As compactor_run, and keeps the progress up to date.  False if it was
+ * cancelled; *result says what was done until then.
  */
 bool compactor_run_watched (struct compactor *c, struct pass_progress *progress,
                             struct compactor_result *result);
 
-/* No pass runs between these two.  A pass that runs by itself ends after its
- * step; false, and nothing is held, if that took too long.
+/* No pass runs between these two.  An automatic pass ends after its step.
+ * False, and nothing is held, if that took too long.
  */
 bool compactor_hold_patiently (struct compactor *c, const struct patience *p)
   MUST_USE;
@@ -71,7 +70,7 @@ void compactor_unhold (struct compactor *c);
 /* Is a pass running now? */
 bool compactor_is_running (struct compactor *c);
 
-/* Passes that ran by themselves. */
+/* How many automatic passes ran. */
 uint64_t compactor_passes (struct compactor *c);
 
 #endif /* ZRAM_COMPACTOR_H */

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Deep reader: the thread that reads slots for a deep audit.
+ * Contract: maint/deep_reader.h.
+ */
 
 #include <config.h>
 
@@ -13,7 +16,7 @@
 #include "maint/deep_reader.h"
 #include "store/slot_read.h"
 
-/* Milliseconds between two looks at 'cancel'. */
+/* Milliseconds between two checks of 'cancel'. */
 #define LOOK_MS 10
 
 struct deep_reader {
@@ -24,13 +27,14 @@ struct deep_reader {
   struct mutex lock;
   struct cond changed;
   enum { IDLE, BUSY, ANSWERED } state;
-  bool left_alone; /* BUSY, and nobody wants the answer any more */
+  bool left_alone; /* BUSY, and no caller waits for the answer */
   bool stop;
   uint64_t slot; /* its number in the store */
   int error;     /* ANSWERED: errno, or 0 */
 };
 
-/* The disk may be removed while nobody waits for the answer. */
+/* Looks the disk up, which may be removed while no caller waits for the answer.
+ */
 static int
 read_as_a_request (struct deep_reader *r, uint64_t slot)
 {
@@ -74,7 +78,7 @@ reader_thread (void *arg)
   return NULL;
 }
 
-/* Until it is in that state; false if patience ended before. */
+/* Wait until it is in that state; false if patience ended first. */
 static bool
 wait_locked (struct deep_reader *r, int state, const struct patience *p)
   REQUIRES (r->lock)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Dictionaries: sampling, training, trying, installing, freeing.
+ * Contract: maint/dictionary.h.
+ */
 
 #include <config.h>
 
@@ -17,12 +20,12 @@
 #include "store/object.h"
 #include "store/slot_read.h"
 
-#define HELD_OUT 4 /* one in so many */
+#define HELD_OUT 4 /* one of so many samples is held out */
 
-/* A dictionary pays if it saves so many times what it costs, and so many
- * thousandths of what its slots take.  More where requests pay for it with
- * time: lz4 takes 12 us for 4 KiB with a dictionary and 8.5 without, and wins 3
- * to 4 %.
+/* A dictionary pays if it saves so many times its cost, and so many thousandths
+ * of the memory that its slots take.  More is required for the primary method,
+ * because there requests pay for it with time: lz4 takes 12 us for 4 KiB with a
+ * dictionary and 8.5 without, and saves 3 to 4 %.
  */
 #define PAYS_TIMES 2
 #define PAYS_PERMILLE 10
@@ -35,7 +38,7 @@ struct training {
   struct pass_progress *progress; /* or NULL */
   struct train_result *result;
   struct reason *why;
-  char *train, *held; /* slots' data, one behind the other */
+  char *train, *held; /* slots' data, one after the other */
   uint64_t wanted;
   struct zcomp_method users[1 + RECOMPRESS_METHODS]; /* [0] the primary */
   unsigned users_count;
@@ -72,8 +75,9 @@ next_random (uint64_t *state)
   return *state;
 }
 
-/* Each object with the same chance: wanted out of those that are left.  That it
- * is one is a hint: what becomes a sample is read under the slot's lock.
+/* Choose each object with the same probability: samples still wanted / objects
+ * still left.  Whether a slot is an object is a hint here: a sample is read
+ * under the slot's lock.
  */
 static void
 collect (struct training *t)
@@ -126,9 +130,9 @@ make_room (struct training *t)
   return 0;
 }
 
-/* -- what it wins ------------------------------------------------------- */
+/* -- gain --------------------------------------------------------------- */
 
-/* Memory that the held-out slots would take; UINT64_MAX with errno. */
+/* The memory that the held-out slots would take; UINT64_MAX with errno. */
 static uint64_t
 measure (struct training *t, const struct zcomp_method *method)
 {
@@ -151,7 +155,7 @@ is_user (const struct training *t, unsigned i, const struct codec *codec)
   return zcomp_format_codec (t->store->zcomp, t->users[i].format) == codec;
 }
 
-/* Compare for each method of the codec; false with errno. */
+/* Measure each method of the codec with and without it; false with errno. */
 static bool
 compare (struct training *t, struct train_gain *gain, unsigned format)
 {
@@ -190,7 +194,8 @@ pays (struct training *t, struct train_gain *gain)
 
 /* -- installing --------------------------------------------------------- */
 
-/* The methods of that codec take the format.  The caller holds 'settings'. */
+/* Let the methods of that codec use the format.  The caller holds 'settings'.
+ */
 static int
 use_format (struct training *t, const struct codec *codec, unsigned format)
 {
@@ -212,8 +217,7 @@ use_format (struct training *t, const struct codec *codec, unsigned format)
   return 0;
 }
 
-/* Try the dictionary, and install it if that pays.  The caller holds
- * 'settings'.
+/* Try the dictionary, and install it if it pays.  The caller holds 'settings'.
  */
 static int
 try_out (struct training *t, struct train_gain *gain,
@@ -243,7 +247,7 @@ try_out (struct training *t, struct train_gain *gain,
 
 /* -- one codec after the other ------------------------------------------ */
 
-/* The highest level that it would be used at: there is most to win. */
+/* The highest level at which it would be used: the gain is largest there. */
 static int
 level_for (const struct training *t, const struct codec *codec)
 {
@@ -255,7 +259,7 @@ level_for (const struct training *t, const struct codec *codec)
   return level;
 }
 
-/* Who would use a dictionary. */
+/* Find the methods that would use a dictionary. */
 static void
 find_users (struct training *t)
 {
@@ -277,7 +281,7 @@ train_codec (struct training *t, const struct codec *codec, const size_t *sizes)
                   (unsigned) t->result->samples, size, &bytes, &why) == -1)
     return fail (t, codec->name, why.text);
   mutex_lock (&t->store->settings);
-  find_users (t); /* they may be others than when the training began */
+  find_users (t); /* they may have changed since the training began */
   r = try_out (t, gain, &bytes);
   mutex_unlock (&t->store->settings);
   free (bytes.bytes);
@@ -341,7 +345,7 @@ dictionary_train (struct store *store, struct recompressor *r,
   return rc;
 }
 
-/* -- throwing away ------------------------------------------------------ */
+/* -- freeing ------------------------------------------------------------ */
 
 static bool
 is_named (struct store *store, const struct zcomp_method *methods, unsigned n,
@@ -363,7 +367,7 @@ dictionary_sweep (struct store *store, struct recompressor *r)
   if (!mutex_trylock (&store->settings))
     return 0;
   n = recompressor_methods (r, methods);
-  /* A step of it may hold a copy of an object that is gone from its slot. */
+  /* Its step may hold a copy of an object that has left its slot. */
   recompressor_hold (r);
   for (unsigned f = 0; f < FORMATS; f++)
     if (format_is_dict (f) && zcomp_format_codec (store->zcomp, f) &&

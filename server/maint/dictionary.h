@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Dictionaries: trained on what is stored, installed if that pays, and thrown
- * away when nothing needs them any more.
+ * Dictionaries: trained on the stored data, installed if that pays, and freed
+ * when nothing needs them any more.
  *
  *   live slots --sample--> 3/4 train --> dictionary
  *                          1/4 held out: packed without it and with it
  *                                         |
- *              gain over all slots > twice what it costs, and worth the time
+ *              gain over all slots > twice the cost, and worth the time
  *              that it takes?  install:
  *              the primary and the secondary methods of its codec use it
  *              from now on
  *
- * Old dictionaries stay for the slots that hold their format, which the store
- * counts, and go with the last of them.
+ * Old dictionaries stay for the objects in their format, which the store
+ * counts.  They are freed when the last of these is gone.
  *
  * Locks: store->settings while formats or methods change; the recompressor's
- * control while one is thrown away, since its work holds copies of objects.
+ * 'control' while a dictionary is freed, because the recompressor's work holds
+ * copies of objects.
  */
 
 #ifndef ZRAM_DICTIONARY_H
@@ -34,12 +35,12 @@ struct train_request {
   size_t size;      /* bytes, DICT_TRAIN_MIN … DICT_MAX; 0: TRAIN_SIZE */
 };
 
-/* What was found for one codec. */
+/* The result for one codec. */
 struct train_gain {
   const struct codec *codec;
-  unsigned methods;       /* that would use it */
+  unsigned methods;       /* that would use the dictionary */
   uint64_t before, after; /* bytes of memory that the held-out slots take */
-  uint64_t saves;         /* bytes, estimated for all that is stored */
+  uint64_t saves;         /* bytes, estimated for all stored data */
   uint64_t costs;         /* bytes, the dictionary and its digests */
   size_t size;            /* bytes */
   bool installed;
@@ -54,9 +55,9 @@ struct train_result {
   struct train_gain gains[TRAIN_CODECS];
 };
 
-/* In the calling thread; takes seconds.  Samples are held in memory meanwhile.
- * -1 with a reason if nothing can be trained or memory is out; else
- * 0, also when it was cancelled or did not pay.  'progress' counts slots; it
+/* Train in the calling thread; takes seconds, and keeps the samples in memory
+ * meanwhile.  -1 with a reason if training is not possible or memory is out;
+ * else 0, also if it was cancelled or did not pay.  'progress' counts slots; it
  * may be NULL.
  */
 int dictionary_train (struct store *store, struct recompressor *r,
@@ -64,8 +65,8 @@ int dictionary_train (struct store *store, struct recompressor *r,
                       struct pass_progress *progress,
                       struct train_result *result, struct reason *why) MUST_USE;
 
-/* Throw away what no method names and no object needs.  Does nothing if
- * somebody is changing the settings.  Returns how many went.
+/* Free the dictionaries that no method names and no object needs.  Does nothing
+ * if the settings are being changed.  Returns how many were freed.
  */
 unsigned dictionary_sweep (struct store *store, struct recompressor *r);
 
@@ -74,7 +75,7 @@ struct dictionary_usage {
   uint64_t memory; /* bytes, digests included */
 };
 
-/* Those that are loaded.  Takes a lock of rank dictionary. */
+/* The loaded dictionaries.  Takes a lock of rank dictionary. */
 struct dictionary_usage dictionary_usage (struct zcomp *zcomp);
 
 #endif /* ZRAM_DICTIONARY_H */

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Drainer: the thread that drains the write buffer.
+ * Contract: maint/drainer.h.
+ */
 
 #include <config.h>
 
@@ -9,20 +12,22 @@
 #include "base/keep_errno.h"
 #include "maint/drainer.h"
 
-/* Between two rounds: while there is something in the buffer, and not. */
+/* Pauses between two rounds: with data in the buffer, and without. */
 #define PAUSE_NS (UINT64_C (100) * 1000000)
 #define EMPTY_PAUSE_NS (UINT64_C (1000) * 1000000)
 
-/* What was not needed for so long goes back: twice as long at the most. */
+/* Chunks that were not needed for so long go back: after at most twice this
+ * time.
+ */
 #define TRIM_NS (UINT64_C (3000) * 1000000)
 
-/* What one step looks at. */
+/* The entries that one step looks at. */
 #define STEP_LOOKS 2048u
 
 struct drainer {
   struct store *store;
   struct ticker ticker;
-  uint64_t trimmed_ns; /* the thread's own: when it last gave back */
+  uint64_t trimmed_ns; /* the thread's own: time of the last trim */
 };
 
 uint32_t
@@ -41,7 +46,7 @@ drainer_due (const struct buffer *b)
                                     (used - full) / (capacity - full));
 }
 
-/* Once around, or until *cancel; 'all': whatever its age. */
+/* Go once around, or until *cancel.  'all': drain data of any age. */
 static void
 go_around (struct store *store, struct pace *pace, const atomic_bool *cancel,
            bool all)
@@ -80,7 +85,7 @@ give_back (struct drainer *d)
   struct buffer *b = &d->store->buffer;
   uint64_t now = clock_ns ();
 
-  drain_hold (d->store); /* an audit compares what is charged */
+  drain_hold (d->store); /* an audit checks the charged memory */
   if (buffer_is_closed (b))
     (void) buffer_trim (b);
   else if (now - d->trimmed_ns >= TRIM_NS) {

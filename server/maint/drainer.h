@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Drainer: when what lies in the write buffer is compressed.  The mechanism is
- * store/drain.h.
+ * Drainer: decides when the data in the write buffer are compressed.  The
+ * mechanism is store/drain.h.
  *
  *   age that is due
  *   1 s |--------------------------.        all of it, once memory is nearly
@@ -11,14 +11,15 @@
  *       +---------------------------|----
  *       0        entries in use    3/4   capacity
  *
- * What was not written for a second goes; what is written again and again
- * stays, and is never compressed.  When the buffer gets full the age falls, so
- * that what comes back seldom makes way for what comes next.
+ * Data that were not written for a second leave the buffer.  Data that are
+ * written again and again stay, and are never compressed.  When the buffer
+ * fills up the age falls, so that data which are written seldom make way for
+ * new data.
  *
- * It has a CPU to itself while nobody asks for anything, and PACE_BUSY_PERCENT
- * of one while clients do: writes that find the buffer full are compressed by
- * those who serve them, as without a buffer, so there is nothing to be won by
- * taking a CPU away from them.
+ * The drainer may use a whole CPU while no requests come, and PACE_BUSY_PERCENT
+ * of one while they do.  If a write finds the buffer full, the thread that
+ * serves it compresses the data, as without a buffer.  So taking a CPU away
+ * from these threads would gain nothing.
  *
  * Chunks that were not needed for some seconds go back to the system.
  */
@@ -34,24 +35,25 @@
 
 struct drainer;
 
-/* The disk is not owned and must outlive the drainer.  NULL with errno
- * ENOMEM. */
+/* The store is not owned and must outlive the drainer.  NULL with errno ENOMEM.
+ */
 struct drainer *drainer_create (struct store *store) MUST_USE;
 
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int drainer_start (struct drainer *d) MUST_USE;
 
-/* End the thread, after the step at hand. */
+/* End the thread, after its current step. */
 void drainer_stop (struct drainer *d);
 void drainer_destroy (struct drainer *d); /* NULL is allowed */
 
-/* In the calling thread: drain all that is in the buffer, unless it is written
- * again meanwhile or somebody sets *cancel; and give its memory back.
+/* In the calling thread: drain all data in the buffer, except those that are
+ * written again meanwhile, and give its memory back.  Ends early if *cancel is
+ * set.
  */
 void drainer_empty (struct store *store, struct pace *pace,
                     const atomic_bool *cancel);
 
-/* The age that is due now, in ms. */
+/* The age from which data are due now, in ms. */
 uint32_t drainer_due (const struct buffer *b);
 
 #endif /* ZRAM_DRAINER_H */

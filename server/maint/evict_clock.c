@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The evictor's clock: ages are counted, and a hand finds what is old.
- * The contract is in maint/evict_clock.h.
+/* Evict clock: counts ages, and moves a hand over old slots.
+ * Contract: maint/evict_clock.h.
  */
 
 #include <config.h>
@@ -13,17 +12,18 @@
 /* Ages are counted in powers of two of seconds. */
 #define AGES 20
 
-/* How much older, in powers of two, counts what does not compress or is marked.
+/* Slots that do not compress, or are marked idle, count as older by this power
+ * of two.
  */
 #define COLDER 2
 
-/* Slots whose ages are counted before a revolution. */
+/* How many slots' ages are counted before a revolution. */
 #define COUNT_SLOTS 1000000
 
-/* Slots that the hand looks at in one step. */
+/* How many slots the hand looks at in one step. */
 #define STEP_SLOTS 256
 
-#define HAND_END UINT64_MAX /* as slot_walk_position says it */
+#define HAND_END UINT64_MAX /* as slot_walk_position returns it */
 
 void
 evict_clock_init (struct evict_clock *c, struct store *store)
@@ -59,7 +59,7 @@ count_leaf (struct disk *disk, uint64_t first, uint32_t now, uint64_t *bytes)
   }
 }
 
-/* Of much data only every so many leaves are counted. */
+/* If there are many slots, only one of every so many leaves is counted. */
 static void
 count_ages (struct store *store, struct ticker *t, uint64_t *bytes)
 {
@@ -120,7 +120,7 @@ evict_clock_step_end (struct evict_clock *c)
   slot_walk_end (&c->walk);
   if (c->hand == HAND_END) {
     c->hand = 0;
-    if (c->around) /* where it began is gone */
+    if (c->around) /* the slot where it began is gone */
       return false;
     c->around = true;
   }

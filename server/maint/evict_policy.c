@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The evictor's policy: marks, and the order in which slots go.
- * The contract is in maint/evict_policy.h.
+/* Evict policy: marks, and the order in which slots go.
+ * Contract: maint/evict_policy.h.
  */
 
 #include <config.h>
@@ -9,11 +8,11 @@
 #include "maint/evict_policy.h"
 #include "store/query.h"
 
-/* How far below what is used memory has to go when a writer waits. */
+/* How far below its present use memory must shrink when a writer waits. */
 #define NEEDED_SHARE 32 /* of the limit */
 #define NEEDED_LEAST (UINT64_C (256) * 1024)
 
-/* Pages that the pool is asked for in one step. */
+/* How many pages the pool proposes in one step. */
 #define STEP_PAGES 64
 
 void
@@ -62,8 +61,8 @@ evict_policy_get_marks (struct evict_policy *p, unsigned *low, unsigned *high)
   *high = atomic_load (&p->high);
 }
 
-/* What a writer needs that found no room may be more than is left between the
- * marks and the limit.
+/* A writer that found no room may need more than the space between the marks
+ * and the limit.
  */
 static uint64_t
 target_when_needed (struct evict_policy *p, uint64_t used, uint64_t low)
@@ -91,7 +90,7 @@ evict_policy_target (struct evict_policy *p, bool needed)
   return used > high ? low : EVICT_NOTHING;
 }
 
-/* -- what: the oldest by the clock -------------------------------------- */
+/* -- which: the oldest by the clock ------------------------------------- */
 
 static enum evict_step
 propose_old (struct evict_policy *p)
@@ -114,9 +113,9 @@ propose_old (struct evict_policy *p)
   return more && p->went < p->wanted ? STEP_MORE : STEP_OVER;
 }
 
-/* -- what: by the pool's own LRU ---------------------------------------- */
+/* -- which: by the pool's own LRU --------------------------------------- */
 
-/* The pool's least recently used object, as far as a slot still has it. */
+/* Put one of the pool's least recently used objects, if a slot still has it. */
 static bool
 put_cell (void *ctx, pool_cell *cell)
 {
@@ -137,13 +136,13 @@ put_cell (void *ctx, pool_cell *cell)
     disk_put (disk);
   }
   p->stopped |= r != PUT_DONE && r != PUT_SKIPPED;
-  /* Something went, though it may not be a page: evict_policy_has_put. */
+  /* An object went, even if its page stays: evict_policy_has_put needs this. */
   p->went += r == PUT_DONE;
   return r == PUT_DONE;
 }
 
-/* Page after page until enough went, or each had its turn.  Counted by pages,
- * which are what the pool gives back.
+/* Page after page, until enough went or each page had its turn.  Counted in
+ * pages, because the pool gives back whole pages.
  */
 static enum evict_step
 propose_least_used (struct evict_policy *p)
@@ -163,10 +162,10 @@ propose_least_used (struct evict_policy *p)
   return more ? STEP_MORE : STEP_OVER;
 }
 
-/* -- what --------------------------------------------------------------- */
+/* -- which -------------------------------------------------------------- */
 
-/* The least that a turn takes: the last block of each write is partly wasted,
- * so a write should have many.  At the most a batch.
+/* The least bytes of a turn: the last block of each write is partly wasted, so
+ * a write should have many blocks.  At most a batch.
  */
 static uint64_t
 worthwhile (struct evict_policy *p)

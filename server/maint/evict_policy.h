@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Policy of the evictor: when slots go to the backing store, how much of them,
- * and which.  It proposes; the evictor (maint/evictor.h) executes.
+ * Policy of the evictor: when slots go to the backing store, how many bytes,
+ * and which slots.  It proposes; the evictor (maint/evictor.h) executes.
  *
  *   0           low          high       limit
  *   |------------|------------|-----------|
  *      nothing      hysteresis   evicts down to low
  *
- *   evict_policy_target   down to how many bytes memory has to go, if at all
- *   evict_policy_begin    a turn: so many bytes are to go
+ *   evict_policy_target   to how many bytes memory must shrink, if at all
+ *   evict_policy_begin    begins a turn, for so many bytes
  *   evict_policy_propose  hands some slots to 'put', again and again
- *   evict_policy_put      how much went
+ *   evict_policy_has_put  has any slot gone in this turn?
  *
- * Which: what the clock finds old (maint/evict_clock.h), or where the pool has
- * an LRU of its own (z3fold), the objects of its least recently used page after
- * page; an object that cannot go stays, and so does its page.  A turn is over
- * when enough went, counted by what was put and not by what is used: that falls
- * later, when the holes have become pages.
+ * Which slots: those that the clock finds old (maint/evict_clock.h).  If the
+ * pool has its own LRU (z3fold): the objects of its pages, least recently used
+ * first; if an object cannot go, it stays, and so does its page.  A turn is
+ * over when enough bytes went.  They are counted as they are put, not by the
+ * memory in use, which falls later, when the holes have become pages.
  *
- * Locks: none.  The marks may be read and set by any thread; all else belongs
- * to the evictor's.
+ * Locks: none.  Any thread may read and set the marks.  All else belongs to the
+ * evictor's thread.
  */
 
 #ifndef ZRAM_EVICT_POLICY_H
@@ -40,7 +40,7 @@ struct evict_policy {
 
   /* A turn: */
   struct evict_clock clock;
-  uint64_t pages;        /* of the pool that have not been proposed */
+  uint64_t pages;        /* of the pool that were not proposed yet */
   uint64_t wanted, went; /* bytes */
   bool stopped;          /* 'put' can take no more */
 };
@@ -51,7 +51,7 @@ void evict_policy_init (struct evict_policy *p, struct store *store,
 
 /* -- when --------------------------------------------------------------- */
 
-/* low 0: the marks stay, but the limit changed.  Tells the writers. */
+/* low 0: the limit changed, but the marks stay.  Tells the writers. */
 void evict_policy_set_marks (struct evict_policy *p, unsigned low,
                              unsigned high);
 void evict_policy_get_marks (struct evict_policy *p, unsigned *low,
@@ -59,33 +59,32 @@ void evict_policy_get_marks (struct evict_policy *p, unsigned *low,
 
 #define EVICT_NOTHING UINT64_MAX
 
-/* Down to how many bytes memory has to go now, or EVICT_NOTHING.  'needed': a
+/* To how many bytes memory must shrink now, or EVICT_NOTHING.  'needed': a
  * writer found no room.
  */
 uint64_t evict_policy_target (struct evict_policy *p, bool needed) MUST_USE;
 
-/* -- what --------------------------------------------------------------- */
+/* -- which -------------------------------------------------------------- */
 
-/* Begin a turn: so many bytes have to go, or some more where a write to the
- * store would not be worth it.  False if there is nothing to propose.  Looks at
- * all slots; cut short when 't' is told to stop.
+/* Begin a turn: so many bytes must go, or more if so few are not worth a write
+ * to the backing store.  False if there is nothing to propose.  Looks at all
+ * slots; ends early if 't' is told to stop.
  */
 bool evict_policy_begin (struct evict_policy *p, uint64_t bytes,
                          struct ticker *t) MUST_USE;
 
-/* What came of a step. */
+/* The result of a step. */
 enum evict_step {
   STEP_MORE,    /* the turn goes on */
   STEP_OVER,    /* enough went, or all was proposed once */
-  STEP_STOPPED, /* no more can go now, whatever is proposed */
+  STEP_STOPPED, /* nothing more can go now */
 };
 
-/* Propose some slots.  'put', which may sleep, is called with no lock taken
- * here.
+/* Propose some slots.  Calls 'put', which may sleep, with no lock taken here.
  */
 enum evict_step evict_policy_propose (struct evict_policy *p) MUST_USE;
 
-/* Did anything go in this turn? */
+/* Has any slot gone in this turn? */
 static inline bool
 evict_policy_has_put (const struct evict_policy *p)
 {

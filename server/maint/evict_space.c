@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Space for the evictor: punching, and whether there is hope of free blocks.
- * The contract is in maint/evict_space.h.
+/* Evict space: punches blocks, and tells whether there is hope of free ones.
+ * Contract: maint/evict_space.h.
  */
 
 #include <config.h>
@@ -9,16 +8,16 @@
 #include "base/clock.h"
 #include "maint/evict_space.h"
 
-/* Without being woken it looks this often: the limit may have been changed,
- * and there may be something to punch.
+/* It looks this often even if it is not woken: the limit may have changed, and
+ * there may be blocks to punch.
  */
 #define PAUSE_NS (UINT64_C (200) * 1000000)
 
-/* While blocks are being punched there is nothing wrong with the store. */
+/* The pause while blocks are being punched: nothing is wrong then. */
 #define PUNCHED_NS (UINT64_C (5) * 1000000)
 
-/* After a look that could not do what was needed; and if a writer waits, who
- * would not believe that it is still so.
+/* The pause after a hopeless look: RETRY_NS, or NEEDED_NS if a writer waits,
+ * because it believes only a look that began after its request.
  */
 #define RETRY_NS (UINT64_C (1000) * 1000000)
 #define NEEDED_NS (UINT64_C (50) * 1000000)
@@ -29,7 +28,7 @@ evict_space_init (struct evict_space *s, struct store *store)
   *s = (struct evict_space){ .store = store, .pause_ns = PAUSE_NS };
 }
 
-/* Being woken does not make a hopeless look worth repeating at once. */
+/* A wake-up is no reason to repeat a hopeless look at once. */
 static bool
 sleep_without_hope (struct evict_space *s, struct ticker *t)
 {
@@ -55,7 +54,8 @@ evict_space_sleep (struct evict_space *s, struct ticker *t)
 bool
 evict_space_is_punching (const struct evict_space *s)
 {
-  uint64_t late = backed_late_punches (s->store->backed); /* for minutes */
+  /* These stay for minutes. */
+  uint64_t late = backed_late_punches (s->store->backed);
   struct blocks_stats st;
 
   blocks_get_stats (s->store->backed->blocks, &st);
@@ -69,9 +69,10 @@ evict_space_begin (struct evict_space *s)
   s->punching = evict_space_is_punching (s);
 }
 
-/* Can it be otherwise soon?  Blocks that were being punched when nothing could
- * be written may be free by now, and a store that is thin may have got back
- * what they held: so there is a second look after the first that found it full.
+/* Could the next look succeed soon?  Blocks that were being punched when
+ * nothing could be written may be free by now, and a thin store may have got
+ * their space back.  So after the first look that found the backing store full,
+ * there is a second one.
  */
 static bool
 will_be_better (struct evict_space *s, enum evict_outcome o)

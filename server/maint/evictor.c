@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The evictor's thread: it carries out what the policy proposes.
- * The contract is in maint/evictor.h.
+/* Evictor: the thread that carries out the proposals of the policy.
+ * Contract: maint/evictor.h.
  */
 
 #include <config.h>
@@ -17,17 +16,17 @@
 struct evictor {
   struct store *store;
   struct mutex control;
-  atomic_uint wished; /* patience.h: somebody wants 'control' */
+  atomic_uint wished; /* patience.h: a thread wants 'control' */
   struct ticker ticker;
   struct batch_writer *w GUARDED_BY (control);
   _Atomic uint64_t slots, bytes, rounds, failed;
   atomic_bool hopeless;
 
-  /* The thread's own, but for the policy's marks: */
+  /* The thread's own, except the policy's marks: */
   struct evict_policy policy;
   struct evict_space space;
   enum evict_outcome last;    /* of the last look */
-  enum evict_outcome failure; /* of a round, if it fails */
+  enum evict_outcome failure; /* result of a round, if it fails */
 };
 
 static uint64_t
@@ -38,7 +37,7 @@ used (struct evictor *e)
 
 /* -- a turn ------------------------------------------------------------- */
 
-/* What the policy proposes goes into a batch. */
+/* Put a slot that the policy proposes into a batch. */
 static enum put_result
 put (void *ctx, struct disk *disk, uint64_t index, uint32_t meta)
   NO_THREAD_SAFETY_ANALYSIS
@@ -51,7 +50,7 @@ put (void *ctx, struct disk *disk, uint64_t index, uint32_t meta)
   return r;
 }
 
-/* False if something could not be written: to go on would fail again. */
+/* False if a write failed: further writes would fail again. */
 static bool
 note_totals (struct evictor *e) REQUIRES (e->control)
 {
@@ -80,7 +79,7 @@ step (struct evictor *e)
   return r;
 }
 
-/* What is in flight comes in; false as note_totals. */
+/* Wait for all that is in flight; false as note_totals. */
 static bool
 finish_turn (struct evictor *e)
 {
@@ -116,8 +115,9 @@ give_pages_back (struct evictor *e, uint64_t target)
     room_made (&e->store->room);
 }
 
-/* So many bytes go, and what that frees is given back.  False if another turn
- * makes no sense: nothing went (all that could was locked), or no more can.
+/* Evict so many bytes, and give back the memory that this frees.  False if
+ * another turn makes no sense: no slot went (all that could go were locked), or
+ * no more can.
  */
 static bool
 turn (struct evictor *e, uint64_t bytes, uint64_t target)
@@ -134,7 +134,7 @@ turn (struct evictor *e, uint64_t bytes, uint64_t target)
 
 /* -- a look ------------------------------------------------------------- */
 
-/* Turns, down to so many bytes. */
+/* Turns, until memory is down to 'target' bytes. */
 static enum evict_outcome
 run_round (struct evictor *e, uint64_t target)
 {
@@ -150,8 +150,9 @@ run_round (struct evictor *e, uint64_t target)
   return now <= target ? EVICT_DONE : e->failure;
 }
 
-/* A writer found no room though nothing is used.  What was may have gone since
- * it tried; if it is so again, the limit is less than a slot takes.
+/* A writer found no room although no memory is used.  Memory may have been
+ * freed since it tried.  If the next look finds the same, the limit is smaller
+ * than one slot.
  */
 static enum evict_outcome
 nothing_is_used (struct evictor *e)
@@ -162,7 +163,7 @@ nothing_is_used (struct evictor *e)
   return EVICT_EMPTY;
 }
 
-/* Nothing to do: what is kept for the next round goes back. */
+/* Nothing to do: give back the memory that is kept for the next round. */
 static void
 rest (struct evictor *e)
 {
@@ -171,7 +172,7 @@ rest (struct evictor *e)
   mutex_unlock (&e->control);
 }
 
-/* What has to be done now. */
+/* Do what is necessary now. */
 static enum evict_outcome
 look (struct evictor *e)
 {
@@ -188,7 +189,7 @@ look (struct evictor *e)
   rest (e);
   if (!needed)
     return EVICT_RESTED;
-  room_made (&e->store->room); /* the limit is gone: try again */
+  room_made (&e->store->room); /* the limit is gone: writers try again */
   return EVICT_NO_LIMIT;
 }
 
@@ -263,7 +264,7 @@ evictor_stop (struct evictor *e)
 {
   room_close (&e->store->room);
   ticker_stop (&e->ticker);
-  room_close (&e->store->room); /* it may just have said otherwise */
+  room_close (&e->store->room); /* the thread may have set the marks again */
 }
 
 void
@@ -289,7 +290,7 @@ evictor_stats (struct evictor *e)
                                  .hopeless = atomic_load (&e->hopeless) };
 }
 
-/* Writers that wait for room have it of what comes in meanwhile. */
+/* Writers that wait for room get the room that is made meanwhile. */
 static bool
 drain_patiently (struct evictor *e, const struct patience *p)
   REQUIRES (e->control)

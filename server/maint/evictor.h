@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Evictor: with mem_limit and a backing store, keeps memory between two marks
- * by taking slots to the store, ahead of need.
+ * Evictor: with mem_limit and a backing store, keeps memory between two marks.
+ * It writes slots to the backing store before memory is used up.
  *
  *   policy  --propose-->  evictor  --put-->  batch writer  -->  backing store
  *   when, how much,       batches, pages,
  *   which (the clock)     holds and counts   <--punch--  space
  *
- * maint/evict_policy.h says which slots go, maint/evict_clock.h what is old,
- * and maint/evict_space.h what a look that failed means.
+ * maint/evict_policy.h says which slots go, maint/evict_clock.h which are old,
+ * and maint/evict_space.h what a failed look means.
  *
  * Writers that find no room wait for it (store/room.h).  They are told that
- * there is no hope when the store is full or down, writeback_limit is used
- * up, or nothing can be evicted.
+ * there is no hope if the backing store is full or down, writeback_limit is
+ * used up, or nothing can be evicted.
  *
- * It also does the store's housekeeping: punching what is free.
+ * It also does the backing store's housekeeping: it punches free blocks.
  *
  * Locks: 'control' (rank EVICT) is held for a step, as in writeback.h.
  */
@@ -31,7 +31,7 @@
 
 struct evictor;
 
-/* low and high: percent of the store's limit, low <= high <= 100.  The disk,
+/* low and high: percent of the store's limit, low <= high <= 100.  The store,
  * which has a backing store, is not owned.  NULL with errno ENOMEM.
  */
 struct evictor *evictor_create (struct store *store, unsigned low,
@@ -40,7 +40,9 @@ struct evictor *evictor_create (struct store *store, unsigned low,
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int evictor_start (struct evictor *e) MUST_USE;
 
-/* End the thread, after what is in flight; writers that wait give up. */
+/* End the thread, when nothing is in flight any more; writers that wait give
+ * up.
+ */
 void evictor_stop (struct evictor *e);
 void evictor_destroy (struct evictor *e); /* NULL is allowed */
 
@@ -51,14 +53,14 @@ void evictor_get_marks (struct evictor *e, unsigned *low, unsigned *high);
 struct evictor_stats {
   uint64_t slots, bytes; /* evicted, and the memory that they took */
   uint64_t rounds;       /* from high to low */
-  uint64_t failed;       /* slots that could not be written */
-  bool hopeless;         /* the last round could not do what was needed */
+  uint64_t failed;       /* slots whose write failed */
+  bool hopeless;         /* the last round could not free enough */
 };
 
 struct evictor_stats evictor_stats (struct evictor *e);
 
-/* Nothing is in flight and no step is taken between these two.  False, and
- * nothing is held, if the backing does not answer in time.
+/* Between these two nothing is in flight and no step runs.  False, and nothing
+ * is held, if the backing does not answer in time.
  */
 bool evictor_hold_patiently (struct evictor *e, const struct patience *p)
   MUST_USE;

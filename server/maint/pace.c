@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Pace: measures work, and sleeps for it.
+ * Contract: maint/pace.h.
+ */
 
 #include <config.h>
 
@@ -23,8 +26,9 @@ pace_init (struct pace *pace, struct store *store, struct ticker *ticker,
                                                   REQUESTS_ENDED) };
 }
 
-/* Did clients ask for something of late?  Not just since the last step: while
- * this very thread has the CPU that they need, nothing may come to an end.
+/* Have clients sent requests recently?  The time since the last step is too
+ * short to tell: while this thread uses the CPU that requests need, none may
+ * end.
  */
 static bool
 is_busy (struct pace *pace)
@@ -52,7 +56,7 @@ pace_step (struct pace *pace, uint64_t spent_ns)
   pace->owed_ns += spent_ns * (100 - share) / share;
   if (pace->owed_ns < LEAST_SLEEP)
     return;
-  /* A step that was itself delayed is not to be paid for at length. */
+  /* If the step itself was delayed, the sleep must not become long. */
   if (pace->owed_ns > MOST_SLEEP)
     pace->owed_ns = MOST_SLEEP;
   if (pace->ticker)

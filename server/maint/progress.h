@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A background pass as whoever watches it from another thread sees it.
+ * The progress of a background pass, for a thread that watches it.
  */
 
 #ifndef ZRAM_PROGRESS_H
@@ -12,7 +12,7 @@
 
 struct pass_progress {
   _Atomic uint64_t done, total; /* pages or slots; total is an estimate */
-  atomic_bool cancel;           /* set it: the pass ends after its step */
+  atomic_bool cancel;           /* if set, the pass ends after its step */
 };
 
 #endif /* ZRAM_PROGRESS_H */

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Automatic recompression: its thread.
+ * Contract: maint/recompress_policy.h.
+ */
 
 #include <config.h>
 
 #include "maint/recompress_policy.h"
 
-/* Often enough that nothing waits for long after it is old enough, and seldom
- * enough that the walks cost nothing.
+/* Often enough that slots are recompressed soon after they are old enough, and
+ * seldom enough that the walks cost nothing.
  */
 static unsigned
 pause_for (unsigned age)
@@ -23,15 +26,15 @@ recompress_old (struct recompress_policy *p, unsigned age)
   struct recompress_totals totals;
   struct pace pace;
 
-  /* In this order, so that nobody's wish that it ends is overlooked: it is set
-   * after what is looked at here.
+  /* In this order, so that no request to end the pass is lost:
+   * recompress_policy_pause counts in 'pauses' first, and then sets 'cancel'.
    */
   atomic_store (&p->progress.cancel, false);
   if (atomic_load (&p->pauses))
     return;
   pace_init (&pace, p->store, &p->ticker, p->share, busy ? busy : 1);
-  /* If there are no methods: nothing to do.  If a pass by hand is running:
-   * next time.
+  /* If there are no methods, there is nothing to do.  If a pass by hand is
+   * running, try next time.
    */
   (void) !recompressor_run (p->r, &request, &pace, &p->progress, &totals);
 }
@@ -41,8 +44,8 @@ policy_thread (void *arg)
 {
   struct recompress_policy *p = arg;
 
-  /* A wake-up for a new age may have ended a sleep of the pass instead, so
-   * the pause goes by the age as it is now.
+  /* A wake-up for a new age may have ended a sleep of the pass instead.  So the
+   * pause follows from the present age.
    */
   while (ticker_sleep (&p->ticker, pause_for (atomic_load (&p->age)))) {
     unsigned age = atomic_load (&p->age);

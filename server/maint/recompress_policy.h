@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Recompression by itself: what nobody has accessed for 'age' seconds, when
- * CPU is spare.  Its thread looks at the table every age / 8 seconds (1 to 60),
- * and also throws away dictionaries that nothing needs any more.
+ * Automatic recompression: of slots that were not accessed for 'age' seconds,
+ * with spare CPU time.  Its thread looks at the table every age / 8 seconds (1
+ * to 60), and also frees dictionaries that nothing needs any more.
  *
- * It has 'share' percent of a CPU, and an eighth of that while clients ask for
- * something.
+ * It has 'share' percent of a CPU, and an eighth of that while clients send
+ * requests.
  */
 
 #ifndef ZRAM_RECOMPRESS_POLICY_H
@@ -19,11 +19,11 @@
 struct recompress_policy {
   struct store *store;    /* not owned */
   struct recompressor *r; /* not owned */
-  atomic_uint age;        /* seconds, below SLOT_OLD; 0: not by itself */
+  atomic_uint age;        /* seconds, below SLOT_OLD; 0: switched off */
   unsigned share;         /* percent, 1 to 100 */
-  atomic_uint pauses;     /* by those who want a pass of their own */
+  atomic_uint pauses;     /* in effect now (recompress_policy_pause) */
   struct ticker ticker;
-  struct pass_progress progress; /* of the pass that it runs */
+  struct pass_progress progress; /* of its running pass */
 };
 
 void recompress_policy_init (struct recompress_policy *p, struct store *store,
@@ -33,12 +33,12 @@ void recompress_policy_init (struct recompress_policy *p, struct store *store,
 /* Start the thread (after the last fork).  0, or -1 with errno EAGAIN. */
 int recompress_policy_start (struct recompress_policy *p) MUST_USE;
 
-/* End the thread, after the slot at hand. */
+/* End the thread, after its current slot. */
 void recompress_policy_stop (struct recompress_policy *p);
 void recompress_policy_destroy (struct recompress_policy *p);
 
-/* Between these two it begins no pass, and the one that runs ends after the
- * slot at hand.  Several may do so at once.
+/* Between pause and resume it begins no pass, and a running pass ends after its
+ * current slot.  Several threads may pause it at once.
  */
 void recompress_policy_pause (struct recompress_policy *p);
 void recompress_policy_resume (struct recompress_policy *p);

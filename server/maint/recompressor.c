@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Recompressor: passes over the slots that are worth recompressing.
+ * Contract: maint/recompressor.h.
+ */
 
 #include <config.h>
 
@@ -14,10 +17,10 @@
 #include "store/slot_walk.h"
 #include "store/claim.h"
 
-/* Failures in a row after which a pass gives up: memory is out. */
+/* After so many failures in a row a pass gives up: memory is out. */
 #define MAX_FAILURES 32
 
-/* Slots looked at between two looks at "cancel". */
+/* How many slots are looked at between two checks of 'cancel'. */
 #define LOOKS 4096
 
 struct recompressor {
@@ -26,10 +29,10 @@ struct recompressor {
   struct zcomp_method methods[RECOMPRESS_METHODS] GUARDED_BY (control);
   unsigned count GUARDED_BY (control);
 
-  /* The same for who does not wait: 0, or 1 + format, and level. */
+  /* The same for recompressor_peek: 0, or 1 + format, and level. */
   _Atomic uint64_t shown[RECOMPRESS_METHODS];
   atomic_bool running;
-  atomic_uint wished; /* patience.h: somebody wants 'control' */
+  atomic_uint wished; /* patience.h: a thread wants 'control' */
 };
 
 struct recompressor *
@@ -153,7 +156,7 @@ plan_locked (struct recompressor *r, const struct recompress_request *request)
                                   .first = request->priority,
                                   .last = request->priority <= r->count
                                             ? request->priority
-                                            : 0, /* it is gone: none */
+                                            : 0, /* no such method any more */
                                   .threshold = request->threshold };
 
   memcpy (plan.methods, r->methods, sizeof plan.methods);
@@ -164,7 +167,7 @@ plan_locked (struct recompressor *r, const struct recompress_request *request)
   return plan;
 }
 
-/* For a walk, which only looks: each step asks anew. */
+/* The plan for a walk, which only looks; each step makes its own. */
 static struct recompress_plan
 plan_now (struct pass *p)
 {
@@ -192,7 +195,7 @@ is_idle (const struct pass *p, const struct slot *s)
          (p->request->min_age && slot_age (s, p->now) >= p->request->min_age);
 }
 
-/* Is this a candidate, whatever its rank? */
+/* Is this slot a candidate of any rank? */
 static bool
 is_wanted (const struct pass *p, const struct recompress_plan *plan,
            const struct slot *s, uint32_t meta)
@@ -224,7 +227,7 @@ note (struct pass *p, enum recompress_result result, int err)
   t->vain += result == RECOMPRESS_VAIN;
   t->lost += result == RECOMPRESS_LOST;
   t->failed += result == RECOMPRESS_FAILED;
-  /* What is damaged says nothing of the next one. */
+  /* A damaged object says nothing about the next one. */
   p->failures = result == RECOMPRESS_FAILED && err != EIO ? p->failures + 1 : 0;
 }
 
@@ -262,7 +265,7 @@ begin_walk (const struct pass *p, struct slot_walk *w)
 }
 
 /* One walk: visit every candidate of that rank.  The looks are hints:
- * slot_recompress takes a slot only with the very meta that was seen.
+ * slot_recompress takes a slot only if it still has the meta that was seen.
  */
 static void
 walk (struct pass *p, bool by_idle, bool idle, unsigned tier)
@@ -308,7 +311,7 @@ count_candidates (struct pass *p)
 static void
 run_pass (struct pass *p)
 {
-  /* With one kind only, whether idle or old, there is nothing to sort. */
+  /* If only idle or old slots are wanted, they need not be sorted by idle. */
   bool by_idle = !p->request->idle && !p->request->min_age;
 
   atomic_store (&p->progress->total, count_candidates (p));
@@ -317,7 +320,8 @@ run_pass (struct pass *p)
       walk (p, by_idle, idle, tier);
 }
 
-/* There is one pass at a time, so the disks' count is the pass's. */
+/* There is one pass at a time, so the disks' counters tell what the pass won.
+ */
 static uint64_t
 bytes_won (struct store *store)
 {
@@ -336,7 +340,7 @@ run (struct pass *p)
   atomic_store (&p->progress->done, 0);
   if (p->buf && p->claim) {
     run_pass (p);
-    after = bytes_won (store); /* a reset starts it anew */
+    after = bytes_won (store); /* a reset sets it to 0 */
     p->totals->bytes_won = after >= before ? after - before : after;
     rc = 0;
   }
@@ -355,7 +359,8 @@ recompressor_run (struct recompressor *r,
                   struct recompress_totals *totals)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
-  unsigned count = recompressor_peek (r, methods); /* no wait for a step */
+  unsigned count = recompressor_peek (r,
+                                      methods); /* does not wait for a step */
   struct pass p = { .r = r,
                     .request = request,
                     .pace = pace,

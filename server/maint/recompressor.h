@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Recompressor: which slots are recompressed, and in which order.
+ * Recompressor: decides which slots are recompressed, and in which order.
  *
  * A pass goes through the table once for each rank of candidates, the best
  * first, and tries them one by one (store/recompress.h):
@@ -9,11 +9,11 @@
  *        not idle:  >= 3/4 of a slot   >= 1/2   >= 1/4   the rest
  *
  * The table is 16 bytes a slot, so eight walks cost less than sorting would,
- * and need no memory.  When a pass is due, and at what pace, is its caller's
- * concern: recompress_policy.h, or somebody at the control socket.
+ * and need no memory.  The caller decides when a pass runs, and at what pace:
+ * recompress_policy.h, or a user of the control socket.
  *
  * Locks: 'control' (rank RECOMPRESS) protects the methods, and is held for a
- * step only, which is one slot.  'running' lets one pass at a time in.
+ * step only, which is one slot.  'running' allows one pass at a time.
  */
 
 #ifndef ZRAM_RECOMPRESSOR_H
@@ -26,8 +26,8 @@
 
 struct recompressor;
 
-/* The disk is not owned and must outlive the recompressor.  NULL with
- * errno ENOMEM.
+/* The store is not owned and must outlive the recompressor.  NULL with errno
+ * ENOMEM.
  */
 struct recompressor *recompressor_create (struct store *store,
                                           const struct zcomp_method *methods,
@@ -36,23 +36,23 @@ void recompressor_destroy (struct recompressor *r); /* NULL is allowed */
 
 /* What to recompress. */
 struct recompress_request {
-  bool idle, huge;     /* only what is so */
-  uint32_t threshold;  /* bytes: only objects of at least that; 0: all */
+  bool idle, huge;     /* only such slots */
+  uint32_t threshold;  /* bytes: only objects of this size or more; 0: all */
   uint64_t max_slots;  /* to try; 0: all */
   unsigned priority;   /* 1 … 3: only this method; 0: all, in order */
   struct disk *disk;   /* NULL: all of them */
   uint64_t first, end; /* its slots; end 0: to the last */
-  uint32_t min_age;    /* seconds: only what is idle or that old; 0: all */
+  uint32_t min_age;    /* seconds: only idle or so old slots; 0: all */
 };
 
 struct recompress_totals {
   uint64_t recompressed, bytes_won, vain, lost, failed;
-  int error; /* errno of what ended the pass early, or 0 */
+  int error; /* errno of the error that ended the pass early, or 0 */
 };
 
-/* A pass in the calling thread.  -1 with errno EBUSY (a pass is running),
+/* Run a pass in the calling thread.  -1 with errno EBUSY (a pass is running),
  * EINVAL (there is no such method) or ENOMEM; else 0, and *totals says what was
- * done, also when it was cancelled.  Takes the control lock.
+ * done, also if it was cancelled.  Takes the control lock.
  */
 int recompressor_run (struct recompressor *r,
                       const struct recompress_request *request,
@@ -61,25 +61,25 @@ int recompressor_run (struct recompressor *r,
 
 bool recompressor_is_running (struct recompressor *r);
 
-/* The methods as they are now; returns how many.  Takes the control lock. */
+/* The present methods; returns how many.  Takes the control lock. */
 unsigned recompressor_methods (struct recompressor *r,
                                struct zcomp_method methods[RECOMPRESS_METHODS]);
 
-/* The same at once, whoever holds the control lock: each method is one that
- * there is or was a moment ago.
+/* The same without the control lock, so it never waits.  Each method is valid
+ * now or was a moment ago.
  */
 unsigned recompressor_peek (struct recompressor *r,
                             struct zcomp_method methods[RECOMPRESS_METHODS]);
 
-/* Other methods from the next slot on; what was tried with the old ones counts
- * as tried, until claim_clear_marks.  Takes the control lock.
+/* Use other methods from the next slot on.  Slots that were tried with the old
+ * methods count as tried until claim_clear_marks.  Takes the control lock.
  */
 void recompressor_set_methods (struct recompressor *r,
                                const struct zcomp_method *methods,
                                unsigned count);
 
-/* No step is taken between these two.  The patient one is false if a step took
- * too long.
+/* No step runs between hold and unhold.  The patient one returns false if a
+ * step took too long.
  */
 void recompressor_hold (struct recompressor *r);
 bool recompressor_hold_patiently (struct recompressor *r,

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Refill: the thread that keeps memory ready.
+ * Contract: maint/refill.h.
+ */
 
 #include <config.h>
 
@@ -25,7 +28,7 @@ refill_init (struct refill *r, struct store *store)
   ticker_init (&r->ticker);
 }
 
-/* The number after 'word' in the file, -1 if there is none. */
+/* The number after 'word' in the file; -1 if there is none. */
 static long
 read_number (int fd, const char *word)
 {
@@ -40,9 +43,9 @@ read_number (int fd, const char *word)
   return at ? strtol (at + strlen (word), NULL, 10) : -1;
 }
 
-/* Is there memory that this thread would get without having to look for it?
- * Real-time threads may use a quarter of what is below "min" at the least; half
- * of that is left to the others.
+/* Is there memory that this thread gets without a search for it?  Real-time
+ * threads may use at least a quarter of the memory below "min"; half of that is
+ * left to the others.
  */
 static bool
 system_has_memory (struct refill *r)
@@ -55,7 +58,7 @@ system_has_memory (struct refill *r)
   return r->real_time ? available > min - min / 8 : available > min + min / 8;
 }
 
-/* True if anything was missing. */
+/* Fill the reserve.  True if anything was missing. */
 static bool
 fill_up (struct refill *r)
 {

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Keeps memory ready for writes that come while the system has none to give,
- * as when what is written here is what the system wants to be rid of (swap).
+ * Refill: keeps memory ready for writes that come while the system has none
+ * left.  This happens when the disk is used for swap: the system writes here to
+ * free memory.
  *
  *   writes ----take----> [ hot spans, leaves and descriptors ahead of use ]
  *                                          ^
  *                         thread ----refill+   may wait for the system
  *
- * How much is store_config.keep_ready; with 0 there is no thread.  It looks
- * often while the reserve is used, and ten times a second otherwise.
+ * store_config.keep_ready says how much; with 0 there is no thread.  The thread
+ * looks often while the reserve is used, and ten times a second otherwise.
  *
- * Of what becomes free the reserve must get its share before those who are
- * waiting for memory take all of it, or nothing is swapped out any more and
- * nothing becomes free.  The kernel lets nobody below the watermark "min"
- * (vm.min_free_kbytes) but real-time threads, some way: so this is one, if it
- * may.  Where there is nothing to be had even so, it sleeps; to try would be to
- * search all memory again and again for what this process may not wait for.
+ * When memory becomes free, the reserve must get its share before other waiting
+ * processes take all of it; otherwise nothing is swapped out any more, and
+ * nothing becomes free.  Below the watermark "min" (vm.min_free_kbytes) the
+ * kernel gives memory only to real-time threads, and only down to a lower
+ * bound.  So this thread is a real-time thread, if that is allowed.  If there
+ * is no memory even for it, it sleeps: trying would search all memory again and
+ * again, for memory for which this process must not wait.
  *
- * Locks: takes those of pool and slot table, for moments; holds none while it
- * waits for memory.
+ * Locks: takes those of the pool and the slot table for moments; holds none
+ * while it waits for memory.
  */
 
 #ifndef ZRAM_REFILL_H
@@ -32,16 +34,16 @@ struct refill {
   struct ticker ticker;
   /* The thread's own: */
   bool real_time;
-  int meminfo, min_free; /* files of /proc, -1: not there */
+  int meminfo, min_free; /* files in /proc; -1: missing */
 };
 
 void refill_init (struct refill *r, struct store *store);
 
-/* Fills up, then starts the thread.  0, or -1 with errno EAGAIN. */
+/* Fills the reserve, then starts the thread.  0, or -1 with errno EAGAIN. */
 int refill_start (struct refill *r) MUST_USE;
 void refill_stop (struct refill *r);
 
-/* Stops it. */
+/* Stops the thread. */
 void refill_destroy (struct refill *r);
 
 #endif /* ZRAM_REFILL_H */

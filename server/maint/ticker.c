@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Ticker: a thread that sleeps, wakes and ends.
+ * Contract: maint/ticker.h.
+ */
 
 #include <config.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Upkeep: makes, starts, holds and stops all background work.
+ * Contract: maint/upkeep.h.
+ */
 
 #include <config.h>
 
@@ -166,9 +169,9 @@ unhold_drain (struct upkeep *u) NO_THREAD_SAFETY_ANALYSIS
   drain_unhold (u->store);
 }
 
-/* In the order in which they are held. */
+/* The holds, in the order in which they are taken. */
 static const struct {
-  enum upkeep_hold of; /* the least that it is part of */
+  enum upkeep_hold of; /* the lowest level that includes it */
   bool (*hold) (struct upkeep *u, const struct patience *p);
   void (*unhold) (struct upkeep *u); /* NULL: nothing to undo */
   const char *too_late;

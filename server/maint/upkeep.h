@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Upkeep: owns all background work of a store, whatever its disks are.
+ * Upkeep: owns all background work of a store with all its disks.
  *
- *   by itself, each with a thread            by hand (by_hand.h)
+ *   automatic, each with a thread            by hand (by_hand.h)
  *   compactor                                compaction
  *   recompress policy --> recompressor <---- recompression, training
  *   drainer                                  emptying the write buffer
  *   evictor (with a backing store)           writeback
  *   refill (where memory is kept ready)      audit, reset
  *
- * It alone knows in which order all that is made, started, held and ended:
+ * Only this file knows in which order they are made, started, held and stopped:
  *
  *   make     recompressor before its policy, which keeps a pointer to it; the
  *            others do not know each other.
@@ -27,11 +27,11 @@
  *            unhold goes backwards.
  *   destroy  backwards.
  *
- * Who holds takes the locks with patience, so a worker that waits for one of
- * them waits for a bounded time; a stop meanwhile ends after the unhold.
+ * A hold takes the locks with patience, so a worker waits for one of them only
+ * for a bounded time.  A stop meanwhile ends after the unhold.
  *
- * The members are for those who ask questions and change settings: the
- * functions of each worker's own header that take no lock for long.
+ * The members of the struct are for queries and for changes of settings: for
+ * those functions in each worker's header that do not hold a lock for long.
  */
 
 #ifndef ZRAM_UPKEEP_H
@@ -47,7 +47,7 @@
 
 struct upkeep_config {
   unsigned compact_threshold, compact_pause; /* compactor.h */
-  const struct zcomp_method *methods;        /* of recompression; copied */
+  const struct zcomp_method *methods;        /* for recompression; copied */
   unsigned methods_count;
   unsigned auto_age, auto_share;  /* recompress_policy.h */
   unsigned evict_low, evict_high; /* evictor.h */
@@ -63,63 +63,63 @@ struct upkeep {
   struct writeback writeback;
   struct evictor *evictor; /* NULL without a backing store */
 
-  /* An audit's, one at a time; NULL until a deep one needs it.  It stays:
-   * perhaps in a read that nobody waits for any more.
+  /* For audits, one at a time; NULL until the first deep audit.  It stays,
+   * because it may be in a read for which no audit waits any more.
    */
   struct deep_reader *reader;
 };
 
-/* All of it without threads.  If the store shall have a backing store, it has
- * it already.  NULL with errno ENOMEM.
+/* Makes everything except the threads.  The store already has its backing
+ * store, if it is to have one.  NULL with errno ENOMEM.
  */
 struct upkeep *upkeep_create (struct store *store,
                               const struct upkeep_config *config) MUST_USE;
 
 /* Start the threads (after the last fork, and after store_start and
- * backing_start).  0, or -1 with errno EAGAIN (no more threads) and none of
+ * backing_start).  0, or -1 with errno EAGAIN (no more threads); then none of
  * them runs.
  */
 int upkeep_start (struct upkeep *u) MUST_USE;
 
-/* End the threads, each after its step, and the evictor after what it has in
- * flight.  Harmless if they never started.  The caller holds nothing.  Passes
- * by hand go on: their callers cancel them.
+/* End the threads, each after its step; the evictor also when nothing is in
+ * flight any more.  Harmless if they never started.  The caller holds nothing.
+ * Passes by hand go on: their callers cancel them.
  */
 void upkeep_stop (struct upkeep *u);
 
-/* And free all of it.  No pass by hand runs.  May wait for the backing store if
- * an audit has left a read there.  NULL is allowed.
+/* Stop and free everything.  No pass by hand may run.  May wait for the backing
+ * store if an audit has left a read there.  NULL is allowed.
  */
 void upkeep_destroy (struct upkeep *u);
 
 /* -- standing still ------------------------------------------------------- */
 
 enum upkeep_hold {
-  /* Nobody changes workers, methods or dictionaries, no compaction takes a
+  /* Workers, methods and dictionaries do not change, no compaction takes a
    * step, and no recompression has copies of objects.  That is enough for a
-   * reset: what is under way to the backing store or out of the write buffer
-   * finds its slot discarded, and is dropped.
+   * reset: data on their way to the backing store or out of the write buffer
+   * find their slot discarded, and are dropped.
    */
   UPKEEP_PASSES,
 
-  /* And nothing is in flight to the backing store or on its way out of the
-   * write buffer: an audit compares what is counted there.
+  /* In addition, no data are on their way to the backing store or out of the
+   * write buffer: an audit checks the counters there.
    */
   UPKEEP_ALL,
 };
 
-/* From here to upkeep_unhold all of that is so.  NULL; or what did not come to
- * an end before patience ended, and nothing is held.  The caller holds no lock,
- * and lets recompression by itself make way (below) from before this on: a pass
- * that begins again and again would never be seen to have ended.
+/* From here to upkeep_unhold, all of that holds.  NULL; or the name of what did
+ * not end before patience ended, and then nothing is held.  The caller holds no
+ * lock.  It calls upkeep_make_way (below) before this: otherwise passes could
+ * begin again and again, and this would never see that they have ended.
  */
 const char *upkeep_hold (struct upkeep *u, enum upkeep_hold what,
                          const struct patience *p) MUST_USE;
 void upkeep_unhold (struct upkeep *u, enum upkeep_hold what);
 
-/* From here to upkeep_resume recompression by itself makes way for a pass that
- * somebody wants now: the one that runs ends after its slot, and no other
- * begins.  Several may do so at once.  Does not wait.
+/* From here to upkeep_resume, automatic recompression makes way for another
+ * pass: a running pass ends after its slot, and no new one begins.  Several
+ * threads may do so at once.  Does not wait.
  */
 void upkeep_make_way (struct upkeep *u);
 void upkeep_resume (struct upkeep *u);

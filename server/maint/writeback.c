@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Writeback by hand: one pass over the requested slots.
+ * Contract: maint/writeback.h.
+ */
 
 #include <config.h>
 
@@ -10,7 +13,7 @@
 #include "store/slot_walk.h"
 #include "store/query.h"
 
-/* Slots looked at between two looks at "cancel". */
+/* How many slots are looked at between two checks of 'cancel'. */
 #define LOOKS 4096
 
 void
@@ -79,7 +82,9 @@ goes_on (const struct pass *p)
          !t->limit_reached;
 }
 
-/* With the control lock held: who holds the pass up swaps slots for it. */
+/* Called with the control lock held: a thread that holds up the pass swaps its
+ * slots.
+ */
 static void
 collect_totals (struct pass *p)
 {
@@ -91,7 +96,7 @@ collect_totals (struct pass *p)
   sum->lost += t.lost;
   sum->failed += t.failed;
   sum->store_bytes += t.store_bytes;
-  /* What failed stays in memory; to go on would fail again. */
+  /* Slots that failed stay in memory; further writes would fail again. */
   if (t.error && !p->totals->error)
     p->totals->error = sum->error = t.error;
 }
@@ -115,7 +120,8 @@ step (struct pass *p, const struct slot_walk *w)
     p->totals->limit_reached = true;
   else if (r == PUT_FAILED)
     p->totals->error = err;
-  else /* not the slot that ends the pass: nothing was done with it */
+  else /* the slot that ends the pass does not count: nothing was done with it
+        */
     p->done++;
   atomic_store (&p->progress->done, p->done);
   pace_step (p->pace, clock_ns () - start);
@@ -127,7 +133,7 @@ range_count (const struct pass *p)
   return p->request->ranges ? p->request->ranges_count : 1;
 }
 
-/* The i-th range; without any, all of the disk, or of all disks. */
+/* Begin at the i-th range; without ranges: the whole disk, or all disks. */
 static void
 begin_walk (const struct pass *p, unsigned i, struct slot_walk *w)
 {
@@ -139,8 +145,9 @@ begin_walk (const struct pass *p, unsigned i, struct slot_walk *w)
     slot_walk_of (w, p->wb->store, q->disk);
 }
 
-/* Call fn for each candidate of a range, or NULL to count them.  The looks are
- * hints: batch_writer_put takes a slot only with the very meta that was seen.
+/* Call fn for each candidate of a range; fn NULL: only count them.  The looks
+ * are hints: batch_writer_put takes a slot only if it still has the meta that
+ * was seen.
  */
 static uint64_t
 walk (struct pass *p, unsigned range,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Writeback by hand: a pass that takes the slots asked for to the backing
- * store, in the order in which they lie, and frees their memory.
+ * Writeback by hand: a pass that writes the requested slots to the backing
+ * store, in the order of their numbers, and frees their memory.
  *
- * Locks: 'control' (rank WRITEBACK) is held for a step, which is one slot or
- * the swapping of what was written.  'running' lets one pass at a time in.
+ * Locks: 'control' (rank WRITEBACK) is held for a step, which is one slot, or
+ * the swapping of slots that were written.  'running' allows one pass at a
+ * time.
  */
 
 #ifndef ZRAM_WRITEBACK_H
@@ -18,9 +19,9 @@
 struct writeback {
   struct store *store; /* not owned */
   struct mutex control;
-  struct batch_writer *w GUARDED_BY (control); /* of the pass that runs */
+  struct batch_writer *w GUARDED_BY (control); /* of the running pass */
   atomic_bool running;
-  atomic_uint wished; /* patience.h: somebody wants 'control' */
+  atomic_uint wished; /* patience.h: a thread wants 'control' */
 };
 
 void writeback_init (struct writeback *wb, struct store *store);
@@ -30,32 +31,34 @@ struct slot_range {
   uint64_t first, end;
 };
 
-/* What to write: slots in one of the ranges that are all that is asked for. */
+/* Which slots to write: those in one of the ranges that have all the requested
+ * properties.
+ */
 struct writeback_request {
   bool idle, huge, incompressible;
   struct disk *disk;               /* NULL: all disks, and no ranges */
-  const struct slot_range *ranges; /* NULL: all of it */
+  const struct slot_range *ranges; /* NULL: the whole disk */
   unsigned ranges_count;
 };
 
 struct writeback_totals {
   struct batch_totals written;
   bool store_full, limit_reached;
-  int error; /* errno of what ended the pass early, or 0 */
+  int error; /* errno of the error that ended the pass early, or 0 */
 };
 
-/* A pass in the calling thread.  -1 with errno ENODEV (there is no backing
+/* Run a pass in the calling thread.  -1 with errno ENODEV (there is no backing
  * store), EBUSY (a pass is running) or ENOMEM; else 0, and *totals says what
- * was done, also when it was cancelled or stopped by an error.  Takes the
- * control lock.
+ * was done, also if it was cancelled or stopped by an error.  Takes the control
+ * lock.
  */
 int writeback_run (struct writeback *wb,
                    const struct writeback_request *request, struct pace *pace,
                    struct pass_progress *progress,
                    struct writeback_totals *totals) MUST_USE;
 
-/* Nothing is in flight and no step is taken between these two.  False, and
- * nothing is held, if the backing does not answer in time.
+/* Between these two nothing is in flight and no step runs.  False, and nothing
+ * is held, if the backing does not answer in time.
  */
 bool writeback_hold_patiently (struct writeback *wb, const struct patience *p)
   MUST_USE;

@@ -3,12 +3,6 @@
  * Contract: store/slot_read.h.
  */
 
-/*
- * Reading one slot, whatever it holds; and back into memory what was read from
- * the backing store.
- * Contract: slot_read.h.
- */
-
 #include <config.h>
 
 #include <errno.h>

@@ -7,7 +7,7 @@
  *   +-------------+     +-------------+                +---------------+
  *   | 0 1 … 511   |---->| 0 1 … 511   |--------------->| slot … slot   |
  *   +-------------+     +-------------+                +---------------+
- *      as many levels as the disk's size needs           one page
+ *      as many levels as the disk's size needs              one page
  *
  * Slots that were never written have neither leaf nor node.  A leaf whose slots
  * are all EMPTY again can be given back (slot_table_reclaim), and so can a node
