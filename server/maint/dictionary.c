@@ -367,7 +367,9 @@ dictionary_sweep (struct store *store, struct recompressor *r)
   if (!mutex_trylock (&store->settings))
     return 0;
   n = recompressor_methods (r, methods);
-  /* Its step may hold a copy of an object that has left its slot. */
+  /* The recompressor's step may hold a copy of an object that has left its
+   * slot.
+   */
   recompressor_hold (r);
   for (unsigned f = 0; f < FORMATS; f++)
     if (format_is_dict (f) && zcomp_format_codec (store->zcomp, f) &&

@@ -59,7 +59,7 @@ count_leaf (struct disk *disk, uint64_t first, uint32_t now, uint64_t *bytes)
   }
 }
 
-/* If there are many slots, only one of every so many leaves is counted. */
+/* If there are many slots, only every n-th leaf is counted. */
 static void
 count_ages (struct store *store, struct ticker *t, uint64_t *bytes)
 {

@@ -359,8 +359,7 @@ recompressor_run (struct recompressor *r,
                   struct recompress_totals *totals)
 {
   struct zcomp_method methods[RECOMPRESS_METHODS];
-  unsigned count = recompressor_peek (r,
-                                      methods); /* does not wait for a step */
+  unsigned count = recompressor_peek (r, methods); /* never waits */
   struct pass p = { .r = r,
                     .request = request,
                     .pace = pace,

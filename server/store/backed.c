@@ -119,7 +119,7 @@ backed_audit_late (struct backed *b, struct blocks_audit *audit)
   mutex_unlock (&b->lock);
 }
 
-/* Runs of blocks in one punch, and punches in one tidying. */
+/* Blocks of one punch, at least and at most, and punches of one backed_tidy. */
 #define PUNCH_LEAST 16
 #define PUNCH_MOST 4096
 #define PUNCHES 16

@@ -5,7 +5,7 @@
  * again.
  *
  *   data --pack--> packed --make--> object in the pool, in transit
- *                    |              (content.h puts it to a slot)
+ *                    |              (content.h puts it into a slot)
  *                    +--overwrite--> over the object of a slot
  *
  *   OBJECT: pinned in the pool ------------+--read----> data, or a part of them
@@ -93,9 +93,9 @@ void object_copy_locked (struct store *store, struct slot *s, void *buf,
 char *object_fetch_locked (struct disk *disk, struct slot *s, uint64_t index)
   REQUIRES_SHARED (s) MUST_USE;
 
-/* Bytes [offset, offset + len) of the slot's data.  The slot is BACKED, and
- * this is its record, or OBJECT, and 'record' is NULL.  0, or -1 with errno EIO
- * or ENOMEM.
+/* Bytes [offset, offset + len) of the slot's data.  Either the slot is BACKED
+ * and 'record' is its record, or it is OBJECT and 'record' is NULL.  0, or -1
+ * with errno EIO or ENOMEM.
  */
 int object_read_locked (struct store *store, struct slot *s, const char *record,
                         void *buf, uint32_t offset, uint32_t len)

@@ -63,7 +63,8 @@ read_locked (struct disk *disk, struct slot *s, uint64_t index, void *buf,
 
 /* -- back into memory --------------------------------------------------- */
 
-/* The most claims that readers use: background work needs the others (claim.h).
+/* Readers take a claim only while fewer than this are taken: background work
+ * needs the others (claim.h).
  */
 #define PROMOTIONS 24
 

@@ -103,7 +103,7 @@ slot_is_there_shared (const struct slot *s) TRY_ACQUIRE_SHARED (true, s)
 }
 
 /* Lock the slot; NULL if its leaf does not exist (it is EMPTY).  May sleep.
- * Keeps the slot lock (shared).
+ * Returns with the slot lock held (shared).
  */
 struct slot *slot_table_read_lock (struct slot_table *t, uint64_t index,
                                    uint32_t now) MUST_USE;
@@ -114,8 +114,8 @@ struct slot *slot_table_read_lock (struct slot_table *t, uint64_t index,
 struct slot *slot_table_try_read_lock (struct slot_table *t, uint64_t index)
   MUST_USE;
 
-/* Lock the slot; NULL if its leaf does not exist. May sleep.  Keeps the slot
- * lock (exclusive).
+/* Lock the slot; NULL if its leaf does not exist.  May sleep.  Returns with the
+ * slot lock held (exclusive).
  */
 struct slot *slot_table_write_lock (struct slot_table *t, uint64_t index)
   MUST_USE;
