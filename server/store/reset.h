@@ -14,8 +14,8 @@
 
 /* Discard everything, and let the counters that only grow start again from 0,
  * those of the pool too.  Requests may run: for them it is a trim of the whole
- * disk.  Slots that are still locked when patience ends stay unchanged, and then
- * the counters do too.  Returns how many slots those are.
+ * disk.  Slots that are still locked when patience ends stay unchanged, and
+ * then the counters do too.  Returns how many slots those are.
  */
 uint64_t disk_reset_patiently (struct disk *disk, const struct patience *p)
   MUST_USE;
