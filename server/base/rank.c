@@ -17,6 +17,7 @@ static const char *const names[RANK_COUNT] = {
   [RANK_WRITEBACK] = "writeback",
   [RANK_EVICT] = "eviction",
   [RANK_DRAIN] = "draining",
+  [RANK_REFILL] = "refill",
   [RANK_SLOT] = "slot",
   [RANK_STREAM] = "stream",
   [RANK_DICT] = "dictionary",

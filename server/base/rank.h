@@ -27,6 +27,7 @@ enum lock_rank {
   RANK_WRITEBACK,    /* writeback by hand: each of its steps */
   RANK_EVICT,        /* eviction: each of its steps */
   RANK_DRAIN,        /* draining the write buffer: each of its steps */
+  RANK_REFILL,       /* filling the reserve of memory: each of its steps */
   RANK_SLOT,         /* one table entry and the life of its object */
   RANK_STREAM,       /* one codec context and its buffers */
   RANK_DICT,         /* a dictionary's digests by level */

@@ -25,6 +25,8 @@ refill_init (struct refill *r, struct store *store)
   r->real_time = false;
   r->meminfo = open ("/proc/meminfo", O_RDONLY | O_CLOEXEC);
   r->min_free = open ("/proc/sys/vm/min_free_kbytes", O_RDONLY | O_CLOEXEC);
+  mutex_init (&r->control, RANK_REFILL);
+  atomic_init (&r->wished, 0);
   ticker_init (&r->ticker);
 }
 
@@ -58,18 +60,30 @@ system_has_memory (struct refill *r)
   return r->real_time ? available > min - min / 8 : available > min + min / 8;
 }
 
+/* One span or page.  True if it was missing. */
+static bool
+step (struct refill *r)
+{
+  bool missing;
+
+  mutex_lock (&r->control);
+  leaves_fill (&r->store->leaves);
+  missing = pool_fill (r->store->pool);
+  mutex_unlock (&r->control);
+  step_aside (&r->wished);
+  return missing;
+}
+
 /* Fill the reserve.  True if anything was missing. */
 static bool
 fill_up (struct refill *r)
 {
-  struct pool *pool = r->store->pool;
   bool missing = false;
 
   while (!ticker_stopping (&r->ticker)) {
     if (!system_has_memory (r))
       return true;
-    leaves_fill (&r->store->leaves);
-    if (!pool_fill (pool))
+    if (!step (r))
       return missing;
     missing = true;
   }
@@ -109,12 +123,26 @@ refill_stop (struct refill *r)
   ticker_stop (&r->ticker);
 }
 
+bool
+refill_hold_patiently (struct refill *r, const struct patience *p)
+  TRY_ACQUIRE (true, r->control)
+{
+  return mutex_lock_patiently (&r->control, &r->wished, p);
+}
+
+void
+refill_unhold (struct refill *r) RELEASE (r->control)
+{
+  mutex_unlock (&r->control);
+}
+
 void
 refill_destroy (struct refill *r)
 {
   KEEP_ERRNO;
 
   ticker_destroy (&r->ticker);
+  mutex_destroy (&r->control);
   if (r->meminfo != -1)
     close (r->meminfo);
   if (r->min_free != -1)

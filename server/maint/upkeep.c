@@ -169,6 +169,18 @@ unhold_drain (struct upkeep *u) NO_THREAD_SAFETY_ANALYSIS
   drain_unhold (u->store);
 }
 
+static bool
+hold_refill (struct upkeep *u, const struct patience *p)
+{
+  return refill_hold_patiently (&u->refill, p);
+}
+
+static void
+unhold_refill (struct upkeep *u) NO_THREAD_SAFETY_ANALYSIS
+{
+  refill_unhold (&u->refill);
+}
+
 /* The holds, in the order in which they are taken. */
 static const struct {
   enum upkeep_hold of; /* the lowest level that includes it */
@@ -190,6 +202,8 @@ static const struct {
     "the backing store does not answer" },
   { UPKEEP_ALL, hold_drain, unhold_drain,
     "the write buffer's draining does not come to an end" },
+  { UPKEEP_ALL, hold_refill, unhold_refill,
+    "the system does not give the memory that is kept ready" },
 };
 
 static unsigned

@@ -23,7 +23,7 @@
  *   hold     by the ranks of the locks (base/rank.h), which is also from the
  *            longest wait in normal use to the shortest:
  *              recompression has ended, settings, compactor, recompressor,
- *              writeback, evictor, drain
+ *              writeback, evictor, drain, refill
  *            unhold goes backwards.
  *   destroy  backwards.
  *

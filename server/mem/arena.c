@@ -495,6 +495,7 @@ arena_fill (struct arena *a)
   if (span == ARENA_NO_SPAN)
     return false;
 
+  fault_pause ("pool.fill");
   arena_fill_span (a, span, pages);
   filled = arena_zspage (a, span)->resident > 0;
   mutex_lock (&a->lock);

@@ -307,6 +307,7 @@ z3_fill (struct pool *p)
   if (!got)
     return false;
 
+  fault_pause ("pool.fill");
   reserve_populate (&pool->memory, (size_t) page * pool->page_size,
                     pool->page_size);
   mutex_lock (&pool->lock);

@@ -212,8 +212,11 @@ HOLDER (writeback, writeback_hold (&u->writeback),
         writeback_unhold (&u->writeback))
 HOLDER (evictor, evictor_hold (u->evictor), evictor_unhold (u->evictor))
 HOLDER (drain, drain_hold (u->store), drain_unhold (u->store))
+HOLDER (refill, mutex_lock (&u->refill.control), refill_unhold (&u->refill))
 
 static const char silent[] = "the backing store does not answer";
+static const char no_memory[] = "the system does not give the memory that is "
+                                "kept ready";
 
 static const struct one {
   void (*hold) (void);
@@ -231,6 +234,7 @@ static const struct one {
   { hold_evictor, unhold_evictor, silent, false },
   { hold_drain, unhold_drain,
     "the write buffer's draining does not come to an end", false },
+  { hold_refill, unhold_refill, no_memory, false },
 };
 #define ONES (sizeof ones / sizeof ones[0])
 
@@ -518,6 +522,26 @@ test_busy_drain (void **state)
   finish ();
 }
 
+static void *
+start_refill (void *arg)
+{
+  (void) arg;
+  check_always (refill_start (&u->refill) == 0);
+  return NULL;
+}
+
+/* The memory that a step has taken is in no list yet: an auditor would find it
+ * missing.
+ */
+static void
+test_busy_refill (void **state)
+{
+  (void) state;
+  setup ();
+  busy_at ("pool.fill", start_refill, no_memory, false);
+  finish ();
+}
+
 /* -- what cannot be made or started ---------------------------------------- */
 
 /* Each allocation in turn. */
@@ -762,6 +786,7 @@ main (void)
 #ifdef ZRAM_FAULTS
     UNIT_TEST (test_busy_recompression),
     UNIT_TEST (test_busy_drain),
+    UNIT_TEST (test_busy_refill),
     UNIT_TEST (test_create_fails),
     UNIT_TEST (test_start_fails),
     UNIT_TEST (test_makes_way),
