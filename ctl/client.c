@@ -257,12 +257,12 @@ die_of_error (const char *method, json_t *error)
 static void
 check_version (struct client *c)
 {
-  json_t *answer = exchange (c, ZRAM_METHOD_VERSION, NULL);
+  json_t *answer = exchange (c, ZRAM_VERB_VERSION, NULL);
   json_t *error = json_object_get (answer, "error");
   int64_t version;
 
   if (error) /* for example, it has too many clients */
-    die_of_error (ZRAM_METHOD_VERSION, error);
+    die_of_error (ZRAM_VERB_VERSION, error);
   version = answer_i64 (answer, "result.protocol");
 
   if (version != ZRAM_PROTOCOL_VERSION)

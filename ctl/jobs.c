@@ -31,7 +31,7 @@ int
 run_compact (struct ctl *ctl, const struct arguments *args)
 {
   (void) args;
-  return run_job (ctl, ZRAM_METHOD_COMPACT, NULL);
+  return run_job (ctl, ZRAM_VERB_COMPACT, NULL);
 }
 
 /* -- KEY=VALUE ---------------------------------------------------------- */
@@ -98,7 +98,7 @@ run_recompress (struct ctl *ctl, const struct arguments *args)
 
   for (int i = 0; i < args->n; i++)
     put_recompress (ctl, params, args->v[i]);
-  return run_job (ctl, ZRAM_METHOD_RECOMPRESS, params);
+  return run_job (ctl, ZRAM_VERB_RECOMPRESS, params);
 }
 
 int
@@ -115,7 +115,7 @@ run_train (struct ctl *ctl, const struct arguments *args)
       put_number ("train", params, "size", arg_size ("train size", v));
     else
       die (STATUS_USAGE, "train %s: expected samples= or size=", args->v[i]);
-  return run_job (ctl, ZRAM_METHOD_TRAIN, params);
+  return run_job (ctl, ZRAM_VERB_TRAIN, params);
 }
 
 /* -- writeback ---------------------------------------------------------- */
@@ -167,7 +167,7 @@ run_writeback (struct ctl *ctl, const struct arguments *args)
                        "page_indexes=)");
   for (int i = 0; i < args->n; i++)
     put_writeback (ctl, params, args->v[i]);
-  return run_job (ctl, ZRAM_METHOD_WRITEBACK, params);
+  return run_job (ctl, ZRAM_VERB_WRITEBACK, params);
 }
 
 /* ----------------------------------------------------------------------- */
@@ -175,13 +175,13 @@ run_writeback (struct ctl *ctl, const struct arguments *args)
 int
 run_audit (struct ctl *ctl, const struct arguments *args)
 {
-  return run_job (ctl, ZRAM_METHOD_AUDIT,
+  return run_job (ctl, ZRAM_VERB_AUDIT,
                   json_pack ("{s:b}", "deep", args->flag));
 }
 
 int
 run_reset (struct ctl *ctl, const struct arguments *args)
 {
-  return run_job (ctl, ZRAM_METHOD_RESET,
+  return run_job (ctl, ZRAM_VERB_RESET,
                   json_pack ("{s:b}", "force", args->flag));
 }

@@ -46,13 +46,13 @@ size (struct ctl *ctl, const struct arguments *args, const char *method)
 int
 run_mem_limit (struct ctl *ctl, const struct arguments *args)
 {
-  return size (ctl, args, ZRAM_METHOD_MEM_LIMIT);
+  return size (ctl, args, ZRAM_VERB_MEM_LIMIT);
 }
 
 int
 run_write_buffer (struct ctl *ctl, const struct arguments *args)
 {
-  return size (ctl, args, ZRAM_METHOD_WRITE_BUFFER);
+  return size (ctl, args, ZRAM_VERB_WRITE_BUFFER);
 }
 
 int
@@ -61,7 +61,7 @@ run_mem_used_max (struct ctl *ctl, const struct arguments *args)
   if (args->n && strcmp (args->v[0], "reset") != 0)
     die (STATUS_USAGE, "mem_used_max %s: expected reset, or nothing",
          args->v[0]);
-  return number (ctl, ZRAM_METHOD_MEM_USED_MAX,
+  return number (ctl, ZRAM_VERB_MEM_USED_MAX,
                  args->n ? json_pack ("{s:b}", "reset", 1) : NULL);
 }
 
@@ -74,7 +74,7 @@ run_workers (struct ctl *ctl, const struct arguments *args)
     params = json_pack (
       "{s:I}", "set",
       (json_int_t) arg_number (args->verb, args->v[0], 1, INT64_MAX));
-  return number (ctl, ZRAM_METHOD_WORKERS, params);
+  return number (ctl, ZRAM_VERB_WORKERS, params);
 }
 
 /* "[lz4] lz4hc zstd deflate", as the kernel's comp_algorithm. */
@@ -106,7 +106,7 @@ run_algorithm (struct ctl *ctl, const struct arguments *args)
     json_object_set_new (
       params, "level",
       json_integer (arg_number (args->verb, args->v[1], INT32_MIN, INT32_MAX)));
-  answer = client_call (ctl, ZRAM_METHOD_ALGORITHM, params);
+  answer = client_call (ctl, ZRAM_VERB_ALGORITHM, params);
   if (ctl->json)
     out_json_answer (answer);
   else
@@ -124,7 +124,7 @@ run_auto_recompress (struct ctl *ctl, const struct arguments *args)
     params = json_pack (
       "{s:I}", "set",
       (json_int_t) arg_number (args->verb, args->v[0], 0, INT64_MAX));
-  return number (ctl, ZRAM_METHOD_AUTO_RECOMPRESS, params);
+  return number (ctl, ZRAM_VERB_AUTO_RECOMPRESS, params);
 }
 
 /* "1: zstd, level 9, dictionary 0123456789abcdef of 65536 bytes" */
@@ -147,7 +147,7 @@ run_recomp_algorithm (struct ctl *ctl, const struct arguments *args)
   json_t *params = args->n ? json_pack ("{s:o}", "set",
                                         arg_string (args->verb, args->v[0]))
                            : NULL;
-  json_t *answer = client_call (ctl, ZRAM_METHOD_RECOMP_ALGORITHM, params);
+  json_t *answer = client_call (ctl, ZRAM_VERB_RECOMP_ALGORITHM, params);
   json_t *method;
   size_t i;
 
@@ -173,7 +173,7 @@ run_writeback_limit (struct ctl *ctl, const struct arguments *args)
     params = json_pack (
       "{s:I}", "set",
       (json_int_t) arg_number (args->verb, args->v[0], 0, INT64_MAX));
-  answer = client_call (ctl, ZRAM_METHOD_WRITEBACK_LIMIT, params);
+  answer = client_call (ctl, ZRAM_VERB_WRITEBACK_LIMIT, params);
   left = answer_member (answer, "writeback_limit");
   if (ctl->json)
     out_json_answer (answer);
@@ -200,7 +200,7 @@ run_evict (struct ctl *ctl, const struct arguments *args)
              json_integer (arg_number (low ? "evict low" : "evict high",
                                        word + (low ? 4 : 5), 1, 100)));
   }
-  answer = client_call (ctl, ZRAM_METHOD_EVICT, params);
+  answer = client_call (ctl, ZRAM_VERB_EVICT, params);
   if (ctl->json)
     out_json_answer (answer);
   else
@@ -219,7 +219,7 @@ run_promote (struct ctl *ctl, const struct arguments *args)
   if (word && strcmp (word, "on") != 0 && strcmp (word, "off") != 0)
     die (STATUS_USAGE, "promote %s: expected on or off, or nothing", word);
   answer = client_call (
-    ctl, ZRAM_METHOD_PROMOTE,
+    ctl, ZRAM_VERB_PROMOTE,
     word ? json_pack ("{s:b}", "set", strcmp (word, "on") == 0) : NULL);
   if (ctl->json)
     out_json_answer (answer);
@@ -237,7 +237,7 @@ slots_up_to_end (struct ctl *ctl, int64_t start, int64_t count)
   if (start + count < INT64_MAX)
     return count;
 
-  json_t *stats = client_call (ctl, ZRAM_METHOD_STATS, NULL);
+  json_t *stats = client_call (ctl, ZRAM_VERB_STATS, NULL);
   int64_t slots = answer_i64 (stats, "slots");
 
   json_decref (stats);
@@ -273,7 +273,7 @@ idle_params (struct ctl *ctl, const struct arguments *args)
 int
 run_idle (struct ctl *ctl, const struct arguments *args)
 {
-  json_t *answer = client_call (ctl, ZRAM_METHOD_IDLE, idle_params (ctl, args));
+  json_t *answer = client_call (ctl, ZRAM_VERB_IDLE, idle_params (ctl, args));
 
   if (ctl->json)
     out_json_answer (answer);

@@ -23,13 +23,13 @@ look (struct map *m, uint64_t cells)
 
   json_decref (m->stats);
   json_decref (m->cells);
-  m->stats = client_call (m->ctl, ZRAM_METHOD_STATS, NULL);
+  m->stats = client_call (m->ctl, ZRAM_VERB_STATS, NULL);
   slots = answer_u64 (m->stats, "slots");
   if (cells > slots)
     cells = slots;
   if (cells > ZRAM_MAP_CELLS_MAX)
     cells = ZRAM_MAP_CELLS_MAX;
-  m->cells = client_call (m->ctl, ZRAM_METHOD_MAP,
+  m->cells = client_call (m->ctl, ZRAM_VERB_MAP,
                           json_pack ("{s:I}", "cells", (json_int_t) cells));
 }
 

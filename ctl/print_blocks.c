@@ -41,7 +41,7 @@ print_slots (struct ctl *ctl, int64_t start, int64_t end)
   while (start < end) {
     int64_t count = end - start < ZRAM_BLOCK_STATE_MAX ? end - start
                                                        : ZRAM_BLOCK_STATE_MAX;
-    json_t *answer = client_call (ctl, ZRAM_METHOD_BLOCK_STATE,
+    json_t *answer = client_call (ctl, ZRAM_VERB_BLOCK_STATE,
                                   json_pack ("{s:I, s:I}", "start",
                                              (json_int_t) start, "count",
                                              (json_int_t) count));

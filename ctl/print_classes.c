@@ -95,7 +95,7 @@ print_totals (const struct totals *t)
 int
 run_classes (struct ctl *ctl, const struct arguments *args)
 {
-  json_t *answer = client_call (ctl, ZRAM_METHOD_CLASSES, NULL), *class;
+  json_t *answer = client_call (ctl, ZRAM_VERB_CLASSES, NULL), *class;
   struct totals totals = { .groups = { 0 } };
   size_t i;
 

@@ -41,7 +41,7 @@ print_kind (const char *name, const struct histogram *h)
 int
 run_latency (struct ctl *ctl, const struct arguments *args)
 {
-  json_t *answer = client_call (ctl, ZRAM_METHOD_LATENCY, NULL);
+  json_t *answer = client_call (ctl, ZRAM_VERB_LATENCY, NULL);
 
   (void) args;
   if (ctl->json)

@@ -15,7 +15,7 @@
 int
 run_metrics (struct ctl *ctl, const struct arguments *args)
 {
-  json_t *answer = client_call (ctl, ZRAM_METHOD_METRICS, NULL);
+  json_t *answer = client_call (ctl, ZRAM_VERB_METRICS, NULL);
 
   (void) args;
   if (ctl->json)

@@ -21,7 +21,7 @@ static int
 print_part (struct ctl *ctl, const char *part, const char *const *fields,
             const char *before)
 {
-  json_t *stats = client_call (ctl, ZRAM_METHOD_STATS, NULL);
+  json_t *stats = client_call (ctl, ZRAM_VERB_STATS, NULL);
   json_t *values = answer_member (stats, part), *only = json_object ();
 
   for (const char *const *f = fields; *f; f++)

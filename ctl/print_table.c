@@ -79,7 +79,7 @@ print_line (const char *const *cells, const int *widths, size_t n)
 int
 run_table (struct ctl *ctl, const struct arguments *args)
 {
-  json_t *stats = client_call (ctl, ZRAM_METHOD_STATS, NULL);
+  json_t *stats = client_call (ctl, ZRAM_VERB_STATS, NULL);
   const char *headings[NCOLUMNS];
   char *cells[NCOLUMNS];
   int widths[NCOLUMNS];

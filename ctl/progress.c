@@ -207,7 +207,7 @@ static enum wish
 ask_to_end (struct ctl *ctl, int64_t id)
 {
   /* It may have ended just now: then nothing is left to cancel. */
-  json_t *answer = client_try (ctl, ZRAM_METHOD_JOB_CANCEL,
+  json_t *answer = client_try (ctl, ZRAM_VERB_JOB_CANCEL,
                                json_pack ("{s:I}", "id", (json_int_t) id));
   bool heeded = json_is_true (json_object_get (answer, "heeded"));
 
@@ -229,7 +229,7 @@ progress_follow (struct ctl *ctl, int64_t id)
   if (view.terminal)
     set_before_death (err_erase_line);
   for (;;) {
-    job = client_call (ctl, ZRAM_METHOD_JOB,
+    job = client_call (ctl, ZRAM_VERB_JOB,
                        json_pack ("{s:I}", "id", (json_int_t) id));
     if (strcmp (answer_string (job, "state"), ZRAM_JOB_RUNNING) != 0)
       break;

@@ -14,18 +14,18 @@
 struct sample
 sample_take (struct ctl *ctl)
 {
-  struct sample s = { .stats = client_call (ctl, ZRAM_METHOD_STATS, NULL) };
+  struct sample s = { .stats = client_call (ctl, ZRAM_VERB_STATS, NULL) };
   struct timespec ts;
 
   clock_gettime (CLOCK_MONOTONIC, &ts);
   s.at_s = (double) ts.tv_sec + (double) ts.tv_nsec / 1e9;
 
-  json_t *latency = client_call (ctl, ZRAM_METHOD_LATENCY, NULL);
+  json_t *latency = client_call (ctl, ZRAM_VERB_LATENCY, NULL);
 
   for (int k = 0; k < NKINDS; k++)
     s.latency[k] = histogram_of (answer_member (latency, latency_kinds[k]));
   json_decref (latency);
-  s.classes = client_call (ctl, ZRAM_METHOD_CLASSES, NULL);
+  s.classes = client_call (ctl, ZRAM_VERB_CLASSES, NULL);
   return s;
 }
 

@@ -52,13 +52,12 @@ frame (void *ctx, struct canvas *c, bool fresh)
 static int
 print_json (struct ctl *ctl)
 {
-  json_t *classes = client_call (ctl, ZRAM_METHOD_CLASSES, NULL);
+  json_t *classes = client_call (ctl, ZRAM_VERB_CLASSES, NULL);
   json_t *all = json_object ();
 
-  json_object_set_new (all, "stats",
-                       client_call (ctl, ZRAM_METHOD_STATS, NULL));
+  json_object_set_new (all, "stats", client_call (ctl, ZRAM_VERB_STATS, NULL));
   json_object_set_new (all, "latency",
-                       client_call (ctl, ZRAM_METHOD_LATENCY, NULL));
+                       client_call (ctl, ZRAM_VERB_LATENCY, NULL));
   json_object_update (all, classes);
   out_json_answer (all);
   json_decref (all);

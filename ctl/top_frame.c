@@ -409,7 +409,7 @@ has_buffer (const struct top *t)
 }
 
 static bool
-has_store (const struct top *t)
+has_backing (const struct top *t)
 {
   return !json_is_null (answer_member (t->now.stats, "backing"));
 }
@@ -425,7 +425,7 @@ draw_state (const struct top *t, struct canvas *c, int row)
   draw_passes (t, c, row++);
   if (has_buffer (t))
     draw_buffer (t, c, row++);
-  if (has_store (t))
+  if (has_backing (t))
     draw_store (t, c, row++);
   return row;
 }
@@ -434,7 +434,7 @@ draw_state (const struct top *t, struct canvas *c, int row)
 static int
 rows_needed (const struct top *t, const struct canvas *c)
 {
-  return 1 + 1 + (1 + NKINDS) + 1 + 5 + has_buffer (t) + has_store (t) +
+  return 1 + 1 + (1 + NKINDS) + 1 + 5 + has_buffer (t) + has_backing (t) +
          c->live;
 }
 
@@ -446,7 +446,7 @@ draw_few (const struct top *t, struct canvas *c)
 
   draw_memory (t, c, row++);
   draw_data (t, c, row++);
-  if (has_store (t))
+  if (has_backing (t))
     draw_store (t, c, row++);
   row = draw_kinds (t, c, row);
   draw_title (t, c, row++);

@@ -373,7 +373,7 @@ wait_for_clients (uint64_t since)
   while (!is_told (cleaning, ENDING_PERIOD_MS)) {
     uint64_t now = clock_ns ();
 
-    (void) ending.store_is_stuck ();
+    (void) ending.backing_is_stuck ();
     if (now >= since + ENDING_GRACE_MS * MS)
       hear_no_more ();
     if (now < since + ENDING_PATIENCE_MS * MS)
@@ -388,7 +388,7 @@ wait_for_clients (uint64_t since)
 static bool
 is_late (uint64_t since)
 {
-  bool stuck = ending.store_is_stuck ();
+  bool stuck = ending.backing_is_stuck ();
   uint64_t most = atomic_load (&auditing) && !stuck ? ENDING_AUDIT_MS
                                                     : ENDING_MS;
 

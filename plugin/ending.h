@@ -70,7 +70,7 @@ struct ending {
   /* Called every ENDING_PERIOD_MS: true if the backing store does not answer
    * and has been given up.  Runs on the watchdog: must not wait.
    */
-  bool (*store_is_stuck) (void);
+  bool (*backing_is_stuck) (void);
 };
 
 /* Call it after the fork, when nbdkit handles signals.  0, or -1 with errno

@@ -91,7 +91,7 @@ failure_of (struct disk *disk, int err)
 
 /* "cannot be reached: Connection refused" */
 static void
-describe_store (const struct failure *f, char *buf, size_t size)
+describe_backing (const struct failure *f, char *buf, size_t size)
 {
   switch (f->cause) {
   case CAUSE_UNKNOWN:
@@ -127,11 +127,11 @@ static void
 describe_failure (struct store *store, const struct failure *f, int err,
                   char *buf, size_t size)
 {
-  char store_is[200], where[300] = "";
+  char backing_is[200], where[300] = "";
 
   if (keys.backing)
     shown_cut (where, sizeof where, keys.backing, SHOWN_MESSAGE);
-  describe_store (f, store_is, sizeof store_is);
+  describe_backing (f, backing_is, sizeof backing_is);
   if (f->cause == CAUSE_LIMIT)
     snprintf (buf, size, "mem_limit=%" PRIu64 " is used up",
               atomic_load (&store->budget.limit));
@@ -141,12 +141,12 @@ describe_failure (struct store *store, const struct failure *f, int err,
               " of %" PRIu64 " bytes used) %s",
               atomic_load (&store->budget.limit), where,
               f->blocks.used * BACKING_BLOCK, f->blocks.total * BACKING_BLOCK,
-              store_is);
+              backing_is);
   else if (f->cause == CAUSE_UNKNOWN)
     snprintf (buf, size, "%s", error_text (err));
   else
     snprintf (buf, size, "%s: backing=%s %s", error_text (err), where,
-              store_is);
+              backing_is);
 }
 
 int

@@ -155,7 +155,7 @@ start_threads (void)
 {
   static const struct ending ending = { .cleanup = clean_up,
                                         .last_words = last_words,
-                                        .store_is_stuck = stuck_look };
+                                        .backing_is_stuck = stuck_look };
   struct store *store = service.store;
   struct reason why;
 

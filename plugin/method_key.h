@@ -7,8 +7,8 @@
  * FILE contains neither ':' nor ','.
  */
 
-#ifndef ZRAM_METHOD_KEY_H
-#define ZRAM_METHOD_KEY_H
+#ifndef ZRAM_VERB_KEY_H
+#define ZRAM_VERB_KEY_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,4 +63,4 @@ int method_key_format (struct zcomp *zcomp, const struct method_key *method,
                        struct zcomp_method *result, struct reason *why)
   MUST_USE;
 
-#endif /* ZRAM_METHOD_KEY_H */
+#endif /* ZRAM_VERB_KEY_H */

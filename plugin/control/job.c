@@ -244,7 +244,7 @@ job_stopped_by (const struct writeback_totals *t)
     return error_text (t->error);
   if (t->limit_reached)
     return "writeback_limit is used up";
-  return t->store_full ? "the backing store is full" : NULL;
+  return t->backing_full ? "the backing store is full" : NULL;
 }
 
 /* A pass has only an errno; the backing store may know more. */
@@ -285,7 +285,7 @@ run_writeback (struct run *run)
               "%" PRIu64 " slots written back, %" PRIu64
               " bytes of objects in %" PRIu64 " bytes of the store; %" PRIu64
               " changed meanwhile, %" PRIu64 " failed",
-              t->written.slots, t->written.bytes, t->written.store_bytes,
+              t->written.slots, t->written.bytes, t->written.backing_bytes,
               t->written.lost, t->written.failed);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How a JSON-RPC method reads its parameters and answers.
+ * How a verb reads its parameters and answers.
  *
- *   method                              answer
+ *   verb                                answer
  *     reply_json (r, json)                "result": json
  *     text_printf (r->result, …)          "result": that text, which must be
  *                                         JSON; strings only by text_value

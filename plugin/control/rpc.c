@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugin/control/methods.h"
+#include "plugin/control/verbs.h"
 #include "plugin/control/rpc.h"
 #include "zram-shown.h"
 
@@ -22,7 +22,7 @@ set_error (struct rpc_request *req, int code, const char *format, ...)
 {
   va_list args;
 
-  req->method = NULL;
+  req->verb = NULL;
   req->code = code;
   va_start (args, format);
   vsnprintf (req->message, sizeof req->message, format, args);
@@ -57,7 +57,7 @@ parse_members (struct rpc_request *req)
     set_error (req, ZRAM_ERROR_REQUEST, "jsonrpc: must be \"2.0\"");
   else if (!name)
     set_error (req, ZRAM_ERROR_REQUEST, "method: must be a string");
-  else if (!(req->method = method_find (name)))
+  else if (!(req->verb = verb_find (name)))
     set_error (req, ZRAM_ERROR_METHOD, "%s: no such method",
                shown_cut (shown, sizeof shown, name, SHOWN_MESSAGE));
   else
@@ -135,8 +135,8 @@ rpc_add_error (struct text *answer, const json_t *id, int code,
 static bool
 wants_answer (const struct rpc_request *req)
 {
-  return req->id || (!req->method && (req->code == ZRAM_ERROR_PARSE ||
-                                      req->code == ZRAM_ERROR_REQUEST));
+  return req->id || (!req->verb && (req->code == ZRAM_ERROR_PARSE ||
+                                    req->code == ZRAM_ERROR_REQUEST));
 }
 
 void
@@ -145,9 +145,9 @@ rpc_run (struct rpc_request *req, struct service *service, struct text *answer)
   struct text result = { 0 };
   struct reply r = { .result = &result };
 
-  if (req->method) {
-    if (params_known (&r, req->params, req->method->params))
-      req->method->run (service, req->params, &r);
+  if (req->verb) {
+    if (params_known (&r, req->params, req->verb->params))
+      req->verb->run (service, req->params, &r);
     if (result.broken)
       reply_error (&r, ZRAM_ERROR_INTERNAL, "out of memory");
   }

@@ -5,7 +5,7 @@
  *
  *   line --rpc_parse--> request --rpc_run--> answer line
  *                         |
- *                         method->lane: which thread may run it
+ *                         verb->lane: which thread may run it
  *
  * JSON-RPC 2.0 without batches; parameters by name only.  A request without an
  * id is run and not answered.  A line that is not a request is answered with
@@ -18,7 +18,7 @@
 #include "plugin/control/service.h"
 #include "plugin/control/reply.h"
 
-/* The thread that runs a method; other requests wait there behind it. */
+/* The thread that runs a verb; other requests wait there behind it. */
 enum rpc_lane {
   RPC_AT_ONCE, /* the event loop: it never waits */
   RPC_SLOW,    /* walks over the whole disk, or waits for streams */
@@ -27,7 +27,7 @@ enum rpc_lane {
   RPC_LANES
 };
 
-struct method {
+struct verb {
   const char *name;
   const char *params; /* names, separated by blanks */
   enum rpc_lane lane;
@@ -35,11 +35,11 @@ struct method {
 };
 
 struct rpc_request {
-  json_t *root;                /* owned: the line; NULL if it is not JSON */
-  const json_t *id;            /* in root; NULL if there is none */
-  const json_t *params;        /* in root; NULL if there are none */
-  const struct method *method; /* NULL if there is an error already */
-  int code;                    /* of that error */
+  json_t *root;            /* owned: the line; NULL if it is not JSON */
+  const json_t *id;        /* in root; NULL if there is none */
+  const json_t *params;    /* in root; NULL if there are none */
+  const struct verb *verb; /* NULL if there is an error already */
+  int code;                /* of that error */
   char message[REPLY_MESSAGE];
 };
 
@@ -50,11 +50,11 @@ void rpc_request_free (struct rpc_request *req);
 static inline enum rpc_lane
 rpc_lane (const struct rpc_request *req)
 {
-  if (!req->method)
+  if (!req->verb)
     return RPC_AT_ONCE;
-  return req->method->lane == RPC_FILES && json_object_size (req->params) == 0
+  return req->verb->lane == RPC_FILES && json_object_size (req->params) == 0
            ? RPC_SLOW
-           : req->method->lane;
+           : req->verb->lane;
 }
 
 /* Run it and add the answer with its \n, if there must be one. */

@@ -8,6 +8,11 @@
  * The words name what is wrong and what was expected, have no end of line, and
  * fit behind "key=value: ".  They are set when, and only when, a function
  * fails.  Only as much is kept as fits.
+ *
+ * One kind of function needs no reason: it looks for the first of several known
+ * things, and returns its constant name, or NULL (an auditor of one structure:
+ * which invariant is broken; upkeep_hold: what did not end).  Its caller makes
+ * a reason from the name.
  */
 
 #ifndef ZRAM_REASON_H

@@ -572,7 +572,7 @@ nbd_shut (struct backing *b)
 }
 
 static void
-nbd_close_store (struct backing *b)
+nbd_close_backing (struct backing *b)
 {
   struct backing_nbd *n = (struct backing_nbd *) b;
 
@@ -597,7 +597,7 @@ static const struct backing_ops nbd_ops = {
   .start = nbd_start,
   .submit = nbd_submit,
   .shut = nbd_shut,
-  .close = nbd_close_store,
+  .close = nbd_close_backing,
 };
 
 /* -- opening ------------------------------------------------------------ */
@@ -635,6 +635,6 @@ backing_open_nbd (const struct backing_config *config, struct reason *why)
   if (n->uri && n->event != -1)
     return &n->base;
   reason_set (why, "%s", error_text (errno));
-  nbd_close_store (&n->base);
+  nbd_close_backing (&n->base);
   return NULL;
 }

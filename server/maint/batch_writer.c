@@ -269,7 +269,7 @@ batch_writer_flush (struct batch_writer *w)
                                .done = batch_done,
                                .ctx = b };
   w->open = NULL;
-  w->totals.store_bytes += bytes;
+  w->totals.backing_bytes += bytes;
   mutex_lock (&w->lock);
   w->in_flight++;
   mutex_unlock (&w->lock);

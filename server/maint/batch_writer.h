@@ -37,11 +37,11 @@
 #define BATCHES_KEPT 8u     /* the same if memory is kept ready (refill.h) */
 
 struct batch_totals {
-  uint64_t slots, bytes; /* swapped, and the memory that their objects took */
-  uint64_t lost;         /* changed meanwhile */
-  uint64_t failed;       /* not written: they stay in memory */
-  uint64_t store_bytes;  /* sent, with headers and padding */
-  int error;             /* errno of the first failure, or 0 */
+  uint64_t slots, bytes;  /* swapped, and the memory that their objects took */
+  uint64_t lost;          /* changed meanwhile */
+  uint64_t failed;        /* not written: they stay in memory */
+  uint64_t backing_bytes; /* sent, with headers and padding */
+  int error;              /* errno of the first failure, or 0 */
 };
 
 struct batch_writer;

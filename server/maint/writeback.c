@@ -78,7 +78,7 @@ goes_on (const struct pass *p)
 {
   const struct writeback_totals *t = p->totals;
 
-  return !atomic_load (&p->progress->cancel) && !t->error && !t->store_full &&
+  return !atomic_load (&p->progress->cancel) && !t->error && !t->backing_full &&
          !t->limit_reached;
 }
 
@@ -95,7 +95,7 @@ collect_totals (struct pass *p)
   sum->bytes += t.bytes;
   sum->lost += t.lost;
   sum->failed += t.failed;
-  sum->store_bytes += t.store_bytes;
+  sum->backing_bytes += t.backing_bytes;
   /* Slots that failed stay in memory; further writes would fail again. */
   if (t.error && !p->totals->error)
     p->totals->error = sum->error = t.error;
@@ -115,7 +115,7 @@ step (struct pass *p, const struct slot_walk *w)
   mutex_unlock (&p->wb->control);
   step_aside (&p->wb->wished);
   if (r == PUT_FULL)
-    p->totals->store_full = true;
+    p->totals->backing_full = true;
   else if (r == PUT_LIMIT)
     p->totals->limit_reached = true;
   else if (r == PUT_FAILED)

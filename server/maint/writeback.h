@@ -43,7 +43,7 @@ struct writeback_request {
 
 struct writeback_totals {
   struct batch_totals written;
-  bool store_full, limit_reached;
+  bool backing_full, limit_reached;
   int error; /* errno of the error that ended the pass early, or 0 */
 };
 

@@ -469,8 +469,8 @@ bench_writeback (void)
           "\"error\":%d}\n",
           "lz4", (double) t->slots * SLOT / 1e6,
           (double) t->slots * SLOT / 1e6 / s, (double) t->bytes / 1e6,
-          (double) t->store_bytes / 1e6,
-          (double) t->store_bytes / (double) t->bytes, alone.written.error);
+          (double) t->backing_bytes / 1e6,
+          (double) t->backing_bytes / (double) t->bytes, alone.written.error);
   fflush (stdout);
   verify ();
   close_disk ();

@@ -23,7 +23,7 @@
 #include <config.h>
 
 #include "fuzz-damage.h"
-#include "held-store.h"
+#include "held-backing.h"
 #include "maint/writeback.h"
 
 #define SLOTS 24u

@@ -20,7 +20,7 @@
 #define ZRAM_FUZZ_DISK_H
 
 #include "fuzz-input.h"
-#include "held-store.h"
+#include "held-backing.h"
 #include "unbounded.h"
 
 #include "maint/compactor.h"

@@ -27,7 +27,7 @@
 #include "comp/train.h"
 #include "decompress.h"
 #include "fuzz-damage.h"
-#include "held-store.h"
+#include "held-backing.h"
 #include "maint/recompressor.h"
 
 #define ROOM (3 * MAX_SLOT)

@@ -35,7 +35,7 @@ print(sum(e["size"] for e in json.load(sys.stdin) if e["type"] == 0) >> 20)'
 
 start_nbdkit "$PLUGIN" 96M mem_limit=16M "backing=$store"
 py "$(cat "$cluster/osd.0.pid")" <<'END'
-from storetest import Load
+from backingtest import Load
 
 osd = int(sys.argv[2])
 load = Load(sys.argv[1], 96 * M // (4 * K))

@@ -108,7 +108,7 @@ def page():
                 c.wait(got["result"]["job"])
         header = os.path.join(SRCDIR, "include", "zram-protocol.h")
         with open(header) as f:
-            methods = set(re.findall(r'ZRAM_METHOD_\w+ "(\w+)"', f.read()))
+            methods = set(re.findall(r'ZRAM_VERB_\w+ "(\w+)"', f.read()))
         check(len(methods) > 10, "methods", methods)
         equal("methods with an example", shown - {"frobnicate"}, methods)
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 
-from storetest import Load
+from backingtest import Load
 from zramtest import (K, M, SANITIZER, Server, check, errno, errno_of, seed,
                       time)
 

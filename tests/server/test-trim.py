@@ -11,7 +11,7 @@ When the backing is up again, both do all of it.
 import shutil
 import tempfile
 
-from storetest import BLOCK, Store, content
+from backingtest import BLOCK, Backing, content
 from zramtest import (M, Server, check, errno, errno_of, nbd,
                       skip_if_errors_hang,
                       random, seed, time)
@@ -82,7 +82,7 @@ def one_request(d, name, flags, head, tail, away):
 
 
 def down(folder, rng, *keys):
-    store = Store(folder, 64 * M)
+    store = Backing(folder, 64 * M)
     try:
         with Server(BLOCKS * BLOCK, "mem_limit=1M",
                     "backing=nbd+unix:///?socket=" + store.sock,

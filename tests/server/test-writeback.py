@@ -393,7 +393,7 @@ def interrupted():
 
 # ---- a backing that goes away
 
-class Store:
+class Backing:
     """An NBD server over a file that survives the server."""
 
     def __init__(self):
@@ -418,7 +418,7 @@ class Store:
 
 
 def down():
-    store = Store()
+    store = Backing()
     try:
         with ControlServer("16M", "backing=nbd+unix:///?socket=" + store.sock,
                            "backing_timeout=1", "promote=0",

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 
 from controltest import ControlServer, metric, sound
-from storetest import Load
+from backingtest import Load
 from zramtest import (K, M, SANITIZER, check, errno, errno_of, random, seed,
                       time)
 

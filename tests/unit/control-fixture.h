@@ -10,7 +10,7 @@
 #include "store-fixture.h"
 
 #include "plugin/control/jobs.h"
-#include "plugin/control/methods.h"
+#include "plugin/control/verbs.h"
 #include "plugin/control/rpc.h"
 
 struct control_fixture {

@@ -8,7 +8,7 @@
 #include <config.h>
 
 #include "control-fixture.h"
-#include "held-store.h"
+#include "held-backing.h"
 
 #define SLOT 4096u
 #define DISK (16 * MiB)

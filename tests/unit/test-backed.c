@@ -7,7 +7,7 @@
 
 #include <config.h>
 
-#include "held-store.h"
+#include "held-backing.h"
 
 #define SLOT 4096u
 #define DISK (16 * MiB)

@@ -7,7 +7,7 @@
 
 #include <config.h>
 
-#include "held-store.h"
+#include "held-backing.h"
 
 #include "store/recompress.h"
 
@@ -76,7 +76,7 @@ test_round_trip (void **state)
   assert_int_equal (held_blocks (&f).live_bytes,
                     t.bytes + MANY * RECORD_HEADER);
   /* Close to what they take: only the last block of a batch is padded. */
-  assert_true (t.store_bytes <=
+  assert_true (t.backing_bytes <=
                (t.bytes + MANY * RECORD_HEADER) * 105 / 100 + BLOCK_SIZE);
   assert_int_equal (fixture_count (&f, DISK_OBJECTS), 0);
   assert_int_equal (fixture_count (&f, DISK_BD_WRITES), MANY);

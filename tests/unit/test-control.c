@@ -301,20 +301,20 @@ write_knobs (void *arg)
 static void *
 read_knobs (void *arg)
 {
-  static const char *const methods[][2] = {
+  static const char *const verbs[][2] = {
     { "stats", "" },           { "classes", "" },
     { "latency", "" },         { "metrics", "" },
     { "mem_limit", "" },       { "mem_used_max", "" },
     { "algorithm", "" },       { "workers", "" },
     { "map", "\"cells\":20" }, { "block_state", "\"start\":0,\"count\":100" },
   };
-  const unsigned n = sizeof methods / sizeof methods[0];
+  const unsigned n = sizeof verbs / sizeof verbs[0];
   struct peer p;
 
   (void) arg;
   peer_open (&p);
   for (unsigned i = 0; i < UNIT_TIMES (3000); i++)
-    peer_must (&p, methods[i % n][0], methods[i % n][1], "\"result\":");
+    peer_must (&p, verbs[i % n][0], verbs[i % n][1], "\"result\":");
   peer_close (&p);
   return NULL;
 }

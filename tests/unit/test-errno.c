@@ -10,7 +10,7 @@
 #include <config.h>
 
 #include "clobber.h"
-#include "held-store.h"
+#include "held-backing.h"
 #include "maint/compactor.h"
 #include "maint/drainer.h"
 #include "maint/evictor.h"

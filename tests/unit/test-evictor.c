@@ -7,7 +7,7 @@
 
 #include <config.h>
 
-#include "held-store.h"
+#include "held-backing.h"
 #include "unbounded.h"
 
 #include "maint/evictor.h"

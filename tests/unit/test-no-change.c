@@ -8,7 +8,7 @@
 
 #include <config.h>
 
-#include "held-store.h"
+#include "held-backing.h"
 
 #define SLOT 4096u
 #define LEAF (LEAF_SLOTS * (uint64_t) SLOT)

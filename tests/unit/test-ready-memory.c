@@ -13,7 +13,7 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
-#include "held-store.h"
+#include "held-backing.h"
 #include "maint/refill.h"
 
 #if defined(__GLIBC__) && UNIT_SCALE == 1

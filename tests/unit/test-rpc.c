@@ -7,7 +7,7 @@
 #include <config.h>
 
 #include "control-fixture.h"
-#include "held-store.h"
+#include "held-backing.h"
 
 #include "plugin/control/client.h"
 
@@ -287,18 +287,18 @@ test_damaged_requests (void **state)
 static void
 test_table (void **state)
 {
-  const struct method *m;
+  const struct verb *m;
   unsigned n = 0;
 
   (void) state;
-  for (; (m = method_at (n)) != NULL; n++) {
-    assert_ptr_equal (method_find (m->name), m);
+  for (; (m = verb_at (n)) != NULL; n++) {
+    assert_ptr_equal (verb_find (m->name), m);
     if (*m->params)
       must_answer (&c, m->name, "\"surely not\":1", m->params);
     must_answer (&c, m->name, "\"surely not\":1", "unknown parameter");
   }
   assert_true (n >= 17);
-  assert_null (method_find (""));
+  assert_null (verb_find (""));
 }
 
 /* -- jobs, without their thread ------------------------------------------ */

@@ -8,7 +8,7 @@
 
 #include <config.h>
 
-#include "held-store.h"
+#include "held-backing.h"
 #include "store/query.h"
 
 #define SLOT 4096u

@@ -9,7 +9,7 @@
 
 #include <dirent.h>
 
-#include "held-store.h"
+#include "held-backing.h"
 #include "unbounded.h"
 
 #include "maint/by_hand.h"

@@ -6,7 +6,7 @@
 
 #include <config.h>
 
-#include "held-store.h"
+#include "held-backing.h"
 #include "unbounded.h"
 
 #include "maint/writeback.h"
@@ -201,7 +201,7 @@ test_store_full (void **state)
   (void) state;
   setup (60);
   assert_int_equal (run (&all), 0);
-  assert_true (totals.store_full);
+  assert_true (totals.backing_full);
   assert_int_equal (totals.error, 0);
   assert_true (totals.written.slots > 50);
   assert_int_equal (backed_in (0, SLOTS), totals.written.slots);

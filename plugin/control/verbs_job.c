@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Methods that begin, show and cancel long work.
- * Contract: plugin/control/methods.h.
+ * Contract: plugin/control/verbs.h.
  */
 
 #include <config.h>
@@ -12,7 +12,7 @@
 #include "comp/dict.h"
 #include "comp/train.h"
 #include "plugin/control/jobs.h"
-#include "plugin/control/methods.h"
+#include "plugin/control/verbs.h"
 #include "plugin/method_key.h"
 
 bool
@@ -237,7 +237,7 @@ written_of (const struct writeback_totals *t)
   return json_pack (
     "{s:I, s:I, s:I, s:I, s:I, s:o}", "slots", (json_int_t) w->slots, "bytes",
     (json_int_t) w->bytes, "lost", (json_int_t) w->lost, "failed",
-    (json_int_t) w->failed, "store_bytes", (json_int_t) w->store_bytes,
+    (json_int_t) w->failed, "store_bytes", (json_int_t) w->backing_bytes,
     "stopped_by", stopped ? json_message (stopped) : json_null ());
 }
 

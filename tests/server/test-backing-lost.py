@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 
-from storetest import BLOCK, Load, Store, content
+from backingtest import BLOCK, Load, Backing, content
 from zramtest import (K, SANITIZER, Server, check, errno, nbd, random, seed,
                       skip_if_errors_hang, time)
 
@@ -151,7 +151,7 @@ def main():
     skip_if_errors_hang()
     rng = random.Random(seed())
     folder = tempfile.mkdtemp(prefix="zram-lost.")
-    store = Store(folder, BLOCKS * 8 * K)
+    store = Backing(folder, BLOCKS * 8 * K)
     try:
         for test, *args in ((restarted, store, 20, 0.5, True),
                             (restarted, store, 1, 3, False),

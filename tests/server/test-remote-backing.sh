@@ -67,7 +67,7 @@ load ()
 {
   start_nbdkit "$PLUGIN" 64M mem_limit=12M "backing=$store" backing_timeout="$1"
   py "$2" "$3" "$there_ns" <<'END'
-from storetest import Load
+from backingtest import Load
 
 strict, seconds, there = sys.argv[2] == "strict", float(sys.argv[3]), sys.argv[4]
 

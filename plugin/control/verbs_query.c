@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Methods that look and change nothing.
- * Contract: plugin/control/methods.h.
+ * Contract: plugin/control/verbs.h.
  */
 
 #include <config.h>
@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "plugin/control/figures.h"
-#include "plugin/control/methods.h"
+#include "plugin/control/verbs.h"
 #include "plugin/control/metrics.h"
 
 void

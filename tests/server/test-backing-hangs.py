@@ -18,7 +18,7 @@ import tempfile
 import threading
 
 from controltest import ControlServer, sound
-from storetest import BLOCK, content
+from backingtest import BLOCK, content
 from zramtest import K, M, NBDKIT, check, skip, time, wait_listening
 
 BACKED = 256            # blocks [0, BACKED) are in the backing
@@ -26,7 +26,7 @@ BLOCKS = 512
 SOON = 30               # seconds; the backing is stopped for longer than this
 
 
-class Store:
+class Backing:
     def __init__(self, folder, *filters):
         self.sock = os.path.join(folder, "store.sock")
         self.job = subprocess.Popen(
@@ -97,7 +97,7 @@ def answers(c):
 
 
 def slow(folder):
-    store = Store(folder, "--filter=delay", "memory", "%d" % (16 * M),
+    store = Backing(folder, "--filter=delay", "memory", "%d" % (16 * M),
                   "rdelay=50ms")
     try:
         with ControlServer(64 * M, "workers=2",
@@ -129,7 +129,7 @@ def read_all(s):
 
 
 def stopped(folder):
-    store = Store(folder, "memory", "%d" % (16 * M))
+    store = Backing(folder, "memory", "%d" % (16 * M))
     try:
         with ControlServer(64 * M, "workers=4", "backing_timeout=600",
                            "backing=nbd+unix:///?socket=" + store.sock) as s:

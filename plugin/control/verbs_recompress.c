@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Methods that set how and when slots are recompressed.
- * Contract: plugin/control/methods.h.
+ * Contract: plugin/control/verbs.h.
  */
 
 #include <config.h>
@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "plugin/control/methods.h"
+#include "plugin/control/verbs.h"
 #include "plugin/method_key.h"
 #include "store/claim.h"
 #include "zram-shown.h"

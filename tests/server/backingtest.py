@@ -5,7 +5,7 @@ Every block contains its number and its version, and 2700 bytes of noise made
 from these.  So two thirds of a block must be stored, and no block can be
 mistaken for another one or for an older version.
 
-  Store(folder, size)            an NBD server for a backing store
+  Backing(folder, size)            an NBD server for a backing store
 
   Load(sock, blocks).fill()      all blocks, version 1
             .start() .stop()     threads that rewrite, read and compare
@@ -32,7 +32,7 @@ def content(index, version):
     return (line * 64)[:BLOCK - len(noise)] + noise
 
 
-class Store:
+class Backing:
     """An NBD server that can be killed."""
 
     def __init__(self, folder, size):

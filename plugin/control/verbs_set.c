@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Methods that set marks, limits, the algorithm and workers.
- * Contract: plugin/control/methods.h.
+ * Contract: plugin/control/verbs.h.
  */
 
 #include <config.h>
@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/error_text.h"
-#include "plugin/control/methods.h"
+#include "plugin/control/verbs.h"
 #include "plugin/keys.h"
 
 /* Requests that change settings run in several threads.  Each holds the lock

@@ -14,8 +14,8 @@
  * while a request completes.
  */
 
-#ifndef ZRAM_HELD_STORE_H
-#define ZRAM_HELD_STORE_H
+#ifndef ZRAM_HELD_BACKING_H
+#define ZRAM_HELD_BACKING_H
 
 #include "store-fixture.h"
 
@@ -334,4 +334,4 @@ held_write_back (struct fixture *f, uint64_t first, uint64_t end)
     check_always (fixture_state (f, i) == SLOT_BACKED);
 }
 
-#endif /* ZRAM_HELD_STORE_H */
+#endif /* ZRAM_HELD_BACKING_H */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Methods for the backing store: writeback, eviction, settings.
- * Contract: plugin/control/methods.h.
+ * Contract: plugin/control/verbs.h.
  */
 
 #include <config.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "plugin/control/jobs.h"
-#include "plugin/control/methods.h"
+#include "plugin/control/verbs.h"
 
 /* Counts in JSON are signed. */
 #define N(x) ((json_int_t) (x))
@@ -18,7 +18,7 @@
  * wrong value is reported as such with or without one.
  */
 static bool
-has_store (struct service *s, struct reply *r)
+has_backing (struct service *s, struct reply *r)
 {
   if (s->store->backed)
     return true;
@@ -137,7 +137,7 @@ run_writeback (struct service *s, const json_t *params, struct reply *r)
   }
   ok = type ? writeback_type (params, r, q)
             : writeback_ranges (s, params, r, q);
-  if (!ok || !has_store (s, r) || !begin_job (s, &request, r))
+  if (!ok || !has_backing (s, r) || !begin_job (s, &request, r))
     free ((void *) (uintptr_t) q->ranges);
 }
 
@@ -156,7 +156,7 @@ run_writeback_limit (struct service *s, const json_t *params, struct reply *r)
                      "a number of units of 4 KiB, or \"off\" for no limit");
     return;
   }
-  if (!has_store (s, r))
+  if (!has_backing (s, r))
     return;
   if (set)
     writeback_limit_set (limit, !off, (uint64_t) json_integer_value (set));
@@ -189,7 +189,7 @@ run_evict (struct service *s, const json_t *params, struct reply *r)
                  high);
     return;
   }
-  if (!has_store (s, r))
+  if (!has_backing (s, r))
     return;
   if (!s->upkeep->evictor) { /* in tests */
     reply_error (r, ZRAM_ERROR_REFUSED, "nothing evicts here");
@@ -205,7 +205,7 @@ run_promote (struct service *s, const json_t *params, struct reply *r)
 {
   bool on;
 
-  if (!params_flag (r, params, "set", &on) || !has_store (s, r))
+  if (!params_flag (r, params, "set", &on) || !has_backing (s, r))
     return;
   if (params_has (params, "set"))
     atomic_store (&s->store->promote, on);
