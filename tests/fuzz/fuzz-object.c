@@ -199,7 +199,8 @@ decompress (const struct method *m, unsigned size, const void *object,
   memcpy (src, object, len);
   memset (dst, FILL, slot_size);
   errno = 0;
-  r = decompress (m->zcomp[size], m->m.format, src, len, dst, slot_size);
+  r = decompress_at_once (m->zcomp[size], m->m.format, src, len, dst,
+                          slot_size);
   check_always (r == 0 || (r == -1 && errno == EIO));
   check_canary (src, len, at_end);
   check_canary (dst, slot_size, !at_end);

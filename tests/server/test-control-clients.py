@@ -348,7 +348,8 @@ def prompt(server):
 
     def jobs():
         kind, params = rng.choice((("compact", {}), ("audit", {"deep": True})))
-        check(steer.job(kind, **params)["state"] == "done", kind)
+        job = steer.job(kind, **params)
+        check(job["state"] == "done", kind, job)
         done["jobs"] += 1
 
     def mark():

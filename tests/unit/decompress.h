@@ -10,8 +10,8 @@
 
 /* 0, or -1 with errno. */
 static inline int
-decompress (struct zcomp *z, unsigned format, const void *src, size_t slen,
-            void *dst, size_t dlen)
+decompress_at_once (struct zcomp *z, unsigned format, const void *src,
+                    size_t slen, void *dst, size_t dlen)
 {
   struct zcomp_reader reader;
   int r;

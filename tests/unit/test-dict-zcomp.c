@@ -190,7 +190,8 @@ test_one_context (void **state)
     unsigned k = i * 7 % FORMAT_DICTS;
 
     assert_int_equal (
-      decompress (z, formats[k], object[k], (size_t) n[k], back, SLOT), 0);
+      decompress_at_once (z, formats[k], object[k], (size_t) n[k], back, SLOT),
+      0);
     assert_memory_equal (back, plain, SLOT);
   }
   assert_int_equal (zcomp_memory (z), memory);
@@ -223,14 +224,14 @@ test_errors (void **state)
     zcomp_stream_put (s);
   }
   errno = 0;
-  assert_int_equal (decompress (z, 31, plain, 100, back, SLOT), -1);
+  assert_int_equal (decompress_at_once (z, 31, plain, 100, back, SLOT), -1);
   assert_int_equal (errno, EIO);
   errno = 0;
-  assert_int_equal (decompress (z, 32, plain, 100, back, SLOT), -1);
+  assert_int_equal (decompress_at_once (z, 32, plain, 100, back, SLOT), -1);
   assert_int_equal (errno, EIO);
   memset (back, 0xff, SLOT);
   errno = 0;
-  assert_int_equal (decompress (z, format, back, 100, plain, SLOT), -1);
+  assert_int_equal (decompress_at_once (z, format, back, 100, plain, SLOT), -1);
   assert_int_equal (errno, EIO);
 
   errno = 0;

@@ -157,12 +157,13 @@ test_errors (void **state)
   zcomp_stream_put (stream);
 
   errno = 0;
-  assert_int_equal (decompress (z, CODEC_RAW, object, 10, back, SLOT), -1);
+  assert_int_equal (decompress_at_once (z, CODEC_RAW, object, 10, back, SLOT),
+                    -1);
   assert_int_equal (errno, EIO);
   for (unsigned id = LZ4; id <= DEFLATE; id++) {
     memset (object, 0xff, sizeof object);
     errno = 0;
-    assert_int_equal (decompress (z, id, object, 100, back, SLOT), -1);
+    assert_int_equal (decompress_at_once (z, id, object, 100, back, SLOT), -1);
     assert_int_equal (errno, EIO);
     assert_true (zcomp_is_idle (z));
   }
@@ -382,11 +383,12 @@ test_secondary_fails (void **state)
 
   fault_fail_nth ("codec.dctx", 1, false);
   errno = 0;
-  assert_int_equal (decompress (z, DEFLATE, object, (size_t) n, back, SLOT),
-                    -1);
+  assert_int_equal (
+    decompress_at_once (z, DEFLATE, object, (size_t) n, back, SLOT), -1);
   assert_int_equal (errno, ENOMEM);
   assert_true (zcomp_is_idle (z));
-  assert_int_equal (decompress (z, DEFLATE, object, (size_t) n, back, SLOT), 0);
+  assert_int_equal (
+    decompress_at_once (z, DEFLATE, object, (size_t) n, back, SLOT), 0);
   assert_memory_equal (plain, back, SLOT);
   fault_clear ();
   zcomp_free (z);
