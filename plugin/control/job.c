@@ -85,7 +85,7 @@ static void
 run_audit (struct run *run)
 {
   struct job *job = run->job;
-  struct reason why;
+  struct reason why = { "" };
   int r, err;
 
   job->slots = disk_sum (run->service->disk, DISK_SLOTS_STORED);
@@ -224,7 +224,7 @@ static void
 run_train (struct run *run)
 {
   struct job *job = run->job;
-  struct reason why;
+  struct reason why = { "" };
   int r = by_hand_train (run->service->upkeep, &job->request.train,
                          run->progress, &job->trained, &why);
 

@@ -120,7 +120,8 @@ backing_is_down (struct store *store)
 
 /* What the slot holds at the moment must be its own and, with 'buf', readable.
  * If a writer has the lock, try again: a writer ends soon, unless it sleeps in
- * the backing.  The patience bounds this.  0, or -1 with errno, and 'why'.
+ * the backing.  The patience bounds this.  If the slot is discarded meanwhile,
+ * there is nothing to check.  0, or -1 with errno, and 'why'.
  */
 static int
 audit_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
@@ -129,7 +130,9 @@ audit_slot (struct disk *disk, const struct audit_watch *watch, uint64_t index,
   const struct patience p = audit_patience (watch);
   int err = 0;
 
-  while (is_stored (disk, index)) {
+  for (;;) {
+    if (!is_stored (disk, index))
+      return 0;
     err = check_links (disk, index, why) == -1 ? errno : 0;
     if (err == EBADMSG)
       break;

@@ -9,6 +9,7 @@
 
 #include "control-fixture.h"
 #include "held-backing.h"
+#include "store/content.h"
 
 #define SLOT 4096u
 #define DISK (16 * MiB)
@@ -50,6 +51,56 @@ finish (void)
 {
   jobs_destroy (jobs);
   control_fixture_close (&c);
+}
+
+/* -- slots ---------------------------------------------------------------- */
+
+static atomic_bool locked;
+
+/* The audit waits for the slot's lock, and then the slot is gone. */
+static void *
+discard_slowly (void *arg)
+{
+  static const struct content empty = { .state = SLOT_EMPTY };
+  struct slot *s = slot_table_write_lock (&f->disk->table, SLOTS - 1);
+
+  (void) arg;
+  check_always (slot_is_there (s));
+  atomic_store (&locked, true);
+  unit_sleep_ms (50);
+  content_set_locked (f->disk, s, &empty);
+  slot_write_unlock (s);
+  return NULL;
+}
+
+static int
+read_and_discard (void *ctx, struct disk *disk, uint64_t index, void *buf,
+                  const struct patience *p)
+{
+  (void) p;
+  if (index == 0) {
+    unit_start (ctx, discard_slowly, NULL);
+    while (!atomic_load (&locked))
+      unit_sleep_ms (1);
+  }
+  return slot_read_unnoticed (disk, index, buf);
+}
+
+static void
+test_discarded_meanwhile (void **state)
+{
+  struct unit_thread t;
+  const struct audit_watch watch = { .read = read_and_discard, .ctx = &t };
+  struct reason why = { "" };
+
+  (void) state;
+  setup ();
+  if (store_audit_live (f->store, true, &watch, &why) == -1)
+    fail_msg ("\"%s\"", why.text);
+  unit_join (&t);
+  held_write (f, SLOTS - 1, 1);
+  expect_all ();
+  finish ();
 }
 
 /* -- jobs ---------------------------------------------------------------- */
@@ -491,11 +542,17 @@ int
 main (void)
 {
   static const struct CMUnitTest tests[] = {
-    UNIT_TEST (test_read),       UNIT_TEST (test_promotion),
-    UNIT_TEST (test_part_write), UNIT_TEST (test_writeback),
-    UNIT_TEST (test_eviction),   UNIT_TEST (test_punch),
-    UNIT_TEST (test_deep),       UNIT_TEST (test_deep_while_written),
-    UNIT_TEST (test_deep_finds), UNIT_TEST (test_reset),
+    UNIT_TEST (test_discarded_meanwhile),
+    UNIT_TEST (test_read),
+    UNIT_TEST (test_promotion),
+    UNIT_TEST (test_part_write),
+    UNIT_TEST (test_writeback),
+    UNIT_TEST (test_eviction),
+    UNIT_TEST (test_punch),
+    UNIT_TEST (test_deep),
+    UNIT_TEST (test_deep_while_written),
+    UNIT_TEST (test_deep_finds),
+    UNIT_TEST (test_reset),
     UNIT_TEST (test_workers),
   };
 
