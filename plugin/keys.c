@@ -30,6 +30,10 @@
 
 struct keys keys = { .size = -1, .swap_reserve = -1 };
 
+NBDKIT_DLL_PUBLIC int zram_debug_stats = 0;
+NBDKIT_DLL_PUBLIC int zram_debug_compact = 0;
+NBDKIT_DLL_PUBLIC int zram_debug_audit = 0;
+
 /* Everything about one key.  --help and the message for an unknown key are made
  * from this; server/test-keys.py checks that the manual page and the README say
  * the same.

@@ -20,10 +20,6 @@
 /* Extents in one answer; nbdkit ignores more than a million. */
 #define MAX_EXTENTS (1u << 20)
 
-NBDKIT_DLL_PUBLIC int zram_debug_stats = 0;
-NBDKIT_DLL_PUBLIC int zram_debug_compact = 0;
-NBDKIT_DLL_PUBLIC int zram_debug_audit = 0;
-
 /* -- what a client is told ---------------------------------------------- */
 
 static void *
