@@ -34,17 +34,12 @@ sys.dont_write_bytecode = True
 
 import nbdstream                                            # noqa: E402
 from zramtest import BAD_LOG, K, M, NBDKIT, PLUGIN  # noqa: E402
-from zramtest import SANITIZER, Server                   # noqa: E402
-from zramtest import check, errno_of, seed                            # noqa: E402
+from zramtest import Server                              # noqa: E402
+from zramtest import check, errno_of, seed, wait_for_end    # noqa: E402
 
 # nbdkit's own: a thread of a connection answers after another has closed it.
 # Version 1.32.5 of Debian 12 has it; `-t 1' is safe.  Nothing of ours.
 KNOWN = re.compile(r"raw_send_socket: Assertion `sock >= 0' failed")
-
-# Seconds that a server has from when all its threads but one have ended.  With
-# gcc's sanitizers nbdkit, whatever its plugin, may then wait for ever for a lock
-# of the C library, in a destructor of libp11-kit.  Without one it must end.
-AFTERWARDS = 5
 
 BOUND = 60              # seconds, for any connection or server to end
 AT_ONCE = 4
@@ -137,33 +132,6 @@ def pump(connections):
         check(all(c.ended or now < c.deadline for c in connections),
               "a connection does not end within", BOUND, "s")
     return [c for c in connections if not c.ended]
-
-
-def has_threads(pid):
-    try:
-        return len(os.listdir("/proc/%d/task" % pid)) > 1
-    except OSError:
-        return False
-
-
-def wait_for_end(job, pid):
-    """The status; 0 for one that hangs with a sanitizer, see AFTERWARDS."""
-    end = time.monotonic() + BOUND
-    alone = None
-    while time.monotonic() < end:
-        try:
-            return job.wait(timeout=0.2)
-        except subprocess.TimeoutExpired:
-            pass
-        if not SANITIZER or has_threads(pid):
-            alone = None
-        elif alone is None:
-            alone = time.monotonic()
-        elif time.monotonic() > alone + AFTERWARDS:
-            job.kill()
-            job.wait()
-            return 0
-    raise AssertionError("the server does not end within %d s" % BOUND)
 
 
 def messages(rng, size):

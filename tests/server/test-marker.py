@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 
 from zramtest import (K, M, NBDKIT, PLUGIN, SANITIZER, Server, check, connect,
-                      errno_of, free_port, signal, time)
+                      errno_of, free_port, signal, time, wait_for_end)
 
 GONE = "the disk that was served before is gone"
 RUNS = "a server that is running has made this file"
@@ -197,7 +197,7 @@ class Supervisor:
     def end(self, signum):
         """Sends the signal to the server; the next one is started."""
         self.job.send_signal(signum)
-        self.job.wait(timeout=60)
+        wait_for_end(self.job, self.job.pid)
         self.go_on_until(lambda: read(self.log.name).count(GONE) > 2,
                          "not refused:")
 
