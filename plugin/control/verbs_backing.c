@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Methods for the backing store: writeback, eviction, settings.
+/* Verbs for the backing store: writeback, eviction, settings.
  * Contract: plugin/control/verbs.h.
  */
 

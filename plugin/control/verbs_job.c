@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Methods that begin, show and cancel long work.
+/* Verbs that begin, show and cancel long work.
  * Contract: plugin/control/verbs.h.
  */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Methods that look and change nothing.
+/* Verbs that look and change nothing.
  * Contract: plugin/control/verbs.h.
  */
 
@@ -11,8 +11,8 @@
 
 #include "base/clock.h"
 #include "plugin/control/figures.h"
-#include "plugin/control/verbs.h"
 #include "plugin/control/metrics.h"
+#include "plugin/control/verbs.h"
 
 void
 run_version (struct service *s, const json_t *params, struct reply *r)

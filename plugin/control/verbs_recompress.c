@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Methods that set how and when slots are recompressed.
+/* Verbs that set how and when slots are recompressed.
  * Contract: plugin/control/verbs.h.
  */
 

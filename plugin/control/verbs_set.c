@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Methods that set marks, limits, the algorithm and workers.
+/* Verbs that set marks, limits, the algorithm and workers.
  * Contract: plugin/control/verbs.h.
  */
 

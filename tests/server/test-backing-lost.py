@@ -64,6 +64,17 @@ def read(h, i):
         return None
 
 
+def lost_blocks(h, wrong):
+    """The blocks that give EIO; each other one has its content."""
+    lost = []
+    for i in range(BLOCKS):
+        got = read(h, i)
+        check(got in (None, content(i, 1)), "block", i, "is", wrong)
+        if got is None:
+            lost.append(i)
+    return lost
+
+
 def heal(h, lost):
     """Lost slots can be rewritten, in whole, and discarded."""
     for n, i in enumerate(lost):
@@ -83,12 +94,7 @@ def came_back_empty(store):
         store.kill()
         store.empty()
         store.start()
-        lost = []
-        for i in range(BLOCKS):
-            got = read(h, i)
-            check(got in (None, content(i, 1)), "block", i, "is another's")
-            if got is None:
-                lost.append(i)
+        lost = lost_blocks(h, "another's")
         check(BLOCKS // 4 < len(lost) < BLOCKS, len(lost), "blocks lost")
         again = [i for i in range(BLOCKS) if read(h, i) is None]
         check(again == lost, "others are lost on the second look")
@@ -117,12 +123,7 @@ def bits_flipped(folder, rng):
                     f.seek(at)
                     f.write(bytes((byte[0] ^ 1 << rng.randrange(8),)))
                     flips += 1
-        lost = []
-        for i in range(BLOCKS):
-            got = read(h, i)
-            check(got in (None, content(i, 1)), "block", i, "is damaged")
-            if got is None:
-                lost.append(i)
+        lost = lost_blocks(h, "damaged")
         # A flip may hit padding, or two the same slot.
         check(10 < len(lost) <= 40, len(lost), "slots lost by 40 flips")
         heal(h, lost)
